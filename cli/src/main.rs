@@ -1,0 +1,78 @@
+//! The `etl` command: try, run, feed and watch the pipeline.
+//!
+//! # Layout
+//!
+//! One file a subcommand: [`demo`], [`up`], [`send`], [`migrate`], [`status`]. Around them what the
+//! demo is made of: [`generate`] (made-up events), [`expectation`] (what must arrive), [`tables`]
+//! (what did), [`progress`] (bars), [`answers`] (the analysts' questions).
+
+mod answers;
+mod bodies;
+mod demo;
+mod expectation;
+mod generate;
+mod migrate;
+mod progress;
+mod send;
+mod status;
+mod tables;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Shop events from an AWS SQS queue to tables that analysts query.
+#[derive(Parser)]
+#[command(name = "etl", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole pipeline on this machine, send events through it and check that the counts add up
+    Demo(demo::Args),
+    /// Run the whole pipeline on this machine until Ctrl-C
+    Up(up::Args),
+    /// Put the lines of a file into a queue, each a message
+    Send(send::Args),
+    /// Create or update the tables
+    Migrate(migrate::Args),
+    /// Show queue, topic and tables side by side
+    Status(status::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the async runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args).await,
+            Command::Up(args) => up::run(args).await,
+            Command::Send(args) => send::run(args).await,
+            Command::Migrate(args) => migrate::run(args).await,
+            Command::Status(args) => status::run(args).await,
+        }
+    });
+    // A long poll that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,102 @@
+//! `etl up`: the whole pipeline on this machine until Ctrl-C.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use local_stack::{Stack, StackOptions, queue};
+use tokio::signal::unix::{SignalKind, signal};
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Keep everything in this folder and go on from there next time [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Write to this database instead of a private one
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut interrupted = Interrupted::listen()?;
+    let options = StackOptions {
+        data_dir: args.data_dir,
+        database_url: args.database_url,
+        ..StackOptions::default()
+    };
+    let started = tokio::select! {
+        started = Stack::start(options, |step| eprintln!("starting {step} …")) => started,
+        () = interrupted.wait() => return Ok(ExitCode::from(130)),
+    };
+    let mut stack = started?;
+    println!("{}", addresses(&stack));
+    eprintln!("Running; Ctrl-C stops everything.");
+    watch(&mut stack, &mut interrupted).await?;
+    eprintln!("stopping …");
+    stack.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for Ctrl-C, and tells of each part that ends meanwhile and how to start it again.
+pub async fn watch(stack: &mut Stack, interrupted: &mut Interrupted) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = interrupted.wait() => return Ok(()),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        for (part, status) in stack.ended()? {
+            let launch = stack.launch(part);
+            eprintln!(
+                "{part} ended ({status}); the end of its log:\n{}\nto start it again:\n  {launch}",
+                launch.log_tail(5)
+            );
+        }
+    }
+}
+
+/// What a shell needs to use the running pipeline.
+pub fn addresses(stack: &Stack) -> String {
+    let environment = queue::environment(stack.sqs_url());
+    let aws: String = environment
+        .iter()
+        .map(|(name, value)| format!("export {name}={value}\n"))
+        .collect();
+    format!(
+        "export DATABASE_URL='{database}'\nexport QUEUE_URL='{queue}'\nexport FLV_PROFILE_PATH='{profile}'\n{aws}\
+         # SQS endpoint {sqs}, Fluvio node {fluvio}, data and logs in {folder}\n\
+         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, fluvio consume shop-events -B",
+        database = stack.database_url(),
+        queue = stack.queue_url(),
+        profile = stack.profile().display(),
+        sqs = stack.sqs_url(),
+        fluvio = stack.fluvio_address(),
+        folder = stack.folder().display(),
+    )
+}
+
+/// SIGINT and SIGTERM, heard from the beginning on so that no way out leaves anything running.
+pub struct Interrupted {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupted {
+    /// # Errors
+    /// The operating system's own.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Resolves at the first of them.
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Clients of the Fluvio cluster, built from the configuration.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use fluvio::metadata::topic::TopicSpec;
+use fluvio::{
+    Fluvio, FluvioAdmin, FluvioClusterConfig, TopicProducerConfigBuilder, TopicProducerPool,
+};
+
+use crate::config::Meta;
+
+/// How long the cluster may take to answer a first request. The client itself waits without end.
+const FIRST_ANSWER: Duration = Duration::from_secs(15);
+
+/// The largest request to produce: an SQS message has up to 1 MiB of body, and the client counts
+/// the record's frame and key as well.
+const MAX_REQUEST_BYTES: usize = 4 << 20;
+
+/// Connects to the cluster of the current Fluvio profile.
+///
+/// # Errors
+/// No profile, or no cluster at its address.
+pub async fn connect() -> anyhow::Result<Fluvio> {
+    let cluster = current_cluster()?;
+    bounded(&cluster, Fluvio::connect_with_config(&cluster)).await
+}
+
+/// Makes sure that the topic of `meta` exists, and returns the number of its partitions.
+///
+/// # Errors
+/// The cluster can't be reached or refuses to create the topic.
+pub async fn ensure_topic(meta: &Meta) -> anyhow::Result<u32> {
+    let cluster = current_cluster()?;
+    let admin = bounded(&cluster, FluvioAdmin::connect_with_config(&cluster)).await?;
+    let topic = &meta.topic;
+    if let Some(partitions) = bounded(&cluster, partitions_of(&admin, &topic.name)).await? {
+        return Ok(partitions);
+    }
+    let created = bounded(
+        &cluster,
+        admin.create(topic.name.clone(), false, topic.spec.clone()),
+    )
+    .await;
+    // Two connectors that start together both find it missing; one of them creates it.
+    let partitions = bounded(&cluster, partitions_of(&admin, &topic.name)).await?;
+    match (created, partitions) {
+        (_, Some(partitions)) => Ok(partitions),
+        (Err(error), None) => {
+            Err(error.context(format!("cannot create the topic `{}`", topic.name)))
+        }
+        (Ok(()), None) => Err(anyhow!(
+            "the topic `{}` was created and is not there",
+            topic.name
+        )),
+    }
+}
+
+/// A producer for the topic of `meta`, with what `meta.producer` says.
+///
+/// # Errors
+/// The topic does not exist, or its compression and the producer's exclude each other.
+pub async fn producer(fluvio: &Fluvio, meta: &Meta) -> anyhow::Result<TopicProducerPool> {
+    let mut config = TopicProducerConfigBuilder::default();
+    config.max_request_size(MAX_REQUEST_BYTES);
+    if let Some(linger) = meta.producer.linger {
+        config.linger(linger);
+    }
+    if let Some(size) = meta.producer.batch_size {
+        config.batch_size(usize::try_from(size.as_u64()).unwrap_or(MAX_REQUEST_BYTES));
+    }
+    if let Some(compression) = meta.producer.compression {
+        config.compression(compression);
+    }
+    fluvio
+        .topic_producer_with_config(&meta.topic.name, config.build()?)
+        .await
+        .with_context(|| format!("cannot produce to the topic `{}`", meta.topic.name))
+}
+
+fn current_cluster() -> anyhow::Result<FluvioClusterConfig> {
+    FluvioClusterConfig::load()
+        .context("no current Fluvio profile; make one with `fluvio profile add NAME HOST:PORT`, or name a file with FLV_PROFILE_PATH")
+}
+
+async fn partitions_of(admin: &FluvioAdmin, topic: &str) -> anyhow::Result<Option<u32>> {
+    let topics = admin.list::<TopicSpec, _>(vec![topic.to_owned()]).await?;
+    let found = topics.into_iter().find(|found| found.name == topic);
+    Ok(found.map(|found| found.spec.partitions()))
+}
+
+async fn bounded<T>(
+    cluster: &FluvioClusterConfig,
+    request: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    match tokio::time::timeout(FIRST_ANSWER, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(error.context(format!(
+            "the Fluvio cluster at {} (from the current profile) gave an error",
+            cluster.endpoint
+        ))),
+        Err(_) => Err(anyhow!(
+            "no answer from the Fluvio cluster at {} (from the current profile) in {FIRST_ANSWER:?}; is it running?",
+            cluster.endpoint
+        )),
+    }
+}

@@ -1,0 +1,29 @@
+//! The contract between Fluvio's connector tools and a connector, once for both connectors.
+//!
+//! `cdk` starts a connector as a process with `--config FILE [--secrets FILE]`, the log level in
+//! the environment and the cluster in the current Fluvio profile. The file is Fluvio's public
+//! connector YAML. Upstream's SDK for this is on no registry, and where it is weak (a stop signal
+//! drops the work in hand, unknown fields pass unseen) this one does better.
+//!
+//! # Layout
+//!
+//! - [`run`]: a connector's `main`: arguments, logging, configuration, runtime, exit code
+//! - [`mod@config`]: the YAML document and its `meta` section
+//! - [`secrets`]: `${{ secrets.NAME }}`, and values that never reach a log
+//! - [`transforms`]: the SmartModules that the cluster runs on the stream
+//! - [`cluster`]: clients built from the configuration
+//! - [`stop`]: the stop signal, as something to wait for rather than something that kills
+
+pub mod cluster;
+pub mod config;
+mod process;
+pub mod secrets;
+pub mod stop;
+pub mod transforms;
+
+pub use cluster::{connect, ensure_topic, producer};
+pub use config::{ConfigError, Connector, Consumer, Meta, Partitions, Producer, Topic, Validate};
+pub use process::run;
+pub use secrets::Secret;
+pub use stop::Stop;
+pub use transforms::{Transform, smartmodules};

@@ -1,0 +1,88 @@
+//! A connector's `main`: what `cdk` passes in, and what it sees come out.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use serde::de::DeserializeOwned;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Connector, Validate};
+use crate::stop::Stop;
+
+/// The arguments that `cdk` starts a connector with.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The connector's configuration, in Fluvio's connector YAML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Secrets, one `NAME=value` a line; without it they are read from the environment.
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+}
+
+/// Runs a connector whose own section in the YAML is called `section`.
+///
+/// Reads the arguments and the configuration, starts logging to stderr (`RUST_LOG`, else
+/// `FLUVIO_CONNECTOR_LOG_LEVEL`, else `info`) and gives the connector a [`Stop`] to finish its
+/// work on. An error ends up as one line on stderr and exit code 1.
+pub fn run<C, F, Fut>(section: &'static str, connector: F) -> ExitCode
+where
+    C: DeserializeOwned + Validate,
+    F: FnOnce(Connector<C>, Stop) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let args = Args::parse();
+    start_logging();
+    match start(section, &args, connector) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start<C, F, Fut>(section: &str, args: &Args, connector: F) -> anyhow::Result<()>
+where
+    C: DeserializeOwned + Validate,
+    F: FnOnce(Connector<C>, Stop) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let loaded = Connector::<C>::load(section, &args.config, args.secrets.as_deref())?;
+    let meta = &loaded.meta;
+    tracing::info!(name = meta.name, type = meta.type_, version = meta.version, topic = meta.topic.name, "connector starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        let stop = Stop::on_signals().context("cannot listen for SIGTERM and SIGINT")?;
+        connector(loaded, stop).await
+    })
+}
+
+fn start_logging() {
+    let filter = std::env::var("RUST_LOG")
+        .or_else(|_| std::env::var("FLUVIO_CONNECTOR_LOG_LEVEL").map(|level| without_noise(&level)))
+        .unwrap_or_else(|_| without_noise("info"));
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse_lossy(filter);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// At `info` the Fluvio client tells of every stream and socket; that is for its own developers.
+fn without_noise(level: &str) -> String {
+    match level {
+        "info" => "info,fluvio=warn,fluvio_socket=warn,fluvio_future=warn".to_owned(),
+        other => other.to_owned(),
+    }
+}

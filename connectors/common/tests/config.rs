@@ -1,0 +1,217 @@
+//! What an operator's file may say, and what it gets for a mistake.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use connector_common::{Connector, Partitions, Secret, Validate, smartmodules};
+use fluvio::{Compression, SmartModuleInvocationWasm};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Own {
+    password: Secret,
+    #[serde(default)]
+    rows: Option<u32>,
+}
+
+impl Validate for Own {
+    fn validate(&self) -> Result<(), String> {
+        if self.rows == Some(0) {
+            Err("`rows` must be at least 1".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+struct Files {
+    _folder: TempDir,
+    config: PathBuf,
+    secrets: PathBuf,
+}
+
+fn files(config: &str, secrets: &str) -> Files {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files {
+        config: folder.path().join("connector.yaml"),
+        secrets: folder.path().join("secrets.txt"),
+        _folder: folder,
+    };
+    std::fs::write(&files.config, config).unwrap();
+    std::fs::write(&files.secrets, secrets).unwrap();
+    files
+}
+
+fn load(config: &str, secrets: &str) -> Result<Connector<Own>, String> {
+    let files = files(config, secrets);
+    Connector::load("own", &files.config, Some(&files.secrets)).map_err(|error| error.to_string())
+}
+
+fn error(config: &str, secrets: &str) -> String {
+    load(config, secrets).expect_err("the file is wrong")
+}
+
+const SOUND: &str = r"
+apiVersion: 0.1.0
+meta:
+  name: shop
+  type: own-sink
+  version: 0.1.0
+  topic: events
+  consumer:
+    partition: [2, 0, 2]
+    max_bytes: 8MB
+  producer:
+    linger: 20ms
+    batch-size: 256KB
+    compression: zstd
+  secrets:
+    - name: PASSWORD
+transforms:
+  - uses: flatten-items
+    with:
+      limit: 5
+      names: [a, b]
+own:
+  password: ${{ secrets.PASSWORD }}
+  rows: 3
+";
+
+#[test]
+fn every_part_of_the_public_format_is_read() {
+    let connector = load(SOUND, "OTHER=no\nPASSWORD = p: \"q\" #1 \n").unwrap();
+    let meta = &connector.meta;
+    assert_eq!(
+        (
+            meta.name.as_str(),
+            meta.type_.as_str(),
+            meta.topic.name.as_str()
+        ),
+        ("shop", "own-sink", "events")
+    );
+    assert_eq!(meta.consumer.partition, Partitions::Some(vec![0, 2]));
+    assert_eq!(meta.consumer.max_bytes.unwrap().as_u64(), 8_000_000);
+    assert_eq!(meta.producer.linger, Some(Duration::from_millis(20)));
+    assert_eq!(meta.producer.compression, Some(Compression::Zstd));
+    assert_eq!(connector.config.password.reveal(), "p: \"q\" #1");
+    assert_eq!(connector.config.rows, Some(3));
+
+    let chain = smartmodules(&connector.transforms);
+    assert!(
+        matches!(&chain[0].wasm, SmartModuleInvocationWasm::Predefined(name) if name == "flatten-items")
+    );
+    assert_eq!(connector.transforms[0].with["limit"], "5");
+    assert_eq!(connector.transforms[0].with["names"], "[\"a\",\"b\"]");
+}
+
+#[test]
+fn a_topic_in_full_says_what_to_create() {
+    let config = SOUND.replace("0.1.0\nmeta", "0.2.0\nmeta").replace(
+        "topic: events",
+        "topic: { meta: { name: events }, partition: { count: 3 }, retention: { time: 7d } }",
+    );
+    let topic = load(&config, "PASSWORD=hunter2").unwrap().meta.topic;
+    assert_eq!(
+        (topic.name.as_str(), topic.spec.partitions()),
+        ("events", 3)
+    );
+}
+
+#[test]
+fn a_misspelt_field_is_named_with_its_place() {
+    for (right, wrong, expected) in [
+        ("rows: 3", "row: 3", "`own.row`: unknown field `row`"),
+        ("linger:", "lingr:", "unknown field `lingr`"),
+        (
+            "topic: events",
+            "topic: events\n  topics: more",
+            "unknown field `topics`",
+        ),
+        ("transforms:", "transform:", "unknown section `transform`"),
+        (
+            "partition: [2, 0, 2]",
+            "partition: some",
+            "expected `all`, a partition number or a list of them",
+        ),
+        ("rows: 3", "rows: many", "`own.rows`: invalid type"),
+    ] {
+        let message = error(&SOUND.replace(right, wrong), "PASSWORD=hunter2");
+        assert!(message.contains(expected), "{wrong}: {message}");
+        assert!(message.contains("connector.yaml"), "{message}");
+    }
+}
+
+#[test]
+fn an_unread_field_deep_in_a_topic_is_named() {
+    let config = SOUND.replace("0.1.0\nmeta", "0.2.0\nmeta").replace(
+        "topic: events",
+        "topic: { meta: { name: events }, partition: { cuont: 3 } }",
+    );
+    assert!(
+        error(&config, "PASSWORD=hunter2").contains("unknown field `meta.topic.partition.cuont`")
+    );
+}
+
+#[test]
+fn what_would_lose_data_is_refused_with_the_reason() {
+    let config = SOUND.replace("max_bytes: 8MB", "offset: { strategy: auto }");
+    assert!(error(&config, "PASSWORD=hunter2").contains("`meta.consumer.offset` is refused"));
+    assert!(
+        error(&SOUND.replace("rows: 3", "rows: 0"), "PASSWORD=hunter2")
+            .contains("`rows` must be at least 1")
+    );
+}
+
+#[test]
+fn a_secret_is_missing_undeclared_or_misnamed() {
+    assert!(error(SOUND, "PASSWORT=x").contains("the secret `PASSWORD` has no value"));
+    assert!(
+        error(&SOUND.replace("name: PASSWORD", "name: OTHER"), "OTHER=x")
+            .contains("used but not declared")
+    );
+    assert!(
+        error(&SOUND.replace("name: PASSWORD", "name: 1X"), "")
+            .contains("secret name `1X` is not allowed")
+    );
+    assert!(
+        error(
+            &SOUND.replace("secrets.PASSWORD", "env.PASSWORD"),
+            "PASSWORD=hunter2"
+        )
+        .contains("only `${{ secrets.NAME }}`")
+    );
+}
+
+#[test]
+fn a_secret_shows_in_no_message() {
+    let config = SOUND.replace("rows: 3", "rows: ${{ secrets.PASSWORD }}");
+    let message = error(&config, "PASSWORD=hunter2");
+    assert!(
+        message.contains("own.rows") && !message.contains("hunter2"),
+        "{message}"
+    );
+    let connector = load(SOUND, "PASSWORD=hunter2").unwrap();
+    assert!(!format!("{connector:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_file_that_is_not_there_or_no_yaml_is_named() {
+    let missing = Connector::<Own>::load("own", "/nowhere/connector.yaml".as_ref(), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.contains("cannot read the configuration file /nowhere/connector.yaml"),
+        "{missing}"
+    );
+    assert!(error("meta: [", "").contains("not valid YAML"));
+    assert!(error("just text", "").contains("expected a mapping"));
+}

@@ -1,0 +1,56 @@
+//! Waiting longer after each failure, and saying so without flooding the log.
+
+use std::time::{Duration, Instant};
+
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// The pauses between attempts: doubling, with jitter so that partitions don't come back in step.
+pub(crate) struct Backoff {
+    floor: Duration,
+    ceiling: Duration,
+    failures: u32,
+    said: Option<Instant>,
+}
+
+impl Backoff {
+    pub(crate) fn new(floor: Duration, ceiling: Duration) -> Self {
+        Self {
+            floor,
+            ceiling,
+            failures: 0,
+            said: None,
+        }
+    }
+
+    /// The pause before the next attempt.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self
+            .floor
+            .saturating_mul(1 << self.failures.min(16))
+            .min(self.ceiling);
+        self.failures += 1;
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// Attempts that failed since the last success.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether the failure at hand is worth a log line: the first one, and one every half minute.
+    pub(crate) fn is_news(&mut self) -> bool {
+        let news = self
+            .said
+            .is_none_or(|said| said.elapsed() >= SAY_AGAIN_AFTER);
+        if news {
+            self.said = Some(Instant::now());
+        }
+        news
+    }
+
+    /// An attempt succeeded.
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+        self.said = None;
+    }
+}

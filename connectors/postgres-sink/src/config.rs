@@ -1,0 +1,223 @@
+//! The section `postgres` of the connector's file: every key, with its unit and default.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use connector_common::{Secret, Validate};
+use serde::Deserialize;
+use tokio_postgres::config::Host;
+
+/// The section `postgres`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// The database: `postgres://user:password@host:port/database` with special characters
+    /// percent-encoded, or libpq keywords (`host=… user=… password=… dbname=…`). Required.
+    pub url: Secret,
+    /// Facts in one transaction at most. Default 20000. An event is never cut, so the last one may
+    /// go beyond.
+    #[serde(default = "default_max_rows")]
+    pub max_rows: usize,
+    /// Size of the records in one transaction at most, as they come from the SmartModule.
+    /// Default 16MiB. Memory in use is about six times this for each partition: one batch is
+    /// written, one waits, one is filled.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: ByteSize,
+    /// How long the first record of a batch waits for others at most. Default 250ms.
+    #[serde(default = "default_max_delay", with = "humantime_serde")]
+    pub max_delay: Duration,
+    /// Connections to the database at most. Default 8. Each partition that writes needs one while
+    /// it writes.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
+    /// Limit for making one connection. Default 10s.
+    #[serde(default = "default_connect_timeout", with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Limit for one statement; what takes longer is cancelled by the server and tried again.
+    /// Default 60s.
+    #[serde(default = "default_statement_timeout", with = "humantime_serde")]
+    pub statement_timeout: Duration,
+    /// Limit for waiting for one lock; then the transaction is tried again. Default 10s.
+    #[serde(default = "default_lock_timeout", with = "humantime_serde")]
+    pub lock_timeout: Duration,
+    /// How long to wait at the start for a database or a cluster that does not answer, or for the
+    /// topic to be made, before giving up with an error. Default 30s. Once running, the sink waits for them
+    /// without end.
+    #[serde(default = "default_start_timeout", with = "humantime_serde")]
+    pub start_timeout: Duration,
+}
+
+impl Config {
+    /// All defaults for the database at `url`.
+    #[must_use]
+    pub fn new(url: Secret) -> Self {
+        Self {
+            url,
+            max_rows: default_max_rows(),
+            max_bytes: default_max_bytes(),
+            max_delay: default_max_delay(),
+            max_connections: default_max_connections(),
+            connect_timeout: default_connect_timeout(),
+            statement_timeout: default_statement_timeout(),
+            lock_timeout: default_lock_timeout(),
+            start_timeout: default_start_timeout(),
+        }
+    }
+
+    /// The database to connect to.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without quoting it: it holds the password.
+    pub fn database(&self) -> Result<tokio_postgres::Config, String> {
+        let mut database: tokio_postgres::Config = self.url.reveal().parse().map_err(|_| {
+            "`url` is no database URL; expected postgres://user:password@host:port/database with special characters \
+             percent-encoded, or libpq keywords such as `host=db user=etl password=… dbname=shop`"
+                .to_owned()
+        })?;
+        if database
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Tcp(name) if name.contains('@')))
+        {
+            return Err("`url` holds an `@` in its user or password; write it as %40".to_owned());
+        }
+        if database.get_hosts().is_empty() {
+            return Err("`url` names no host".to_owned());
+        }
+        if database.get_user().is_none_or(str::is_empty) {
+            return Err("`url` names no user".to_owned());
+        }
+        database
+            .connect_timeout(self.connect_timeout)
+            .keepalives_idle(Duration::from_secs(30))
+            .tcp_user_timeout(Duration::from_secs(60));
+        if database.get_application_name().is_none() {
+            database.application_name("postgres-sink");
+        }
+        Ok(database)
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self) -> Result<(), String> {
+        self.database()?;
+        for (key, value) in [
+            ("max-rows", self.max_rows),
+            ("max-connections", self.max_connections),
+        ] {
+            if value == 0 {
+                return Err(format!("`{key}` must be at least 1"));
+            }
+        }
+        let size = self.max_bytes.as_u64();
+        if !(1024..=1 << 30).contains(&size) {
+            return Err("`max-bytes` must be between 1KiB and 1GiB".to_owned());
+        }
+        for (key, value) in [
+            ("connect-timeout", self.connect_timeout),
+            ("statement-timeout", self.statement_timeout),
+            ("lock-timeout", self.lock_timeout),
+        ] {
+            if value < Duration::from_millis(1) {
+                return Err(format!("`{key}` must be at least 1ms"));
+            }
+        }
+        if self.lock_timeout >= self.statement_timeout {
+            return Err("`lock-timeout` must be shorter than `statement-timeout`, which would end every wait before it".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn default_max_rows() -> usize {
+    20_000
+}
+
+fn default_max_bytes() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+fn default_max_delay() -> Duration {
+    Duration::from_millis(250)
+}
+
+fn default_max_connections() -> usize {
+    8
+}
+
+fn default_connect_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_statement_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn default_lock_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_start_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_url(url: &str) -> Config {
+        Config::new(Secret::from(url.to_owned()))
+    }
+
+    #[test]
+    fn a_url_that_cannot_work_is_refused_without_being_shown() {
+        for url in [
+            "postgres://u:hunter2@host:port/db",
+            "host=db password=hunter2 word=hunter2 user=u",
+            "postgres://u:hunter2@2@host/db",
+            "postgres://:hunter2@host/db",
+            "password=hunter2 user=u",
+            "",
+        ] {
+            let Err(error) = with_url(url).validate() else {
+                panic!("accepted {url}")
+            };
+            assert!(
+                error.contains("url") && !error.contains("hunter2"),
+                "{url}: {error}"
+            );
+        }
+        with_url("postgres://u:p%40ss@host/db").validate().unwrap();
+        with_url("host=db user=u password='a b'")
+            .validate()
+            .unwrap();
+    }
+
+    #[test]
+    fn limits_that_exclude_each_other_are_refused() {
+        let good = with_url("postgres://u@host/db");
+        assert!(
+            Config {
+                max_rows: 0,
+                ..good.clone()
+            }
+            .validate()
+            .unwrap_err()
+            .contains("max-rows")
+        );
+        assert!(
+            Config {
+                max_bytes: ByteSize::gib(2),
+                ..good.clone()
+            }
+            .validate()
+            .unwrap_err()
+            .contains("max-bytes")
+        );
+        let late = Config {
+            lock_timeout: good.statement_timeout,
+            ..good
+        };
+        assert!(late.validate().unwrap_err().contains("lock-timeout"));
+    }
+}

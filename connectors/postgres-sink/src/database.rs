@@ -1,0 +1,142 @@
+//! Connections to the database: as many at once as allowed, kept for the next batch.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, NoTls};
+
+use crate::config::Config;
+use crate::errors::{DatabaseError, Doing};
+use crate::rows;
+
+/// A database and the connections to it.
+#[derive(Debug)]
+pub struct Database {
+    config: tokio_postgres::Config,
+    session: String,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Client>>,
+}
+
+/// A connection in use. [`Lease::keep`] returns it for the next batch; dropping closes it, since
+/// nobody knows what state a transaction that failed has left it in.
+#[derive(Debug)]
+pub struct Lease {
+    client: Client,
+    database: Arc<Database>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Database {
+    /// The database of `config`. Connects when a connection is asked for.
+    ///
+    /// # Errors
+    /// A URL that can't be understood.
+    pub fn new(config: &Config) -> Result<Arc<Self>, String> {
+        let millis = |limit: Duration| limit.as_millis().max(1);
+        Ok(Arc::new(Self {
+            config: config.database()?,
+            session: format!(
+                "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; {}",
+                millis(config.statement_timeout),
+                millis(config.lock_timeout),
+                *rows::CREATE_STAGE,
+            ),
+            permits: Arc::new(Semaphore::new(config.max_connections)),
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// Where the database is, for messages: `host:port, …/database`, never with the password.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let ports = self.config.get_ports();
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(|(position, host)| {
+                let port = ports
+                    .get(position)
+                    .or(ports.first())
+                    .copied()
+                    .unwrap_or(5432);
+                match host {
+                    Host::Tcp(name) => format!("{name}:{port}"),
+                    #[cfg(unix)]
+                    Host::Unix(folder) => format!("{}:{port}", folder.display()),
+                }
+            })
+            .collect();
+        let name = self
+            .config
+            .get_dbname()
+            .or(self.config.get_user())
+            .unwrap_or_default();
+        format!("{}/{name}", hosts.join(","))
+    }
+
+    /// A connection without the sink's own settings, for migrations.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses.
+    pub async fn connect(&self) -> Result<Client, DatabaseError> {
+        let (client, connection) = self.config.connect(NoTls).await.doing("cannot connect")?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("connection closed: {}", crate::errors::describe(&error));
+            }
+        });
+        Ok(client)
+    }
+
+    /// A connection for one batch; waits while all that are allowed are in use.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses.
+    pub async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
+        // `None` would mean a closed semaphore, and nobody closes this one.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        let client = match self.take_idle() {
+            Some(client) => client,
+            None => {
+                let client = self.connect().await?;
+                client
+                    .batch_execute(&self.session)
+                    .await
+                    .doing("cannot prepare the session")?;
+                client
+            }
+        };
+        Ok(Lease {
+            client,
+            database: Arc::clone(self),
+            _permit: permit,
+        })
+    }
+
+    fn take_idle(&self) -> Option<Client> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|client| !client.is_closed());
+        idle.pop()
+    }
+}
+
+impl Lease {
+    /// The connection itself.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Returns the connection for the next batch.
+    pub fn keep(self) {
+        self.database
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self.client);
+    }
+}

@@ -1,0 +1,366 @@
+//! `dim_product` and `dim_list`: who is meant, and what is known of it.
+//!
+//! Each attribute takes the newest value by the time of the event that gave it; an event without a
+//! value changes nothing. Because every attribute carries that time (`…_as_of`), and the greater
+//! value wins a tie, the result depends on the events alone and not on the order or the batches in
+//! which they arrive. Events dated in the future only fill what nobody else has told: one broken
+//! clock must not decide on a product's name until its date comes.
+
+mod table;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use fact_model::Fact;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
+
+use self::table::{LIST, PRODUCT, Table};
+use crate::errors::{DatabaseError, Doing};
+
+/// The members of one dimension that a batch names, each once.
+#[derive(Debug)]
+pub struct Dimension {
+    table: &'static Table,
+    places: HashMap<String, u32>,
+    members: Vec<Member>,
+    scratch: String,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    natural_key: String,
+    id: Option<String>,
+    attributes: Vec<Told>,
+    first_seen: Option<i64>,
+    last_seen: Option<i64>,
+}
+
+/// An attribute's values, and when they were told: microseconds since the Unix epoch, `None` for
+/// events dated in the future.
+#[derive(Debug, Default)]
+struct Told {
+    as_of: Option<i64>,
+    values: Vec<Option<String>>,
+}
+
+/// When an event happened, as far as its clock can be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen(Option<i64>);
+
+impl Seen {
+    /// `time` and `horizon` in microseconds since the Unix epoch; what is behind the horizon is in the future.
+    #[must_use]
+    pub fn at(time: i64, horizon: i64) -> Self {
+        Self((time <= horizon).then_some(time))
+    }
+}
+
+impl Dimension {
+    /// Products, none yet.
+    #[must_use]
+    pub fn of_products() -> Self {
+        Self::new(&PRODUCT)
+    }
+
+    /// Lists, none yet.
+    #[must_use]
+    pub fn of_lists() -> Self {
+        Self::new(&LIST)
+    }
+
+    fn new(table: &'static Table) -> Self {
+        Self {
+            table,
+            places: HashMap::new(),
+            members: Vec::new(),
+            scratch: String::new(),
+        }
+    }
+
+    /// The number of members named.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether none is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Takes note of the product that `fact` names and returns its place; `None` if it names none.
+    pub(crate) fn note_product(&mut self, fact: &Fact<'_>, seen: Seen) -> Option<u32> {
+        let name = [fact.product_name.as_deref()];
+        let brand = [fact.product_brand.as_deref()];
+        let categories = [
+            fact.product_category.as_deref(),
+            fact.product_category2.as_deref(),
+            fact.product_category3.as_deref(),
+            fact.product_category4.as_deref(),
+            fact.product_category5.as_deref(),
+        ];
+        let variant = [fact.product_variant.as_deref()];
+        self.note(
+            fact.product_id.as_deref(),
+            &[&name, &brand, &categories, &variant],
+            seen,
+        )
+    }
+
+    /// Takes note of the list that `fact` names and returns its place; `None` if it names none.
+    pub(crate) fn note_list(&mut self, fact: &Fact<'_>, seen: Seen) -> Option<u32> {
+        self.note(
+            fact.list_id.as_deref(),
+            &[&[fact.list_name.as_deref()]],
+            seen,
+        )
+    }
+
+    /// `told` holds the attributes in the table's order, the name first.
+    fn note(&mut self, id: Option<&str>, told: &[&[Option<&str>]], seen: Seen) -> Option<u32> {
+        let mut key = std::mem::take(&mut self.scratch);
+        write_natural_key(&mut key, id, told);
+        let place = if key.is_empty() {
+            None
+        } else {
+            Some(self.place(&key, id))
+        };
+        self.scratch = key;
+        let member = self.members.get_mut(place? as usize)?;
+        member.note(told, seen);
+        place
+    }
+
+    fn place(&mut self, natural_key: &str, id: Option<&str>) -> u32 {
+        if let Some(place) = self.places.get(natural_key) {
+            return *place;
+        }
+        // A batch is bounded far below four thousand million rows.
+        let place = self.members.len() as u32;
+        self.places.insert(natural_key.to_owned(), place);
+        let attributes = self.table.attributes.iter();
+        self.members.push(Member {
+            natural_key: natural_key.to_owned(),
+            id: id.map(str::to_owned),
+            attributes: attributes
+                .map(|attribute| Told {
+                    as_of: None,
+                    values: vec![None; attribute.columns.len()],
+                })
+                .collect(),
+            first_seen: None,
+            last_seen: None,
+        });
+        place
+    }
+
+    /// The surrogate key of each member, by its place. Makes those that are new. `None` if one of
+    /// them vanished meanwhile, because somebody deletes from the dimension.
+    pub(crate) async fn resolve(
+        &self,
+        transaction: &Transaction<'_>,
+    ) -> Result<Option<Vec<i64>>, DatabaseError> {
+        let mut keys = vec![None; self.members.len()];
+        if keys.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let all: Vec<&Member> = self.members.iter().collect();
+        self.find(transaction, &all, &mut keys).await?;
+        let missing = self.without_key(&keys);
+        if !missing.is_empty() {
+            let values = Values::of(self.table, &missing);
+            let rows = transaction
+                .query(&self.table.statements().insert, &values.params())
+                .await
+                .doing("cannot insert into a dimension")?;
+            self.take_keys(&rows, &mut keys);
+            // Whoever inserted the others meanwhile has committed: the insert above waited for it.
+            let others = self.without_key(&keys);
+            if !others.is_empty() {
+                self.find(transaction, &others, &mut keys).await?;
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// Writes what the batch tells anew of its members. Rows are locked in the order of their key,
+    /// and only those that change.
+    pub(crate) async fn update(&self, transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
+        let members = self.in_order(self.members.iter());
+        if members.is_empty() {
+            return Ok(());
+        }
+        let values = Values::of(self.table, &members);
+        let changing = transaction
+            .execute(&self.table.statements().lock, &values.params())
+            .await
+            .doing("cannot lock rows of a dimension")?;
+        if changing > 0 {
+            transaction
+                .execute(&self.table.statements().update, &values.params())
+                .await
+                .doing("cannot update a dimension")?;
+        }
+        Ok(())
+    }
+
+    async fn find(
+        &self,
+        transaction: &Transaction<'_>,
+        members: &[&Member],
+        keys: &mut [Option<i64>],
+    ) -> Result<(), DatabaseError> {
+        let names: Vec<&str> = members
+            .iter()
+            .map(|member| member.natural_key.as_str())
+            .collect();
+        let rows = transaction
+            .query(&self.table.statements().find, &[&names])
+            .await
+            .doing("cannot look up a dimension")?;
+        self.take_keys(&rows, keys);
+        Ok(())
+    }
+
+    fn take_keys(&self, rows: &[tokio_postgres::Row], keys: &mut [Option<i64>]) {
+        for row in rows {
+            let place = self.places.get(row.get::<_, &str>(0));
+            if let Some(key) = place.and_then(|place| keys.get_mut(*place as usize)) {
+                *key = Some(row.get(1));
+            }
+        }
+    }
+
+    fn without_key(&self, keys: &[Option<i64>]) -> Vec<&Member> {
+        let missing = self
+            .members
+            .iter()
+            .zip(keys)
+            .filter(|(_, key)| key.is_none());
+        self.in_order(missing.map(|(member, _)| member))
+    }
+
+    fn in_order<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Vec<&'a Member> {
+        let mut members: Vec<_> = members.collect();
+        members.sort_unstable_by(|left, right| left.natural_key.cmp(&right.natural_key));
+        members
+    }
+}
+
+/// The rule that the comment on the column `natural_key` states. Leaves `key` empty if nothing is named.
+fn write_natural_key(key: &mut String, id: Option<&str>, told: &[&[Option<&str>]]) {
+    key.clear();
+    let name = told
+        .first()
+        .and_then(|name| name.first())
+        .copied()
+        .flatten();
+    if let Some((prefix, text)) = id
+        .map(|id| ("id:", id))
+        .or(name.map(|name| ("name:", name)))
+    {
+        key.push_str(prefix);
+        key.push_str(text);
+        return;
+    }
+    let rest = || told.iter().skip(1).flat_map(|values| values.iter());
+    if rest().any(Option::is_some) {
+        key.push_str("is:");
+        for value in rest() {
+            key.push_str(value.unwrap_or_default());
+            key.push('\u{1f}');
+        }
+    }
+}
+
+impl Member {
+    fn note(&mut self, told: &[&[Option<&str>]], Seen(time): Seen) {
+        for (known, values) in self.attributes.iter_mut().zip(told) {
+            if values.iter().any(Option::is_some) {
+                known.learn(values, time);
+            }
+        }
+        if let Some(time) = time {
+            self.first_seen = Some(self.first_seen.map_or(time, |first| first.min(time)));
+            self.last_seen = self.last_seen.max(Some(time));
+        }
+    }
+}
+
+impl Told {
+    fn learn(&mut self, values: &[Option<&str>], as_of: Option<i64>) {
+        let known = || self.values.iter().map(Option::as_deref);
+        let told = || values.iter().copied();
+        if as_of < self.as_of || as_of == self.as_of && told().le(known()) {
+            return;
+        }
+        // Mostly an event tells what is known already, only later.
+        if !told().eq(known()) {
+            self.values = told().map(|value| value.map(str::to_owned)).collect();
+        }
+        self.as_of = as_of;
+    }
+}
+
+/// The members as arrays for `unnest`, one for each column.
+struct Values<'a> {
+    texts: Vec<Vec<Option<&'a str>>>,
+    times: Vec<Vec<Option<DateTime<Utc>>>>,
+}
+
+impl<'a> Values<'a> {
+    fn of(table: &Table, members: &[&'a Member]) -> Self {
+        let time = |micros: Option<i64>| micros.and_then(DateTime::from_timestamp_micros);
+        let mut texts = vec![
+            members
+                .iter()
+                .map(|member| Some(member.natural_key.as_str()))
+                .collect(),
+            members.iter().map(|member| member.id.as_deref()).collect(),
+        ];
+        let mut times = Vec::new();
+        for (place, attribute) in table.attributes.iter().enumerate() {
+            let told = |member: &&'a Member| member.attributes.get(place);
+            for column in 0..attribute.columns.len() {
+                let value =
+                    |member| told(member).and_then(|told| told.values.get(column)?.as_deref());
+                texts.push(members.iter().map(value).collect());
+            }
+            times.push(
+                members
+                    .iter()
+                    .map(|member| time(told(member).and_then(|told| told.as_of)))
+                    .collect(),
+            );
+        }
+        times.push(
+            members
+                .iter()
+                .map(|member| time(member.first_seen))
+                .collect(),
+        );
+        times.push(
+            members
+                .iter()
+                .map(|member| time(member.last_seen))
+                .collect(),
+        );
+        Self { texts, times }
+    }
+
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let texts = self
+            .texts
+            .iter()
+            .map(|column| column as &(dyn ToSql + Sync));
+        texts
+            .chain(
+                self.times
+                    .iter()
+                    .map(|column| column as &(dyn ToSql + Sync)),
+            )
+            .collect()
+    }
+}

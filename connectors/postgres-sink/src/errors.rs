@@ -1,0 +1,135 @@
+//! What an SQLSTATE means for the sink: try again, wait for somebody, set the event aside, or give up.
+//!
+//! The classes are those of appendix A of PostgreSQL's manual.
+
+use tokio_postgres::error::SqlState;
+
+/// What to do about an error of PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// It passes by itself: connection lost, server restarting, deadlock, lock timeout. Try the
+    /// same transaction again.
+    Retry,
+    /// It passes when somebody acts: disk full, read-only, no permission, missing table. Try again
+    /// slowly, and say it loudly.
+    Wait,
+    /// PostgreSQL can't hold a value. Find the event and set it aside.
+    SetAside,
+    /// The database can't be entered: wrong password, no such database. At the start that is a
+    /// mistake in the configuration; later somebody may be changing a password.
+    Refused,
+}
+
+impl Remedy {
+    /// The remedy for `error`. One without an SQLSTATE comes from the connection.
+    #[must_use]
+    pub fn of(error: &tokio_postgres::Error) -> Self {
+        error.code().map_or(Self::Retry, Self::of_state)
+    }
+
+    fn of_state(state: &SqlState) -> Self {
+        if *state == SqlState::LOCK_NOT_AVAILABLE || *state == SqlState::TOO_MANY_CONNECTIONS {
+            return Self::Retry;
+        }
+        if *state == SqlState::UNDEFINED_DATABASE || *state == SqlState::DATABASE_DROPPED {
+            return Self::Refused;
+        }
+        match state.code().get(..2) {
+            // Connection exception; transaction rollback (deadlock, serialisation); operator
+            // intervention (shutdown, cancelled, starting up); invalid transaction state, which a
+            // connection that broke inside a transaction leaves behind.
+            Some("08" | "40" | "57") => Self::Retry,
+            Some("25") if *state != SqlState::READ_ONLY_SQL_TRANSACTION => Self::Retry,
+            // Data exception; constraint violation; program limit exceeded (an index key too long,
+            // JSON nested too deep).
+            Some("22" | "23" | "54") => Self::SetAside,
+            Some("28" | "3D") => Self::Refused,
+            _ => Self::Wait,
+        }
+    }
+}
+
+/// What went wrong in the database, with what the sink was doing.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {}", describe(.cause))]
+pub struct DatabaseError {
+    /// What the sink was doing, as in "cannot insert facts".
+    pub doing: &'static str,
+    /// PostgreSQL's answer.
+    pub cause: tokio_postgres::Error,
+}
+
+impl DatabaseError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        Remedy::of(&self.cause)
+    }
+}
+
+/// Adds what the sink was doing to an error of the client.
+pub(crate) trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T, DatabaseError>;
+}
+
+impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, DatabaseError> {
+        self.map_err(|cause| DatabaseError { doing, cause })
+    }
+}
+
+/// `error` in a line: the server's message with its SQLSTATE, or what the connection reports.
+#[must_use]
+pub fn describe(error: &tokio_postgres::Error) -> String {
+    use std::error::Error as _;
+    match error.as_db_error() {
+        Some(server) => {
+            let detail = server
+                .detail()
+                .map(|detail| format!("; {detail}"))
+                .unwrap_or_default();
+            format!(
+                "{} (SQLSTATE {}){detail}",
+                server.message(),
+                server.code().code()
+            )
+        }
+        None => match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_the_remedy_that_loses_nothing() {
+        for (state, remedy) in [
+            (SqlState::T_R_DEADLOCK_DETECTED, Remedy::Retry),
+            (SqlState::T_R_SERIALIZATION_FAILURE, Remedy::Retry),
+            (SqlState::ADMIN_SHUTDOWN, Remedy::Retry),
+            (SqlState::CANNOT_CONNECT_NOW, Remedy::Retry),
+            (SqlState::QUERY_CANCELED, Remedy::Retry),
+            (SqlState::TOO_MANY_CONNECTIONS, Remedy::Retry),
+            (SqlState::LOCK_NOT_AVAILABLE, Remedy::Retry),
+            (SqlState::IN_FAILED_SQL_TRANSACTION, Remedy::Retry),
+            (SqlState::DISK_FULL, Remedy::Wait),
+            (SqlState::READ_ONLY_SQL_TRANSACTION, Remedy::Wait),
+            (SqlState::INSUFFICIENT_PRIVILEGE, Remedy::Wait),
+            (SqlState::UNDEFINED_TABLE, Remedy::Wait),
+            (SqlState::INTERNAL_ERROR, Remedy::Wait),
+            (SqlState::UNTRANSLATABLE_CHARACTER, Remedy::SetAside),
+            (SqlState::NUMERIC_VALUE_OUT_OF_RANGE, Remedy::SetAside),
+            (SqlState::CHECK_VIOLATION, Remedy::SetAside),
+            (SqlState::PROGRAM_LIMIT_EXCEEDED, Remedy::SetAside),
+            (SqlState::STATEMENT_TOO_COMPLEX, Remedy::SetAside),
+            (SqlState::INVALID_PASSWORD, Remedy::Refused),
+            (SqlState::INVALID_CATALOG_NAME, Remedy::Refused),
+        ] {
+            assert_eq!(Remedy::of_state(&state), remedy, "{}", state.code());
+        }
+    }
+}

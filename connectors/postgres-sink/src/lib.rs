@@ -1,0 +1,37 @@
+//! The PostgreSQL sink: every fact once, however often its event arrives.
+//!
+//! A connector that reads a topic of shop events through the SmartModule `flatten-items` and writes
+//! the facts into the star schema of `sql/migrations`. PostgreSQL holds the truth about offsets:
+//! facts, dimensions, rejected events and the offset reached are one transaction, so that a crash
+//! at any instant leaves a batch there whole with its offset, or not at all.
+//!
+//! # Layout, along the way of a record
+//!
+//! - [`sink`]: the connector itself, one task for each partition
+//! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`])
+//! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
+//! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
+//! - [`writer`]: the transaction; before it the month's partition is made ([`months`])
+//! - [`database`]: connections; [`errors`]: what an SQLSTATE means for the sink
+//! - [`migrate`](mod@migrate): the schema; [`config`]: the reference of the section `postgres`
+
+mod backoff;
+pub mod batch;
+pub mod config;
+pub mod continuity;
+pub mod database;
+pub mod delivery;
+pub mod dimension;
+pub mod errors;
+pub mod migrate;
+pub mod months;
+mod partition;
+pub mod reader;
+pub mod rejected;
+pub mod rows;
+pub mod sink;
+pub mod writer;
+
+pub use config::Config;
+pub use migrate::{MigrateError, MigrationReport, migrate};
+pub use sink::run;

@@ -1,0 +1,362 @@
+//! From the topic to batches: every record once and in order, or an error that says which is missing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use connector_common::Stop;
+use fluvio::dataplane::link::ErrorCode;
+use fluvio::dataplane::record::Batch as SentBatch;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::batch::{Batch, Record};
+use crate::continuity::{Break, Continuity};
+use crate::partition::{Fault, Open, Partition};
+
+/// A stream that brings nothing for this long is looked at: is there really nothing? Then less and
+/// less often, up to the second.
+const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+/// How long a record that the cluster holds may take to come, and how long in the largest response.
+const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// The largest response that is ever asked for.
+const MAX_BYTES_LIMIT: i32 = 1 << 30;
+const WIDER: i32 = 4;
+/// A SmartModule that fails this often in a row at the same place won't get over it.
+const SMARTMODULE_PATIENCE: u32 = 5;
+
+/// How large a batch may get.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes of records.
+    pub bytes: usize,
+    /// How long the first record waits.
+    pub delay: Duration,
+    /// The size of the responses to ask the cluster for.
+    pub max_bytes: i32,
+}
+
+/// Why a partition can't be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Records are missing, and asking for them again did not help.
+    #[error(
+        "{0}, even in responses of up to 1 GiB; the transforms must return exactly one record for each (a `map`)"
+    )]
+    Gap(Break),
+    /// The transforms return more records than they get.
+    #[error(
+        "{0}; the transforms must return exactly one record for each (a `map` such as flatten-items)"
+    )]
+    Multiplied(Break),
+    /// The cluster holds a record and never hands it out.
+    #[error(
+        "the cluster holds a record at offset {0} and does not hand it out, even in responses of up to 1 GiB"
+    )]
+    Withheld(i64),
+    /// A SmartModule can't be run.
+    #[error(
+        "the cluster can't run the transforms at offset {offset}: {code}; load the SmartModule with \
+         `fluvio smartmodule create NAME --wasm-file FILE`, or correct `transforms`"
+    )]
+    SmartModule {
+        /// Where.
+        offset: i64,
+        /// The cluster's words.
+        code: Box<ErrorCode>,
+    },
+    /// The topic was deleted while it was read.
+    #[error("the topic was deleted")]
+    TopicDeleted,
+    /// Retention was faster than the sink.
+    #[error(
+        "the topic no longer holds the records from offset {from} up to {to}: its retention removed them before they \
+         were written; to go on without them, set next_offset to {to} in sink_offsets"
+    )]
+    Evicted {
+        /// The first record that is lost.
+        from: i64,
+        /// The first that is there.
+        to: i64,
+    },
+    /// The topic is not the one that was read before.
+    #[error(
+        "offset {offset} is stored, and the partition ends before it ({words}): the topic was made anew or has lost its \
+         end; to read it from its start, delete this sink's rows from sink_offsets (what is in the tables stays as it is)"
+    )]
+    BeyondEnd {
+        /// The stored offset.
+        offset: i64,
+        /// The cluster's words.
+        words: String,
+    },
+}
+
+/// Reads a partition from the offset that is stored for it.
+pub(crate) struct Reader {
+    partition: Partition,
+    limits: Limits,
+    continuity: Continuity,
+    pending: VecDeque<Record>,
+    batch: Batch,
+    due: Option<Instant>,
+    batches: mpsc::Sender<Batch>,
+    max_bytes: i32,
+    has_read: bool,
+}
+
+/// What ends an open stream in good order.
+enum End {
+    /// Open it again.
+    Reopen,
+    /// The sink stops, or nobody takes the batches.
+    Stop,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        partition: Partition,
+        from: i64,
+        limits: Limits,
+        batches: mpsc::Sender<Batch>,
+    ) -> Self {
+        Self {
+            partition,
+            limits,
+            continuity: Continuity::from(from),
+            pending: VecDeque::new(),
+            batch: Batch::after(from),
+            due: None,
+            batches,
+            max_bytes: limits.max_bytes,
+            has_read: false,
+        }
+    }
+
+    /// Reads until the stop, through every error that can pass. What was read is handed on before
+    /// this returns.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) async fn read(mut self, stop: Stop) -> Result<(), ReadError> {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        loop {
+            let before = self.continuity.next();
+            let outcome = tokio::select! {
+                outcome = self.read_stream() => outcome,
+                () = stop.requested() => Ok(End::Stop),
+            };
+            self.hand_on_all().await;
+            if self.continuity.next() > before {
+                backoff.reset();
+            }
+            let trouble = match outcome {
+                Ok(End::Stop) => return Ok(()),
+                Ok(End::Reopen) => continue,
+                Err(Trouble::Error(error)) => return Err(error),
+                Err(Trouble::Fault(fault)) => self.judge(fault, backoff.failures())?,
+            };
+            if backoff.is_news() {
+                self.warn(&trouble);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next()) => {}
+                () = stop.requested() => return Ok(()),
+            }
+        }
+    }
+
+    /// What a fault means here: words for the log where it can pass, else the error.
+    fn judge(&mut self, fault: Fault, failures: u32) -> Result<String, ReadError> {
+        let offset = self.continuity.next();
+        match fault {
+            Fault::Passing(words) => Ok(words),
+            // A node that has just started may not have its SmartModules yet. One that never had
+            // them is a mistake in the configuration.
+            Fault::SmartModule(code) if self.has_read && failures < SMARTMODULE_PATIENCE => {
+                Ok(code.to_string())
+            }
+            Fault::SmartModule(code) => Err(ReadError::SmartModule {
+                offset,
+                code: Box::new(code),
+            }),
+            Fault::TopicDeleted => Err(ReadError::TopicDeleted),
+            Fault::Evicted { next_available } if offset == 0 && next_available > 0 => {
+                self.continuity = Continuity::from(next_available);
+                Ok(format!(
+                    "the topic begins at offset {next_available}, what was before it is gone; reading from there"
+                ))
+            }
+            Fault::Evicted { next_available } => Err(ReadError::Evicted {
+                from: offset,
+                to: next_available,
+            }),
+            Fault::BeyondEnd(words) => Err(ReadError::BeyondEnd { offset, words }),
+        }
+    }
+
+    async fn read_stream(&mut self) -> Result<End, Trouble> {
+        let mut open = self
+            .partition
+            .open(self.continuity.next(), self.max_bytes)
+            .await?;
+        let batches = self.batches.clone();
+        let mut idle = IDLE[0];
+        loop {
+            self.fill();
+            let is_full = self.is_full();
+            let is_due = is_full || self.due.is_some_and(|due| due <= Instant::now());
+            let waits = self.due.is_some() && !is_due;
+            let due = self.due.unwrap_or_else(Instant::now);
+            tokio::select! {
+                biased;
+                permit = batches.reserve(), if is_due => match permit {
+                    Ok(permit) => {
+                        permit.send(take(&mut self.batch));
+                        self.due = None;
+                    }
+                    Err(_) => return Ok(End::Stop),
+                },
+                batch = open.next(), if !is_full => {
+                    if let Some(end) = self.accept(batch?)? {
+                        return Ok(end);
+                    }
+                    idle = IDLE[0];
+                }
+                () = tokio::time::sleep_until(due), if waits => {}
+                () = tokio::time::sleep(idle), if self.due.is_none() => {
+                    if self.is_stuck(&mut open).await? {
+                        return Ok(End::Reopen);
+                    }
+                    idle = (idle * 2).min(IDLE[1]);
+                }
+            }
+        }
+    }
+
+    /// Takes the records that are new in what the cluster sent.
+    fn accept(&mut self, sent: SentBatch) -> Result<Option<End>, Trouble> {
+        let base = sent.get_base_offset();
+        let offsets = sent.records_len();
+        let records = sent.own_records();
+        self.has_read = true;
+        match self.continuity.accept(base, offsets, records.len()) {
+            Ok(seen) => {
+                let records = (base..).zip(records).skip(seen);
+                self.pending.extend(records.map(|(offset, record)| Record {
+                    offset,
+                    key: record.key.as_deref().cloned(),
+                    value: Bytes::clone(&record.value),
+                }));
+                Ok(None)
+            }
+            Err(multiplied @ Break::Multiplied { .. }) => {
+                Err(ReadError::Multiplied(multiplied).into())
+            }
+            Err(gap @ Break::Gap { .. }) => {
+                if !self.widen() {
+                    return Err(ReadError::Gap(gap).into());
+                }
+                self.warn(&format!(
+                    "{gap}; asking for them again in responses of up to {} bytes",
+                    self.max_bytes
+                ));
+                Ok(Some(End::Reopen))
+            }
+        }
+    }
+
+    /// Nothing has come for a while. Where the cluster holds a record all the same, its batch got
+    /// larger than a response may be, or the stream hangs.
+    async fn is_stuck(&mut self, open: &mut Open) -> Result<bool, Trouble> {
+        let next = self.continuity.next();
+        if !self.partition.holds(next).await? {
+            return Ok(false);
+        }
+        // It may have arrived just now, or be on its way.
+        let grace = if self.max_bytes < MAX_BYTES_LIMIT {
+            GRACE[0]
+        } else {
+            GRACE[1]
+        };
+        if let Ok(batch) = tokio::time::timeout(grace, open.next()).await {
+            return Ok(self.accept(batch?)?.is_some());
+        }
+        if !self.widen() {
+            return Err(ReadError::Withheld(next).into());
+        }
+        self.warn(&format!("the cluster does not hand out a record that it holds; asking for it in responses of up to {} bytes", self.max_bytes));
+        Ok(true)
+    }
+
+    /// Asks for larger responses from now on: where one batch got so large, others will. `false` at the limit.
+    fn widen(&mut self) -> bool {
+        let wider = self.max_bytes.saturating_mul(WIDER).min(MAX_BYTES_LIMIT);
+        let can = wider > self.max_bytes;
+        self.max_bytes = wider;
+        can
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.row_count() >= self.limits.rows || self.batch.bytes() >= self.limits.bytes
+    }
+
+    /// Decodes what is pending, as far as the batch has room.
+    fn fill(&mut self) {
+        while !self.is_full() {
+            let Some(record) = self.pending.pop_front() else {
+                return;
+            };
+            self.due
+                .get_or_insert_with(|| Instant::now() + self.limits.delay);
+            self.batch.push(record);
+        }
+    }
+
+    /// Hands on all that was read, without waiting for more.
+    async fn hand_on_all(&mut self) {
+        loop {
+            self.fill();
+            self.due = None;
+            if self.batch.is_empty() || self.batches.send(take(&mut self.batch)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn warn(&self, trouble: &str) {
+        tracing::warn!(
+            topic = self.partition.topic,
+            partition = self.partition.number,
+            offset = self.continuity.next(),
+            "reading from the topic: {trouble}"
+        );
+    }
+}
+
+/// Ends the batch, and begins the one behind it.
+fn take(batch: &mut Batch) -> Batch {
+    let next = Batch::after(batch.next_offset());
+    std::mem::replace(batch, next).finish()
+}
+
+/// What ends a stream early.
+enum Trouble {
+    Fault(Fault),
+    Error(ReadError),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<ReadError> for Trouble {
+    fn from(error: ReadError) -> Self {
+        Self::Error(error)
+    }
+}

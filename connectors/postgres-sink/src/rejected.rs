@@ -1,0 +1,143 @@
+//! What could not become a fact: kept with its payload and the reason.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fact_model::Rejection;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::batch::Record;
+use crate::errors::{DatabaseError, Doing};
+
+/// The reason of a record that is no envelope: it did not come through the SmartModule.
+pub const NOT_AN_ENVELOPE: &str = "not-an-envelope";
+/// The reason of an event that PostgreSQL can't hold.
+pub const REFUSED_BY_POSTGRES: &str = "refused-by-postgres";
+
+/// Longer keys are no ids, and an index entry has room for 2,700 bytes.
+const LONGEST_KEY: usize = 256;
+
+/// A row of `rejected_events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    reason: String,
+    detail: String,
+    at: String,
+    raw: String,
+    is_base64: bool,
+    offset: i64,
+    key: Option<String>,
+    ordinal: i32,
+}
+
+impl Rejected {
+    /// The rejection that the SmartModule put at `ordinal` of `record`.
+    pub(crate) fn of_event(rejection: &Rejection<'_>, record: &Record, ordinal: i32) -> Self {
+        let text = |text: &str| text.replace('\0', "\u{fffd}");
+        let (raw, is_base64) = match rejection.raw_encoding {
+            Some(_) => (text(&rejection.raw), true),
+            None => printable(rejection.raw.as_bytes()),
+        };
+        Self {
+            reason: text(&rejection.reason),
+            detail: text(&rejection.detail),
+            at: text(&rejection.at),
+            raw,
+            is_base64,
+            offset: record.offset,
+            key: key_of(record),
+            ordinal,
+        }
+    }
+
+    /// Whether it is of the record at `offset`.
+    pub(crate) fn is_of(&self, offset: i64) -> bool {
+        self.offset == offset
+    }
+
+    /// A whole record that is set aside by the sink itself.
+    pub(crate) fn of_record(reason: &str, detail: String, record: &Record, ordinal: i32) -> Self {
+        let (raw, is_base64) = printable(&record.value);
+        let detail = detail.replace('\0', "\u{fffd}");
+        Self {
+            reason: reason.to_owned(),
+            detail,
+            at: "$".to_owned(),
+            raw,
+            is_base64,
+            offset: record.offset,
+            key: key_of(record),
+            ordinal,
+        }
+    }
+
+    /// What tells the message apart from others in the column `source_key`.
+    fn source_key(&self, partition: i32) -> String {
+        let place = || format!("{partition}:{}", self.offset);
+        self.key.clone().unwrap_or_else(place)
+    }
+}
+
+/// A key that the unique index takes: text, and not longer than ids are.
+fn key_of(record: &Record) -> Option<String> {
+    let key = std::str::from_utf8(record.key.as_deref()?).ok()?;
+    (key.len() <= LONGEST_KEY && !key.contains('\0')).then(|| key.to_owned())
+}
+
+/// The payload as PostgreSQL can hold it, and whether that is base64.
+fn printable(raw: &[u8]) -> (String, bool) {
+    match std::str::from_utf8(raw) {
+        Ok(text) if !text.contains('\0') => (text.to_owned(), false),
+        _ => (STANDARD.encode(raw), true),
+    }
+}
+
+const INSERT: &str = "\
+    INSERT INTO rejected_events \
+        (source_topic, source_partition, reason, detail, at_path, raw, raw_encoding, raw_hash, source_offset, source_key, ordinal) \
+    SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bigint[], $10::text[], $11::int[]) \
+    ON CONFLICT DO NOTHING";
+
+/// Inserts `rejected`, which is in the order of offsets, and returns how many were new.
+pub(crate) async fn insert(
+    transaction: &Transaction<'_>,
+    topic: &str,
+    partition: i32,
+    rejected: &[Rejected],
+) -> Result<u64, DatabaseError> {
+    let column = |value: fn(&Rejected) -> &str| rejected.iter().map(value).collect::<Vec<&str>>();
+    let encodings: Vec<Option<&str>> = rejected
+        .iter()
+        .map(|row| row.is_base64.then_some("base64"))
+        .collect();
+    let hashes: Vec<Uuid> = rejected
+        .iter()
+        .map(|row| Uuid::from_u128(xxh3_128(row.raw.as_bytes())))
+        .collect();
+    let offsets: Vec<i64> = rejected.iter().map(|row| row.offset).collect();
+    let keys: Vec<String> = rejected
+        .iter()
+        .map(|row| row.source_key(partition))
+        .collect();
+    let ordinals: Vec<i32> = rejected.iter().map(|row| row.ordinal).collect();
+    transaction
+        .execute(
+            INSERT,
+            &[
+                &topic,
+                &partition,
+                &column(|row| &row.reason),
+                &column(|row| &row.detail),
+                &column(|row| &row.at),
+                &column(|row| &row.raw),
+                &encodings,
+                &hashes,
+                &offsets,
+                &keys,
+                &ordinals,
+            ],
+        )
+        .await
+        .doing("cannot insert rejected events")
+}

@@ -1,0 +1,270 @@
+//! The transaction: dimensions, new facts, rejected events and the offset reached, all or nothing.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures_util::{SinkExt, stream};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, IsolationLevel, Transaction};
+
+use crate::batch::Batch;
+use crate::database::Database;
+use crate::errors::{DatabaseError, Doing, Remedy};
+use crate::months::Months;
+use crate::rejected;
+use crate::rows;
+
+/// What a sink reads, and the name its offsets are kept under.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The sink's name: `meta.name` of its file.
+    pub sink: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// Writes the batches of one partition, one after the other.
+#[derive(Debug)]
+pub struct Writer {
+    database: Arc<Database>,
+    source: Source,
+    months: Months,
+}
+
+/// What came of a batch's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Facts that are new.
+    pub inserted: u64,
+    /// Facts that were there already, in the table or earlier in the batch.
+    pub duplicates: u64,
+    /// Rejections that are new.
+    pub rejected: u64,
+}
+
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+    }
+}
+
+/// Why a batch was not written. In each case nothing of it is in the tables.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// PostgreSQL's own.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A month's partition can't be made. No fact is to blame, whatever the error.
+    #[error("{0}")]
+    Month(DatabaseError),
+    /// The stored offset is not the one that this batch follows: another sink under the same name
+    /// reads the same partition.
+    #[error(
+        "the stored offset is {stored} and not {expected}: another sink of the same name has moved it"
+    )]
+    Fenced {
+        /// The offset in the database.
+        stored: i64,
+        /// The offset that the batch follows.
+        expected: i64,
+    },
+    /// The row of a dimension vanished between its lookup and its use.
+    #[error(
+        "a row of dim_product or dim_list was deleted while facts that point at it were written"
+    )]
+    DimensionVanished,
+}
+
+impl WriteError {
+    /// What to do about it; `None` for a sink that was overtaken.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Database(error) => Some(error.remedy()),
+            Self::Month(error) if error.remedy() == Remedy::SetAside => Some(Remedy::Wait),
+            Self::Month(error) => Some(error.remedy()),
+            Self::DimensionVanished => Some(Remedy::Retry),
+            Self::Fenced { .. } => None,
+        }
+    }
+}
+
+const LOAD_OFFSET: &str =
+    "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3";
+const LOCK_OFFSET: &str = "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3 FOR UPDATE";
+const BEGIN_OFFSET: &str = "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING";
+const MOVE_OFFSET: &str = "UPDATE sink_offsets SET next_offset = $4, updated_at = now() \
+     WHERE sink = $1 AND topic = $2 AND partition = $3";
+
+impl Writer {
+    /// A writer for the batches of `source`.
+    #[must_use]
+    pub fn new(database: Arc<Database>, source: Source) -> Self {
+        Self {
+            database,
+            source,
+            months: Months::default(),
+        }
+    }
+
+    /// What this writer writes.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The stored offset: the first record that is not written yet. 0 for a partition that was never read.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub async fn position(&self) -> Result<i64, DatabaseError> {
+        let mut lease = self.database.lease().await?;
+        let row = lease
+            .client()
+            .query_opt(LOAD_OFFSET, &self.source.key())
+            .await
+            .doing("cannot read the stored offset")?;
+        lease.keep();
+        Ok(row.map_or(0, |row| row.get(0)))
+    }
+
+    /// Writes `batch`, or nothing of it.
+    ///
+    /// A batch that is stored already, because the answer to its commit got lost, is a success
+    /// without rows.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
+        let mut lease = self.database.lease().await?;
+        self.months
+            .make(lease.client(), batch.rows.times(), Utc::now())
+            .await
+            .map_err(WriteError::Month)?;
+        let written = self.source.write(lease.client(), batch).await?;
+        lease.keep();
+        Ok(written)
+    }
+}
+
+impl Source {
+    fn key(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.sink, &self.topic, &self.partition]
+    }
+
+    async fn write(&self, client: &mut Client, batch: &Batch) -> Result<Written, WriteError> {
+        // Later statements must see what others committed meanwhile, whatever the database's default.
+        let begin = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .start();
+        let transaction = begin.await.doing("cannot begin a transaction")?;
+        let stored = self.lock_offset(&transaction).await?;
+        if stored == batch.next_offset() {
+            return Ok(Written::default());
+        }
+        if stored != batch.follows() {
+            return Err(WriteError::Fenced {
+                stored,
+                expected: batch.follows(),
+            });
+        }
+        let products = batch
+            .products
+            .resolve(&transaction)
+            .await?
+            .ok_or(WriteError::DimensionVanished)?;
+        let lists = batch
+            .lists
+            .resolve(&transaction)
+            .await?
+            .ok_or(WriteError::DimensionVanished)?;
+        let inserted = self
+            .insert_facts(&transaction, batch, &products, &lists)
+            .await?;
+        let mut rejected = 0;
+        if !batch.rejected.is_empty() {
+            rejected = rejected::insert(&transaction, &self.topic, self.partition, &batch.rejected)
+                .await?;
+        }
+        // Last, because every partition changes the rows of the same few products: until the commit
+        // they are locked.
+        batch.products.update(&transaction).await?;
+        batch.lists.update(&transaction).await?;
+        self.move_offset(&transaction, batch.next_offset()).await?;
+        transaction.commit().await.doing("cannot commit")?;
+        let known = (batch.rows.len() + batch.rows.duplicates()) as u64 - inserted;
+        Ok(Written {
+            inserted,
+            duplicates: known,
+            rejected,
+        })
+    }
+
+    /// Locks the partition's offset for this transaction, so that a second sink waits here, before
+    /// it has done any work, and then finds that it was overtaken.
+    async fn lock_offset(&self, transaction: &Transaction<'_>) -> Result<i64, DatabaseError> {
+        let doing = "cannot lock the stored offset";
+        if let Some(row) = transaction
+            .query_opt(LOCK_OFFSET, &self.key())
+            .await
+            .doing(doing)?
+        {
+            return Ok(row.get(0));
+        }
+        transaction
+            .execute(BEGIN_OFFSET, &self.key())
+            .await
+            .doing(doing)?;
+        Ok(transaction
+            .query_one(LOCK_OFFSET, &self.key())
+            .await
+            .doing(doing)?
+            .get(0))
+    }
+
+    async fn insert_facts(
+        &self,
+        transaction: &Transaction<'_>,
+        batch: &Batch,
+        products: &[i64],
+        lists: &[i64],
+    ) -> Result<u64, DatabaseError> {
+        if batch.rows.is_empty() {
+            return Ok(0);
+        }
+        let doing = "cannot copy facts to the server";
+        let copy = transaction
+            .copy_in(rows::COPY_TO_STAGE)
+            .await
+            .doing(doing)?;
+        let mut copy = std::pin::pin!(copy);
+        let mut data = stream::iter(batch.rows.copy_data(products, lists).map(Ok));
+        copy.send_all(&mut data).await.doing(doing)?;
+        copy.finish().await.doing(doing)?;
+        let insert = rows::INSERT_FROM_STAGE.as_str();
+        transaction
+            .execute(insert, &[&self.topic, &self.partition])
+            .await
+            .doing("cannot insert facts")
+    }
+
+    async fn move_offset(
+        &self,
+        transaction: &Transaction<'_>,
+        next: i64,
+    ) -> Result<(), DatabaseError> {
+        transaction
+            .execute(
+                MOVE_OFFSET,
+                &[&self.sink, &self.topic, &self.partition, &next],
+            )
+            .await
+            .doing("cannot move the stored offset")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! The analysts' questions, over events whose answers can be counted by hand.
+
+use serde_json::{Value, json};
+
+use crate::support::{Tables, batch, envelope, fact};
+
+const TOP_LISTS: &str = include_str!("../../../../sql/queries/top_lists_by_engagement_rate.sql");
+const BEST_PRODUCTS: &str =
+    include_str!("../../../../sql/queries/best_products_by_view_to_purchase_rate.sql");
+
+/// Events by number: each gets an hour of its own, in order.
+struct Story(Vec<Value>);
+
+impl Story {
+    fn tell(&mut self, name: &str, user: usize, product: &str, more: Value) {
+        let number = self.0.len();
+        let time = format!(
+            "2026-11-{:02}T{:02}:{:02}:00Z",
+            1 + number / 1440,
+            number / 60 % 24,
+            number % 60
+        );
+        let mut all =
+            json!({"event_name": name, "user_id": format!("u{user}"), "product_id": product});
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        self.0.push(fact(number as u128, &time, all));
+    }
+}
+
+#[tokio::test]
+async fn the_two_questions_are_answered_as_their_headers_define() {
+    let tables = Tables::new().await;
+    let mut story = Story(Vec::new());
+    for user in 0..20 {
+        // Before the list: no engagement with it.
+        story.tell("view_item", user, "B", json!({}));
+        story.tell("view_item_list", user, "A", json!({"list_name": "Home"}));
+        story.tell("view_item_list", user, "A", json!({"list_name": "Home"}));
+        story.tell("view_item_list", user, "B", json!({"list_name": "Home"}));
+        if user < 10 {
+            story.tell("view_item_list", user, "A", json!({"list_id": "small"}));
+        }
+        if user < 8 {
+            story.tell("view_item", user, "A", json!({"product_name": "Product A"}));
+        }
+        if user < 5 {
+            let order = json!({"price": "10.5", "quantity": "2", "currency": "EUR", "transaction_id": format!("T{user}")});
+            story.tell("purchase", user, "B", order.clone());
+            // The same order, reported twice under two event ids.
+            story.tell("purchase", user, "B", order);
+        }
+    }
+    tables
+        .writer(0)
+        .write(&batch(0, [envelope(&story.0)]))
+        .await
+        .unwrap();
+
+    // 20 people × 2 products; engaged: 8 of A viewed it afterwards, 5 of B bought it.
+    assert_eq!(
+        tables
+            .rows(TOP_LISTS.trim_end().trim_end_matches(';'))
+            .await,
+        [json!({
+            "list": "Home", "list_id": null, "impressions": 40, "engaged": 13,
+            "engagement_rate": 0.325, "engaged_user_rate": 0.4,
+        })],
+        "the list with 10 impressions is below the threshold"
+    );
+    // B: 20 viewers, 5 buyers; A has 8 viewers only.
+    assert_eq!(
+        tables
+            .rows(BEST_PRODUCTS.trim_end().trim_end_matches(';'))
+            .await,
+        [json!({
+            "product": "B", "product_id": "B", "viewers": 20, "buyers": 5,
+            "view_to_purchase_rate": 0.25, "units_sold": 10, "revenue": 105.0, "currency": "EUR",
+        })]
+    );
+}

@@ -1,0 +1,97 @@
+//! What happens at the start: migrations side by side, and databases that can't be entered.
+
+use crate::support::Tables;
+use connector_common::Secret;
+use postgres_sink::Config;
+use postgres_sink::database::Database;
+use postgres_sink::errors::Remedy;
+use private_postgres::PrivatePostgres;
+
+#[tokio::test]
+async fn migrations_run_once_however_many_start_at_once() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+    let mut starts = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let database = database.clone();
+        starts.spawn(async move {
+            let mut client = database.connect().await.unwrap();
+            postgres_sink::migrate(&mut client).await.unwrap()
+        });
+    }
+    let reports = starts.join_all().await;
+    let busy: Vec<_> = reports
+        .iter()
+        .filter(|report| !report.applied.is_empty())
+        .collect();
+    assert_eq!(busy.len(), 1, "{reports:?}");
+    assert_eq!(busy[0].applied.len(), 2);
+    assert!(
+        reports
+            .iter()
+            .all(|report| report.version == busy[0].version)
+    );
+    let mut client = database.connect().await.unwrap();
+    assert!(
+        postgres_sink::migrate(&mut client)
+            .await
+            .unwrap()
+            .applied
+            .is_empty()
+    );
+    let held = client
+        .query_one(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(held.get::<_, i64>(0), 0, "the lock is released");
+}
+
+#[tokio::test]
+async fn every_table_and_column_is_explained() {
+    let tables = Tables::new().await;
+    let unexplained = tables
+        .rows(
+            "SELECT c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND c.relkind <> 'v' AND NOT c.relispartition \
+             WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v') AND c.relname <> 'refinery_schema_history' \
+             AND (col_description(c.oid, a.attnum) IS NULL AND a.attnum IS NOT NULL OR obj_description(c.oid, 'pg_class') IS NULL)",
+        )
+        .await;
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_entered_is_named_and_the_password_is_not() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let port = server.port();
+    let attempt = |url: String| async move {
+        let database = Database::new(&Config::new(Secret::from(url))).unwrap();
+        let error = database.connect().await.unwrap_err();
+        (
+            error.remedy(),
+            format!("{} {error} {error:?}", database.address()),
+        )
+    };
+    let (remedy, text) = attempt(format!("postgres://etl:hunter2@127.0.0.1:{port}/etl")).await;
+    assert_eq!(remedy, Remedy::Refused, "{text}");
+    assert!(
+        text.contains(&format!("127.0.0.1:{port}/etl"))
+            && text.contains("password")
+            && !text.contains("hunter2"),
+        "{text}"
+    );
+    let missing = format!("{}/nowhere", server.url().strip_suffix("/etl").unwrap());
+    let (remedy, text) = attempt(missing).await;
+    assert_eq!(remedy, Remedy::Refused, "{text}");
+    assert!(text.contains("\"nowhere\" does not exist"), "{text}");
+    server.stop().await.unwrap();
+    let (remedy, text) = attempt(format!("postgres://etl:hunter2@127.0.0.1:{port}/etl")).await;
+    assert_eq!(remedy, Remedy::Retry, "{text}");
+    assert!(
+        text.contains(&port.to_string()) && !text.contains("hunter2"),
+        "{text}"
+    );
+}

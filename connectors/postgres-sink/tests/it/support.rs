@@ -1,0 +1,116 @@
+//! A migrated database of its own for each test, and envelopes to write into it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use connector_common::Secret;
+use postgres_sink::Config;
+use postgres_sink::batch::{Batch, Record};
+use postgres_sink::database::Database;
+use postgres_sink::writer::{Source, Writer};
+use private_postgres::PrivatePostgres;
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+/// A running server with the schema in it.
+pub struct Tables {
+    _server: PrivatePostgres,
+    pub database: Arc<Database>,
+    pub client: Client,
+}
+
+impl Tables {
+    pub async fn new() -> Self {
+        let server = PrivatePostgres::start().await.unwrap();
+        let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+        let mut client = database.connect().await.unwrap();
+        postgres_sink::migrate(&mut client).await.unwrap();
+        Self {
+            _server: server,
+            database,
+            client,
+        }
+    }
+
+    pub fn writer(&self, partition: i32) -> Writer {
+        let source = Source {
+            sink: "test".to_owned(),
+            topic: "shop-events".to_owned(),
+            partition,
+        };
+        Writer::new(Arc::clone(&self.database), source)
+    }
+
+    /// The rows of `query` as JSON, in the order of their text.
+    pub async fn rows(&self, query: &str) -> Vec<Value> {
+        let all = format!("SELECT to_jsonb(r) FROM ({query}) r ORDER BY to_jsonb(r)::text");
+        self.client
+            .query(&all, &[])
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|row| row.get(0))
+            .collect()
+    }
+
+    pub async fn count(&self, table: &str) -> i64 {
+        self.client
+            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+            .await
+            .unwrap()
+            .get(0)
+    }
+
+    /// All that a batch may change, without what depends on when and in which order it came.
+    pub async fn everything(&self) -> Vec<Value> {
+        let mut all = self
+            .rows(
+                "SELECT f.*, NULL AS ingested_at, NULL AS product_key, NULL AS list_key, p.natural_key AS product, l.natural_key AS list \
+                 FROM fact_events f LEFT JOIN dim_product p ON p.product_key = f.product_key LEFT JOIN dim_list l ON l.list_key = f.list_key",
+            )
+            .await;
+        all.extend(
+            self.rows("SELECT *, NULL AS product_key FROM dim_product")
+                .await,
+        );
+        all.extend(self.rows("SELECT *, NULL AS list_key FROM dim_list").await);
+        all.extend(
+            self.rows("SELECT *, NULL AS id, NULL AS first_seen FROM rejected_events")
+                .await,
+        );
+        all.extend(
+            self.rows("SELECT sink, topic, partition, next_offset FROM sink_offsets")
+                .await,
+        );
+        all
+    }
+}
+
+/// A fact as the SmartModule writes it; `more` adds to it and overrides.
+pub fn fact(hash: u128, time: &str, more: Value) -> Value {
+    let mut fact = json!({
+        "event_time": time,
+        "event_name": "view_item",
+        "item_ordinal": 1,
+        "fact_hash": format!("{hash:032x}"),
+    });
+    fact.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    fact
+}
+
+/// An envelope with these facts.
+pub fn envelope(facts: &[Value]) -> Bytes {
+    Bytes::from(json!({ "facts": facts }).to_string())
+}
+
+/// A batch of these records that starts at the offset `from`.
+pub fn batch(from: i64, values: impl IntoIterator<Item = Bytes>) -> Batch {
+    let records = (from..).zip(values).map(|(offset, value)| Record {
+        offset,
+        key: None,
+        value,
+    });
+    Batch::of(from, records).finish()
+}

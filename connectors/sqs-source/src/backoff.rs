@@ -1,0 +1,122 @@
+//! Pauses between attempts: longer each time, never two sources at the same beat.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use crate::queue::Kind;
+
+/// How often the same trouble is worth a line in the log.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(30);
+
+/// Counts failures in a row, and tells how long to wait after each.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// After a success: the next failure is a first one.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The pause after a failure of a queue. Permissions and queues are mended by people, so there
+    /// is no hurry; a network comes back by itself.
+    pub fn after(&mut self, kind: Kind) -> Duration {
+        let (first, longest) = match kind {
+            Kind::Throttled => (Duration::from_millis(250), Duration::from_secs(20)),
+            Kind::Unreachable => (Duration::from_millis(100), Duration::from_secs(10)),
+            Kind::Other => (Duration::from_millis(500), Duration::from_secs(20)),
+            Kind::AccessDenied | Kind::Credentials | Kind::NoSuchQueue => {
+                (Duration::from_secs(5), Duration::from_secs(60))
+            }
+        };
+        self.pause(first, longest)
+    }
+
+    /// The pause after a failure: doubles from `first` to `longest`, and the upper half of it is left
+    /// to chance.
+    pub fn pause(&mut self, first: Duration, longest: Duration) -> Duration {
+        let whole = first
+            .saturating_mul(2u32.saturating_pow(self.failures))
+            .min(longest);
+        self.failures = self.failures.saturating_add(1);
+        whole.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}
+
+/// Lets through one warning in a while of those that many tasks have to say, and counts the rest.
+#[derive(Debug, Default)]
+pub struct Warnings(Mutex<Since>);
+
+#[derive(Debug, Default)]
+struct Since {
+    last: Option<Instant>,
+    held_back: u64,
+}
+
+impl Warnings {
+    /// Whether to warn now; with it, how many times it was not said before.
+    pub fn due(&self) -> Option<u64> {
+        self.due_at(Instant::now())
+    }
+
+    fn due_at(&self, now: Instant) -> Option<u64> {
+        let mut since = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if since
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < BETWEEN_WARNINGS)
+        {
+            since.held_back += 1;
+            return None;
+        }
+        since.last = Some(now);
+        Some(std::mem::take(&mut since.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_start_over_after_a_success() {
+        let mut backoff = Backoff::default();
+        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(10));
+        let pauses: Vec<_> = (0..100).map(|_| backoff.pause(first, longest)).collect();
+        assert!((first / 2..=first).contains(&pauses[0]), "{pauses:?}");
+        assert!((first..=first * 2).contains(&pauses[1]), "{pauses:?}");
+        assert!(
+            pauses[20..]
+                .iter()
+                .all(|pause| (longest / 2..=longest).contains(pause)),
+            "{pauses:?}"
+        );
+        let late: std::collections::HashSet<_> = pauses[20..].iter().collect();
+        assert!(late.len() > 1, "no jitter");
+        backoff.reset();
+        assert!(backoff.pause(first, longest) <= first);
+    }
+
+    #[test]
+    fn what_people_must_mend_is_not_tried_in_a_hurry() {
+        let first = |kind| Backoff::default().after(kind);
+        assert!(first(Kind::AccessDenied) > first(Kind::Throttled));
+        assert!(first(Kind::NoSuchQueue) > first(Kind::Unreachable));
+    }
+
+    #[test]
+    fn warnings_are_let_through_once_in_a_while_and_the_rest_is_counted() {
+        let warnings = Warnings::default();
+        let start = Instant::now();
+        assert_eq!(warnings.due_at(start), Some(0));
+        assert_eq!(warnings.due_at(start), None);
+        assert_eq!(warnings.due_at(start + BETWEEN_WARNINGS / 2), None);
+        assert_eq!(warnings.due_at(start + BETWEEN_WARNINGS), Some(2));
+    }
+}

@@ -1,0 +1,270 @@
+//! The messages in hand: received, and answerable for until they are deleted.
+//!
+//! A message goes through four stages: received (it is being produced), produced (the topic has
+//! acknowledged its record at a [`Place`]), safe (it may be deleted), deleted. [`Safe`] is the only
+//! ticket to a delete, and only this module makes one. Today the topic's acknowledgement makes a
+//! message safe; a further condition on its place would come between the two here.
+//!
+//! While it is in hand, a message is extended before its visibility timeout ends, holds one permit of
+//! the in-flight bound, and is known by its id, so that a second delivery isn't produced again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fluvio::dataplane::record::RecordData;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::config::LONGEST_VISIBILITY;
+use crate::queue::{MessageId, Receipt, Received};
+use crate::topic::Place;
+
+/// A message on its way to the topic.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The record's key.
+    pub id: MessageId,
+    /// The record's value. Cloning it copies nothing.
+    pub body: RecordData,
+}
+
+/// The right to delete a message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Safe {
+    id: MessageId,
+    place: Place,
+}
+
+impl Safe {
+    /// The message's id, for the log.
+    #[must_use]
+    pub fn id(&self) -> &MessageId {
+        &self.id
+    }
+
+    /// Where the topic has its record.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+/// A visibility timeout that has to be extended now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The message.
+    pub id: MessageId,
+    /// Its newest delivery.
+    pub receipt: Receipt,
+    /// For how long from now.
+    pub timeout: Duration,
+}
+
+/// All messages in hand.
+#[derive(Debug)]
+pub struct Custody {
+    visibility_timeout: Duration,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    held: HashMap<MessageId, Held>,
+    /// When to extend what; each held message is in here at most once, under its `extend_at`.
+    extensions: BTreeSet<(Instant, MessageId)>,
+}
+
+#[derive(Debug)]
+struct Held {
+    receipt: Receipt,
+    receive_count: u32,
+    received_at: Instant,
+    extend_at: Option<Instant>,
+    _in_flight: OwnedSemaphorePermit,
+}
+
+impl Custody {
+    /// An empty one for messages that are received with this visibility timeout.
+    #[must_use]
+    pub fn new(visibility_timeout: Duration) -> Self {
+        Self {
+            visibility_timeout,
+            table: Mutex::default(),
+        }
+    }
+
+    /// Takes a delivery in hand. None if its message is in hand already: then the newer receipt is
+    /// kept, since the older is no good any more; two polls may hand them in in either order.
+    pub fn take_in(
+        &self,
+        received: Received,
+        now: Instant,
+        in_flight: OwnedSemaphorePermit,
+    ) -> Option<Message> {
+        let Received {
+            id,
+            receipt,
+            receive_count,
+            body,
+        } = received;
+        let mut table = self.table();
+        if let Some(held) = table.held.get_mut(&id) {
+            if receive_count >= held.receive_count {
+                held.receipt = receipt;
+                held.receive_count = receive_count;
+                held.received_at = now;
+                table.extend_at(&id, Some(now + self.visibility_timeout / 2));
+            }
+            return None;
+        }
+        let held = Held {
+            receipt,
+            receive_count,
+            received_at: now,
+            extend_at: None,
+            _in_flight: in_flight,
+        };
+        table.held.insert(id.clone(), held);
+        table.extend_at(&id, Some(now + self.visibility_timeout / 2));
+        Some(Message {
+            id,
+            body: body.into(),
+        })
+    }
+
+    /// The topic has acknowledged the message's own record at `place`. None if it isn't in hand.
+    pub fn acknowledged(&self, id: &MessageId, place: Place) -> Option<Safe> {
+        self.table().held.contains_key(id).then(|| Safe {
+            id: id.clone(),
+            place,
+        })
+    }
+
+    /// The receipt to delete the message with.
+    pub fn receipt(&self, safe: &Safe) -> Option<Receipt> {
+        self.table()
+            .held
+            .get(&safe.id)
+            .map(|held| held.receipt.clone())
+    }
+
+    /// The queue says that it deleted the message of `receipt`. A delivery that came meanwhile may
+    /// mean that it did not; then the message stays in hand and is to be deleted again.
+    pub fn deleted(&self, safe: Safe, receipt: &Receipt) -> Option<Safe> {
+        let mut table = self.table();
+        match table.held.get(&safe.id) {
+            Some(held) if held.receipt != *receipt => Some(safe),
+            _ => {
+                table.release(&safe.id);
+                None
+            }
+        }
+    }
+
+    /// Lets go of a message without deleting it: the queue will deliver it again.
+    pub fn release(&self, id: &MessageId) {
+        self.table().release(id);
+    }
+
+    /// Up to `most` messages whose visibility timeout has to be extended by `now`. Each is handed out
+    /// once, until [`Custody::extended`] or [`Custody::extend_later`] puts it back.
+    pub fn take_due(&self, now: Instant, most: usize) -> Vec<Extension> {
+        let mut table = self.table();
+        let mut due = Vec::new();
+        while due.len() < most {
+            let Some((_, id)) = table
+                .extensions
+                .first()
+                .filter(|(at, _)| *at <= now)
+                .cloned()
+            else {
+                break;
+            };
+            table.extend_at(&id, None);
+            let Some(held) = table.held.get(&id) else {
+                continue;
+            };
+            let left = (held.received_at + LONGEST_VISIBILITY).saturating_duration_since(now);
+            let timeout = Duration::from_secs(self.visibility_timeout.min(left).as_secs());
+            if timeout.is_zero() {
+                tracing::warn!(message = %id, "in hand for 12 hours, which is as long as SQS hides a message; it will be delivered again");
+            } else {
+                due.push(Extension {
+                    receipt: held.receipt.clone(),
+                    id,
+                    timeout,
+                });
+            }
+        }
+        due
+    }
+
+    /// The queue hides the message until its timeout from `asked_at` on.
+    pub fn extended(&self, extension: &Extension, asked_at: Instant) {
+        self.extend_later(extension, asked_at + extension.timeout / 2);
+    }
+
+    /// The message is to be extended, or tried again, at `when`, unless a newer delivery has its own time.
+    pub fn extend_later(&self, extension: &Extension, when: Instant) {
+        let mut table = self.table();
+        if table
+            .held
+            .get(&extension.id)
+            .is_some_and(|held| held.receipt == extension.receipt)
+        {
+            table.extend_at(&extension.id, Some(when));
+        }
+    }
+
+    /// Whether this delivery is the newest of a message in hand.
+    pub fn holds(&self, extension: &Extension) -> bool {
+        self.table()
+            .held
+            .get(&extension.id)
+            .is_some_and(|held| held.receipt == extension.receipt)
+    }
+
+    /// How many messages are in hand.
+    pub fn len(&self) -> usize {
+        self.table().held.len()
+    }
+
+    /// Whether no message is in hand.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lets go of everything, and returns the receipts to make it visible with.
+    pub fn give_up_all(&self) -> Vec<Receipt> {
+        let mut table = self.table();
+        table.extensions.clear();
+        table.held.drain().map(|(_, held)| held.receipt).collect()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing inside can panic half-way through a change.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn extend_at(&mut self, id: &MessageId, when: Option<Instant>) {
+        let Some(held) = self.held.get_mut(id) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut held.extend_at, when) {
+            self.extensions.remove(&(before, id.clone()));
+        }
+        if let Some(when) = when {
+            self.extensions.insert((when, id.clone()));
+        }
+    }
+
+    fn release(&mut self, id: &MessageId) {
+        self.extend_at(id, None);
+        self.held.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

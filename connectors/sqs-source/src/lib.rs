@@ -1,0 +1,33 @@
+//! Fluvio connector: streams the messages of an SQS queue into a topic.
+//!
+//! A message is deleted from the queue only after the topic has acknowledged its own record. Until
+//! then it is kept hidden from other receivers. Whatever fails in between, the message stays in the
+//! queue and is delivered again: a record may be in the topic more than once, never not at all.
+//!
+//! # Layout
+//!
+//! - [`config`]: the section `sqs` of the connector's YAML
+//! - [`queue`], [`sqs`]: what is needed of a queue, and AWS's own
+//! - [`topic`], [`fluvio_topic`]: what is needed of a topic, and Fluvio's own
+//! - `receive` → `produce` (`pending`) → `delete`: the three stages that a message goes through
+//! - [`custody`]: the messages in hand; `visibility` keeps them hidden
+//! - [`backoff`], [`progress`]: pauses and warnings, counters
+//! - [`source`]: all of it put together, started and stopped
+
+pub mod backoff;
+pub mod config;
+pub mod custody;
+mod delete;
+pub mod fluvio_topic;
+mod pending;
+mod produce;
+pub mod progress;
+pub mod queue;
+mod receive;
+pub mod source;
+pub mod sqs;
+pub mod topic;
+mod visibility;
+
+pub use config::Config;
+pub use source::run;

@@ -1,0 +1,7 @@
+//! The connector as a process: `sqs-source --config FILE [--secrets FILE]`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    connector_common::run("sqs", sqs_source::run)
+}

@@ -1,0 +1,116 @@
+//! Telling the SDK's errors apart by what helps against them.
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+
+use crate::queue::{Kind, QueueError};
+
+pub(super) fn classify<E>(
+    operation: &'static str,
+    queue: &str,
+    error: &SdkError<E, HttpResponse>,
+) -> QueueError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    let kind = match error {
+        SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => {
+            Kind::Unreachable
+        }
+        SdkError::ServiceError(answer) => kind_of_code(answer.err().code().unwrap_or_default()),
+        _ if lacks_credentials(error) => Kind::Credentials,
+        SdkError::ConstructionFailure(_) => Kind::Other,
+        _ => Kind::Unreachable,
+    };
+    let detail = match error {
+        SdkError::ServiceError(answer) => {
+            let (code, message) = (answer.err().code(), answer.err().message());
+            format!(
+                "{}: {}",
+                code.unwrap_or("no error code"),
+                message.unwrap_or("no message")
+            )
+        }
+        other => causes(other),
+    };
+    QueueError {
+        operation,
+        queue: queue.to_owned(),
+        kind,
+        detail,
+    }
+}
+
+/// Sources: "common error types" of the SQS API reference, and the codes that the AWS SDKs' own
+/// retry treats as throttling.
+fn kind_of_code(code: &str) -> Kind {
+    match code {
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "BandwidthLimitExceeded"
+        | "SlowDown"
+        | "OverLimit"
+        | "KmsThrottled"
+        | "KMS.ThrottlingException" => Kind::Throttled,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "KMS.AccessDeniedException" => Kind::AccessDenied,
+        "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "InvalidSignatureException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "InvalidAccessKeyId"
+        | "InvalidSecurity" => Kind::Credentials,
+        "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "InvalidAddress" => {
+            Kind::NoSuchQueue
+        }
+        "ServiceUnavailable" | "InternalFailure" | "InternalError" | "RequestTimeout" => {
+            Kind::Unreachable
+        }
+        _ => Kind::Other,
+    }
+}
+
+/// The error and its causes in one line; the SDK's own messages leave the causes out.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = chain.map(ToString::to_string).collect();
+    let line = words.join(": ");
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<CredentialsError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart_by_what_helps() {
+        assert!(kind_of_code("RequestThrottled").may_pass());
+        assert_eq!(kind_of_code("AccessDenied"), Kind::AccessDenied);
+        assert_eq!(
+            kind_of_code("AWS.SimpleQueueService.NonExistentQueue"),
+            Kind::NoSuchQueue
+        );
+        assert_eq!(kind_of_code("InvalidClientTokenId"), Kind::Credentials);
+        assert_eq!(kind_of_code("InvalidParameterValue"), Kind::Other);
+    }
+}

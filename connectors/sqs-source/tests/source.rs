@@ -1,0 +1,350 @@
+//! The source against our SQS endpoint and a topic that does as it is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::time::Duration;
+
+use connector_common::{Connector, Stop};
+use sqs_endpoint::{Fault, Operation};
+use sqs_source::Config;
+use support::{Bench, Mood, StandIn, bodies, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_becomes_one_record_and_is_deleted_only_after_its_acknowledgement() {
+    let bench = Bench::new().await;
+    bench.send_all(bodies(125)).await;
+    let topic = StandIn::new(Mood::Hold);
+    let source = bench.start(&topic, bench.settings(60)).await;
+    // A producer that has acknowledged nothing yet gets a single record.
+    until("the first record", || topic.records().len() == 1).await;
+    until("all received", || bench.queue().in_flight() == 125).await;
+    assert_eq!((bench.queue().undeleted(), topic.records().len()), (125, 1));
+
+    topic.set(Mood::Acknowledge);
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    let counts = source.stop().await;
+    assert_eq!(
+        (counts.received, counts.produced, counts.deleted),
+        (125, 125, 125)
+    );
+    assert_eq!(
+        topic.values(),
+        bodies(125).into_iter().collect::<HashSet<_>>()
+    );
+    let keys: HashSet<_> = topic.records().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), 125, "the key is the message's id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_got_lost_is_made_good_after_the_redelivery() {
+    let bench = Bench::new().await;
+    bench.send_all(bodies(30)).await;
+    bench
+        .endpoint
+        .faults()
+        .fail_next(Operation::DeleteMessageBatch, Fault::DropSilently, 3)
+        .unwrap();
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = bench.start(&topic, bench.settings(1)).await;
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    source.stop().await;
+    assert_eq!(topic.values().len(), 30);
+    assert_eq!(
+        topic.records().len(),
+        33,
+        "only what was delivered again is produced again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_entries_are_tried_again_unless_that_is_no_use() {
+    let bench = Bench::new().await;
+    let faults = bench.endpoint.faults();
+    bench.send_all(bodies(20)).await;
+    faults
+        .fail_next(
+            Operation::DeleteMessageBatch,
+            Fault::FailEntry {
+                sender_fault: false,
+            },
+            7,
+        )
+        .unwrap();
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = bench.start(&topic, bench.settings(60)).await;
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    assert_eq!(
+        topic.records().len(),
+        20,
+        "a retried delete is no reason to produce again"
+    );
+
+    faults
+        .fail_next(
+            Operation::DeleteMessageBatch,
+            Fault::FailEntry { sender_fault: true },
+            1,
+        )
+        .unwrap();
+    bench.send_all(["refused".to_owned()]).await;
+    until("the refusal", || {
+        faults.struck(Operation::DeleteMessageBatch) == 8
+    })
+    .await;
+    let counts = source.stop().await;
+    assert_eq!((counts.deleted, counts.left), (20, 1));
+    assert_eq!(
+        bench.queue().undeleted(),
+        1,
+        "what is not deleted stays in the queue"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_arrives_through_throttling_cut_and_late_replies_and_duplicates() {
+    use Operation as O;
+    let bench = Bench::new().await;
+    let faults = bench.endpoint.faults();
+    bench.send_all(bodies(1500)).await;
+    for operation in [
+        O::ReceiveMessage,
+        O::DeleteMessageBatch,
+        O::ChangeMessageVisibilityBatch,
+    ] {
+        faults.fail_share(operation, Fault::Throttle, 0.05).unwrap();
+        faults.fail_share(operation, Fault::CutReply, 0.05).unwrap();
+        faults
+            .fail_share(
+                operation,
+                Fault::Delay {
+                    by: Duration::from_millis(100),
+                },
+                0.05,
+            )
+            .unwrap();
+    }
+    faults
+        .fail_share(O::ReceiveMessage, Fault::Duplicate, 0.1)
+        .unwrap();
+    faults
+        .fail_share(O::DeleteMessageBatch, Fault::DropSilently, 0.02)
+        .unwrap();
+    faults
+        .fail_share(
+            O::DeleteMessageBatch,
+            Fault::FailEntry {
+                sender_fault: false,
+            },
+            0.02,
+        )
+        .unwrap();
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = bench.start(&topic, bench.settings(3)).await;
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    source.stop().await;
+    assert_eq!(
+        topic.values(),
+        bodies(1500).into_iter().collect::<HashSet<_>>()
+    );
+    assert!(faults.struck(O::ReceiveMessage) > 0 && faults.struck(O::DeleteMessageBatch) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_stay_hidden_for_as_long_as_they_are_in_hand() {
+    let bench = Bench::new().await;
+    let faults = bench.endpoint.faults();
+    faults
+        .fail_next(
+            Operation::ChangeMessageVisibilityBatch,
+            Fault::FailEntry {
+                sender_fault: false,
+            },
+            5,
+        )
+        .unwrap();
+    faults
+        .fail_next(Operation::ChangeMessageVisibilityBatch, Fault::Throttle, 1)
+        .unwrap();
+    bench.send_all(bodies(200)).await;
+    let topic = StandIn::new(Mood::Hold);
+    let source = bench.start(&topic, bench.settings(2)).await;
+    until("all received", || bench.queue().in_flight() == 200).await;
+    for _ in 0..700 {
+        assert_eq!(bench.queue().depth(), 0, "a message in hand became visible");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    topic.set(Mood::Acknowledge);
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    let counts = source.stop().await;
+    assert_eq!(
+        (counts.received, counts.duplicates, topic.records().len()),
+        (200, 0, 200)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_delivered_twice_while_in_hand_is_produced_once_and_deleted_by_its_newest_receipt()
+ {
+    let bench = Bench::new().await;
+    bench
+        .endpoint
+        .faults()
+        .fail_next(Operation::ReceiveMessage, Fault::Duplicate, 40)
+        .unwrap();
+    bench.send_all(bodies(20)).await;
+    let topic = StandIn::new(Mood::Hold);
+    let source = bench.start(&topic, bench.settings(60)).await;
+    until("all hidden", || {
+        bench.queue().in_flight() == 20 && bench.queue().depth() == 0
+    })
+    .await;
+    topic.set(Mood::Acknowledge);
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    let counts = source.stop().await;
+    assert_eq!(
+        (counts.received, counts.duplicates, topic.records().len()),
+        (20, 40, 20)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_falls_silent_or_away_delays_and_loses_nothing() {
+    let bench = Bench::new().await;
+    bench.send_all(bodies(100)).await;
+    let topic = StandIn::new(Mood::Silent);
+    let mut settings = bench.settings(2);
+    settings.acknowledgement_timeout = Duration::from_millis(300);
+    let source = bench.start(&topic, settings).await;
+    // More than one: the first producer was given up.
+    until("a second attempt", || topic.records().len() >= 2).await;
+    assert_eq!(bench.queue().undeleted(), 100);
+    topic.set(Mood::Away);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(bench.queue().undeleted(), 100);
+    topic.set(Mood::Acknowledge);
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    let counts = source.stop().await;
+    assert_eq!((counts.received, counts.deleted), (100, 100));
+    assert_eq!(topic.values().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_the_topic_stays_in_the_queue_and_holds_up_nothing() {
+    let bench = Bench::new().await;
+    let large = "x".repeat(5000);
+    let fits_alone = "y".repeat(3900);
+    bench.send_all(bodies(50)).await;
+    bench.send_all([large.clone(), fits_alone.clone()]).await;
+    bench.send_all(bodies(100).split_off(50)).await;
+    let topic = StandIn::new(Mood::Acknowledge);
+    topic.refuse_above(4000);
+    let source = bench.start(&topic, bench.settings(60)).await;
+    until("all but one deleted", || bench.queue().undeleted() == 1).await;
+    let counts = source.stop().await;
+    assert_eq!(
+        (counts.produced, counts.deleted, counts.left),
+        (101, 101, 1)
+    );
+    assert!(topic.values().contains(&fits_alone) && !topic.values().contains(&large));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_settles_what_it_can_and_makes_the_rest_visible_at_once() {
+    let bench = Bench::new().await;
+    bench.send_all(bodies(95)).await;
+    let topic = StandIn::new(Mood::Hold);
+    let mut settings = bench.settings(43_200);
+    settings.stop_timeout = Duration::from_millis(1500);
+    let source = bench.start(&topic, settings).await;
+    until("all received", || bench.queue().in_flight() == 95).await;
+    source.stop().await;
+    assert_eq!((bench.queue().depth(), bench.queue().in_flight()), (95, 0));
+
+    topic.set(Mood::Acknowledge);
+    let source = bench.start(&topic, bench.settings(43_200)).await;
+    until("the first records", || topic.records().len() > 5).await;
+    let counts = source.stop().await;
+    assert_eq!(bench.queue().in_flight(), 0);
+    assert_eq!(counts.received, counts.deleted);
+    assert_eq!(
+        bench.queue().depth(),
+        95 - usize::try_from(counts.deleted).unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_messages_are_taken_than_may_be_in_flight() {
+    let bench = Bench::new().await;
+    bench.send_all(bodies(300)).await;
+    let topic = StandIn::new(Mood::Hold);
+    let mut settings = bench.settings(60);
+    settings.max_in_flight = 50;
+    let source = bench.start(&topic, settings).await;
+    until("the bound", || bench.queue().in_flight() == 50).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(bench.queue().in_flight(), 50);
+    topic.set(Mood::Acknowledge);
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    assert_eq!(source.stop().await.deleted, 300);
+}
+
+/// Runs the whole connector with the section `sqs`, stopping after two seconds.
+async fn run(sqs: &str) -> anyhow::Result<()> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let meta = "{version: 0.1.0, name: test, type: sqs-source, topic: events}";
+    write!(file, "apiVersion: 0.1.0\nmeta: {meta}\nsqs: {sqs}\n").unwrap();
+    let connector = Connector::<Config>::load("sqs", file.path(), None)?;
+    let (stop, request) = Stop::manual();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        request();
+    });
+    sqs_source::run(connector, stop).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_not_there_ends_the_start_with_what_to_do() {
+    let bench = Bench::new().await;
+    let access = format!(
+        "endpoint-url: '{}', region: us-east-1, access-key-id: any, secret-access-key: hunter2",
+        bench.endpoint.url()
+    );
+    for queue in [
+        "queue-name: nowhere".to_owned(),
+        format!("queue-url: '{}/0/nowhere'", bench.endpoint.url()),
+    ] {
+        let error = format!(
+            "{:#}",
+            run(&format!("{{{queue}, {access}}}")).await.unwrap_err()
+        );
+        assert!(
+            error.contains("nowhere") && error.contains("check the queue's URL or name"),
+            "{error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_does_not_answer_is_waited_for_until_the_stop() {
+    let access = "endpoint-url: 'http://127.0.0.1:1', region: us-east-1, access-key-id: any, secret-access-key: any";
+    run(&format!("{{queue-name: events, {access}}}"))
+        .await
+        .unwrap();
+}
+
+#[test]
+fn the_sample_configuration_is_sound() {
+    let mut secrets = tempfile::NamedTempFile::new().unwrap();
+    writeln!(secrets, "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b").unwrap();
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/sample-config.yaml");
+    Connector::<Config>::load("sqs", sample.as_ref(), Some(secrets.path())).unwrap();
+}

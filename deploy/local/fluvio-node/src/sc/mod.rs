@@ -1,0 +1,103 @@
+//! The SC: tells clients what the cluster consists of and changes it for them.
+
+mod create;
+mod delete;
+mod list;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use fluvio_protocol::api::{Request, RequestMessage};
+use fluvio_protocol::link::ErrorCode;
+use fluvio_protocol::link::versions::{ApiVersionKey, ApiVersionsResponse, PlatformVersion};
+use fluvio_sc_schema::mirroring::ObjectMirroringRequest;
+use fluvio_sc_schema::objects::{
+    ObjectApiCreateRequest, ObjectApiDeleteRequest, ObjectApiListRequest, ObjectApiUpdateRequest,
+    ObjectApiWatchRequest,
+};
+use fluvio_sc_schema::{AdminPublicApiKey, AdminPublicDecodedRequest, Status};
+
+use crate::listener::{Connection, Service};
+use crate::metadata::Metadata;
+
+/// The release of the Fluvio platform that the node behaves like.
+const PLATFORM_VERSION: semver::Version = semver::Version::new(0, 18, 1);
+
+/// The SC's side of the node.
+#[derive(Clone)]
+pub(crate) struct Sc {
+    pub metadata: Arc<Metadata>,
+}
+
+impl Service for Sc {
+    type Request = AdminPublicDecodedRequest;
+    type Session = ();
+
+    async fn handle(
+        &self,
+        request: AdminPublicDecodedRequest,
+        (): &mut (),
+        connection: &Connection,
+    ) -> anyhow::Result<()> {
+        use AdminPublicDecodedRequest as Requests;
+        let responder = &connection.responder;
+        match request {
+            Requests::ApiVersionsRequest(RequestMessage { header, .. }) => {
+                responder.send(&header, api_versions()).await?;
+            }
+            Requests::CreateRequest(message) => {
+                let RequestMessage { header, request } = *message;
+                responder.send(&header, self.create(request).await?).await?;
+            }
+            Requests::DeleteRequest(RequestMessage { header, request }) => {
+                responder.send(&header, self.delete(request).await?).await?;
+            }
+            Requests::UpdateRequest(RequestMessage { header, request }) => {
+                responder.send(&header, self.update(request).await?).await?;
+            }
+            Requests::ListRequest(RequestMessage { header, request }) => {
+                let response = self.list(request, header.api_version()).await?;
+                responder.send(&header, response).await?;
+            }
+            Requests::WatchRequest(request) => self.watch(request, connection)?,
+            Requests::MirroringRequest(_) => bail!("this node does not mirror"),
+        }
+        Ok(())
+    }
+}
+
+fn api_versions() -> ApiVersionsResponse {
+    fn key<R: Request>(key: AdminPublicApiKey) -> ApiVersionKey {
+        ApiVersionKey {
+            api_key: key as i16,
+            min_version: R::MIN_API_VERSION,
+            max_version: R::MAX_API_VERSION,
+        }
+    }
+    ApiVersionsResponse {
+        api_keys: vec![
+            key::<ObjectApiCreateRequest>(AdminPublicApiKey::Create),
+            key::<ObjectApiDeleteRequest>(AdminPublicApiKey::Delete),
+            key::<ObjectApiListRequest>(AdminPublicApiKey::List),
+            key::<ObjectApiWatchRequest>(AdminPublicApiKey::Watch),
+            key::<ObjectMirroringRequest>(AdminPublicApiKey::Mirroring),
+            key::<ObjectApiUpdateRequest>(AdminPublicApiKey::Update),
+        ],
+        platform_version: PlatformVersion::new(&PLATFORM_VERSION),
+        ..ApiVersionsResponse::default()
+    }
+}
+
+/// The answer to a request that this node will never fulfil.
+fn unsupported(name: impl Into<String>, what: &str) -> Status {
+    let reason = format!("this node has no {what}; a Fluvio cluster has");
+    Status::new(name.into(), ErrorCode::Other(reason.clone()), Some(reason))
+}
+
+/// The answer to a request that failed on the way.
+fn failed(name: String, code: ErrorCode, err: &anyhow::Error) -> Status {
+    tracing::error!(name, "{err:#}");
+    Status::new(name, code, Some(format!("{err:#}")))
+}

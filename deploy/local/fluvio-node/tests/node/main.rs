@@ -1,0 +1,16 @@
+//! The node against Fluvio's own client, in this process and as a process of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod consumer_offsets;
+mod process;
+mod protocol;
+mod smartmodules;
+mod streams;
+mod support;
+mod topics;
+mod wasm;

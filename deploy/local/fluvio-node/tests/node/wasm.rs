@@ -1,0 +1,149 @@
+//! SmartModules, small enough to be written by hand.
+//!
+//! What they get: the base offset (8 bytes), the length of the records (4), the records (their
+//! number in 4 bytes, then each), the base timestamp (8). What they put out: the number of
+//! records, the records, and a byte that is 0 when there is no error.
+
+use fluvio::consumer::{SmartModuleInvocation, SmartModuleInvocationWasm};
+use fluvio::metadata::smartmodule::{SmartModuleSpec, SmartModuleWasm};
+use fluvio_protocol::Encoder;
+use fluvio_protocol::link::smartmodule::SmartModuleTransformRuntimeError;
+use fluvio_smartmodule::dataplane::smartmodule::SmartModuleOutput;
+
+fn module(exports: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "env" "copy_records" (func $put_out (param i32 i32)))
+            (memory (export "memory") 512)
+            (func (export "alloc") (param i32) (result i32) (i32.const 4096))
+            (func $big_endian (param $at i32) (result i32)
+                (i32.or
+                    (i32.or
+                        (i32.shl (i32.load8_u (local.get $at)) (i32.const 24))
+                        (i32.shl (i32.load8_u offset=1 (local.get $at)) (i32.const 16)))
+                    (i32.or
+                        (i32.shl (i32.load8_u offset=2 (local.get $at)) (i32.const 8))
+                        (i32.load8_u offset=3 (local.get $at)))))
+            {exports})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+const IDENTITY: &str = r#"
+    (func (export "map") (param $in i32) (param i32 i32) (result i32)
+        (local $len i32)
+        (local.set $len (call $big_endian (i32.add (local.get $in) (i32.const 8))))
+        (i32.store8 offset=12 (i32.add (local.get $in) (local.get $len)) (i32.const 0))
+        (call $put_out
+            (i32.add (local.get $in) (i32.const 12))
+            (i32.add (local.get $len) (i32.const 1)))
+        (i32.const 0))"#;
+
+/// Every record as it is.
+pub fn identity() -> Vec<u8> {
+    module(IDENTITY)
+}
+
+/// [`identity`], if it was shown three records before.
+pub fn identity_with_three_to_look_back_on() -> Vec<u8> {
+    module(&format!(
+        r#"(func (export "look_back") (param $in i32) (param i32 i32) (result i32)
+            (if (result i32)
+                (i32.eq (i32.const 3) (call $big_endian (i32.add (local.get $in) (i32.const 12))))
+                (then (i32.const 0)) (else (i32.const -1))))
+        {IDENTITY}"#
+    ))
+}
+
+/// Every batch's records twice over.
+pub fn twice() -> Vec<u8> {
+    module(
+        r#"(func (export "array_map") (param $in i32) (param i32 i32) (result i32)
+            (local $len i32) (local $count i32)
+            (local.set $len (i32.sub
+                (call $big_endian (i32.add (local.get $in) (i32.const 8))) (i32.const 4)))
+            (local.set $count (i32.mul (i32.const 2)
+                (call $big_endian (i32.add (local.get $in) (i32.const 12)))))
+            (i32.store8 (i32.const 16777216) (i32.shr_u (local.get $count) (i32.const 24)))
+            (i32.store8 (i32.const 16777217) (i32.shr_u (local.get $count) (i32.const 16)))
+            (i32.store8 (i32.const 16777218) (i32.shr_u (local.get $count) (i32.const 8)))
+            (i32.store8 (i32.const 16777219) (local.get $count))
+            (memory.copy (i32.const 16777220)
+                (i32.add (local.get $in) (i32.const 16)) (local.get $len))
+            (memory.copy (i32.add (i32.const 16777220) (local.get $len))
+                (i32.add (local.get $in) (i32.const 16)) (local.get $len))
+            (i32.store8 (i32.add (i32.const 16777220) (i32.mul (i32.const 2) (local.get $len)))
+                (i32.const 0))
+            (call $put_out (i32.const 16777216)
+                (i32.add (i32.const 5) (i32.mul (i32.const 2) (local.get $len))))
+            (i32.const 0))"#,
+    )
+}
+
+/// No record at all.
+pub fn nothing() -> Vec<u8> {
+    module(
+        r#"(func (export "filter") (param i32 i32 i32) (result i32)
+            (call $put_out (i32.const 0) (i32.const 5))
+            (i32.const 0))"#,
+    )
+}
+
+/// An error that names itself `refused`, after nothing.
+pub fn error() -> Vec<u8> {
+    let error = SmartModuleTransformRuntimeError {
+        hint: "refused".to_owned(),
+        ..Default::default()
+    };
+    let output = SmartModuleOutput::with_error(Vec::new(), Some(error));
+    let mut bytes = Vec::new();
+    output.encode(&mut bytes, 25).unwrap();
+    let data: String = bytes.iter().map(|it| format!("\\{it:02x}")).collect();
+    module(&format!(
+        r#"(data (i32.const 1024) "{data}")
+        (func (export "map") (param i32 i32 i32) (result i32)
+            (call $put_out (i32.const 1024) (i32.const {}))
+            (i32.const 0))"#,
+        bytes.len()
+    ))
+}
+
+/// A trap.
+pub fn trap() -> Vec<u8> {
+    module(r#"(func (export "map") (param i32 i32 i32) (result i32) unreachable)"#)
+}
+
+/// [`identity`], if it was given parameters: without any they are encoded in fewer bytes.
+pub fn identity_with_parameters() -> Vec<u8> {
+    module(&format!(
+        r#"(func (export "init") (param i32) (param $len i32) (param i32) (result i32)
+            (if (result i32) (i32.gt_u (local.get $len) (i32.const 8))
+                (then (i32.const 0)) (else (i32.const -1))))
+        {IDENTITY}"#
+    ))
+}
+
+pub fn ad_hoc(wasm: &[u8]) -> SmartModuleInvocation {
+    SmartModuleInvocation {
+        wasm: SmartModuleInvocationWasm::adhoc_from_bytes(wasm).unwrap(),
+        ..Default::default()
+    }
+}
+
+pub fn by_name(name: &str) -> SmartModuleInvocation {
+    SmartModuleInvocation {
+        wasm: SmartModuleInvocationWasm::Predefined(name.to_owned()),
+        ..Default::default()
+    }
+}
+
+/// What `fluvio smartmodule create` sends.
+pub fn spec(wasm: &[u8]) -> SmartModuleSpec {
+    let SmartModuleInvocationWasm::AdHoc(gzipped) = ad_hoc(wasm).wasm else {
+        unreachable!()
+    };
+    SmartModuleSpec {
+        wasm: SmartModuleWasm::from_compressed_gzip(gzipped),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Makes sure that a bare machine has what the build, the demo and the tests need from the system:
+# a C compiler (for crates with C in them) and a PostgreSQL server. Installs what is missing where
+# that is possible without asking (root on Debian or Ubuntu), else says what to install.
+set -euo pipefail
+
+missing=()
+
+command -v cargo >/dev/null || {
+    echo "error: no Rust toolchain; install it from https://rustup.rs" >&2
+    exit 1
+}
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+
+postgres_is_there() {
+    local program
+    for program in "$(command -v postgres || true)" /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres \
+        /opt/homebrew/opt/postgresql@*/bin/postgres /usr/local/opt/postgresql@*/bin/postgres /usr/local/pgsql/bin/postgres; do
+        [ -x "$program" ] && return 0
+    done
+    return 1
+}
+postgres_is_there || missing+=(postgresql)
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}" >&2
+    # Nobody asked for a database service on this machine: only the programs are wanted.
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+else
+    echo "error: please install: ${missing[*]}" >&2
+    echo "  Debian, Ubuntu: sudo apt-get install ${missing[*]}" >&2
+    echo "  Fedora:         sudo dnf install gcc postgresql-server" >&2
+    echo "  macOS:          brew install postgresql@17" >&2
+    exit 1
+fi

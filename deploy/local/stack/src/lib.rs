@@ -1,0 +1,22 @@
+//! The whole pipeline on one machine, nothing installed: a private PostgreSQL, the embedded Fluvio
+//! node, an SQS endpoint, and the very connectors and files that a cluster is deployed with.
+//!
+//! The demo, `etl up` and the end-to-end tests all start it from here, so what they show is one and
+//! the same thing.
+//!
+//! # Layout
+//!
+//! - [`artefacts`]: where the built programs and the SmartModule are
+//! - [`files`]: the files of `deploy/cluster`, written out for a run
+//! - [`cluster`]: topic and SmartModule, loaded as `fluvio` and `smdk` would
+//! - [`launch`]: one part's command line, for this process and for a person to repeat
+//! - [`stack`]: all of it, in order, up and down
+
+pub mod artefacts;
+pub mod cluster;
+pub mod files;
+pub mod launch;
+pub mod queue;
+pub mod stack;
+
+pub use stack::{Part, Sqs, Stack, StackOptions};

@@ -1,0 +1,448 @@
+//! All of it: started in order, watched, stopped in order.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use aws_sdk_sqs::types::QueueAttributeName;
+use owned_process::{OwnedProcess, Signal};
+use private_postgres::PrivatePostgres;
+use sqs_endpoint::Endpoint;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::artefacts::Artefacts;
+use crate::files::Files;
+use crate::launch::Launch;
+use crate::{cluster, queue};
+
+const NODE_START_LIMIT: Duration = Duration::from_secs(30);
+/// The source gives itself 20 s to settle what is in hand.
+const CONNECTOR_STOP_LIMIT: Duration = Duration::from_secs(30);
+const QUEUE: &str = "shop-events";
+
+/// What to start, and on what.
+#[derive(Debug, Default)]
+pub struct StackOptions {
+    /// Where everything is kept; without it in a temporary folder that goes away at the end.
+    pub data_dir: Option<PathBuf>,
+    /// A database to write to instead of a private server.
+    pub database_url: Option<String>,
+    /// The SQS server.
+    pub sqs: Sqs,
+    /// How long a message stays invisible after it was received; without it the server's default.
+    pub visibility_timeout: Option<Duration>,
+    /// The number of partitions of the topic; without it what `deploy/cluster/topic.yaml` says.
+    pub partitions: Option<u32>,
+}
+
+/// The SQS server of a stack.
+#[derive(Clone, Debug, Default)]
+pub enum Sqs {
+    /// Our own endpoint, in this process.
+    #[default]
+    Embedded,
+    /// Somebody's server at this URL.
+    At(String),
+}
+
+/// A part that runs as a process of its own and can be killed and started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The embedded Fluvio node.
+    Node,
+    /// The SQS source connector.
+    Source,
+    /// The PostgreSQL sink connector.
+    Sink,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Node => "fluvio-node",
+            Self::Source => "sqs-source",
+            Self::Sink => "postgres-sink",
+        })
+    }
+}
+
+/// Every part, in the order in which they start.
+pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
+
+/// The running pipeline.
+pub struct Stack {
+    folder: Folder,
+    artefacts: Artefacts,
+    files: Files,
+    sc: SocketAddr,
+    spu: SocketAddr,
+    sqs_url: String,
+    queue_url: String,
+    database_url: String,
+    // Dropped in this order: whoever writes goes before whom it writes to.
+    source: Option<OwnedProcess>,
+    sink: Option<OwnedProcess>,
+    node: Option<OwnedProcess>,
+    endpoint: Option<Endpoint>,
+    postgres: Option<PrivatePostgres>,
+}
+
+#[derive(Debug)]
+enum Folder {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn new(kept: Option<&Path>) -> anyhow::Result<Self> {
+        match kept {
+            None => {
+                let folder = tempfile::Builder::new().prefix("etl-").tempdir()?;
+                // PostgreSQL may run as another user and has to reach its folder in here.
+                std::fs::set_permissions(
+                    folder.path(),
+                    std::os::unix::fs::PermissionsExt::from_mode(0o755),
+                )?;
+                Ok(Self::Temporary(folder))
+            }
+            Some(path) => {
+                std::fs::create_dir_all(path)
+                    .with_context(|| format!("cannot make {}", path.display()))?;
+                Ok(Self::Kept(path.canonicalize()?))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}
+
+impl Stack {
+    /// Starts everything; `on_step` is told what is being started.
+    ///
+    /// # Errors
+    /// The first part that does not start, with the end of its log. What was started is stopped.
+    pub async fn start(
+        options: StackOptions,
+        mut on_step: impl FnMut(&str),
+    ) -> anyhow::Result<Self> {
+        let artefacts = Artefacts::find()?;
+        let folder = Folder::new(options.data_dir.as_deref())?;
+
+        let postgres = if options.database_url.is_none() {
+            on_step("PostgreSQL");
+            Some(PrivatePostgres::start_in(&folder.path().join("postgres")).await?)
+        } else {
+            None
+        };
+        let database_url = match (&postgres, options.database_url) {
+            (Some(server), _) => server.url(),
+            (None, Some(url)) => url,
+            (None, None) => bail!("there is neither a private database nor a URL of one"),
+        };
+
+        on_step("the queue");
+        let (endpoint, sqs_url) = match options.sqs {
+            Sqs::Embedded => {
+                let endpoint = Endpoint::start((Ipv4Addr::LOCALHOST, 0).into()).await?;
+                let url = endpoint.url().to_owned();
+                (Some(endpoint), url)
+            }
+            Sqs::At(url) => (None, url),
+        };
+        let queue_url = create_queue(&sqs_url, options.visibility_timeout).await?;
+        let files = Files::write(
+            folder.path(),
+            &[("QUEUE_URL", &queue_url), ("DATABASE_URL", &database_url)],
+        )?;
+
+        let mut stack = Self {
+            folder,
+            artefacts,
+            files,
+            sc: free_address()?,
+            spu: free_address()?,
+            sqs_url,
+            queue_url,
+            database_url,
+            source: None,
+            sink: None,
+            node: None,
+            endpoint,
+            postgres,
+        };
+        on_step("the Fluvio node");
+        stack.start_part(Part::Node).await?;
+        on_step("the topic and the SmartModule");
+        let admin = cluster::admin(&stack.sc.to_string()).await?;
+        cluster::create_topic(&admin, options.partitions).await?;
+        cluster::load_smart_module(&admin, &stack.artefacts.smart_module()).await?;
+        on_step("the connectors");
+        stack.start_part(Part::Source).await?;
+        stack.start_part(Part::Sink).await?;
+        Ok(stack)
+    }
+
+    /// Starts a part that isn't running, with the same files and addresses as before.
+    ///
+    /// # Errors
+    /// It can't be started; for the node also when it isn't ready in time.
+    pub async fn start_part(&mut self, part: Part) -> anyhow::Result<()> {
+        let launch = self.launch(part);
+        let process = match part {
+            Part::Node => start_node(&launch).await?,
+            Part::Source | Part::Sink => launch.start(Stdio::null())?,
+        };
+        *self.slot(part) = Some(process);
+        Ok(())
+    }
+
+    /// Kills a part on the spot, as a crash would.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub async fn kill(&mut self, part: Part) -> anyhow::Result<()> {
+        if let Some(mut process) = self.slot(part).take() {
+            process.signal(Signal::SIGKILL);
+            process.wait().await?;
+        }
+        Ok(())
+    }
+
+    /// Stops a part in good order.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub async fn stop_part(&mut self, part: Part) -> anyhow::Result<Option<ExitStatus>> {
+        match self.slot(part).take() {
+            Some(process) => Ok(Some(process.stop(CONNECTOR_STOP_LIMIT).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The parts that have ended since the last call without being told to, and how.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub fn ended(&mut self) -> anyhow::Result<Vec<(Part, ExitStatus)>> {
+        let mut ended = Vec::new();
+        for part in PARTS {
+            let slot = self.slot(part);
+            if let Some(process) = slot
+                && let Some(status) = process.ended()?
+            {
+                *slot = None;
+                ended.push((part, status));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Whether every part runs, as far as this process started it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.node.is_some() && self.source.is_some() && self.sink.is_some()
+    }
+
+    /// The process id of a part that runs.
+    #[must_use]
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        let process = match part {
+            Part::Node => &self.node,
+            Part::Source => &self.source,
+            Part::Sink => &self.sink,
+        };
+        process.as_ref().and_then(OwnedProcess::pid)
+    }
+
+    /// How a part is started.
+    #[must_use]
+    pub fn launch(&self, part: Part) -> Launch {
+        let path = |path: &Path| path.display().to_string();
+        let profile = self.profile();
+        let connector =
+            |name: &'static str, config: &Path, mut environment: Vec<(&'static str, String)>| {
+                environment.push(("FLV_PROFILE_PATH", path(&profile)));
+                Launch {
+                    name,
+                    program: self.artefacts.program(name),
+                    arguments: vec![
+                        "--config".to_owned(),
+                        path(config),
+                        "--secrets".to_owned(),
+                        path(&self.files.secrets),
+                    ],
+                    environment,
+                    log: self.log(name),
+                }
+            };
+        match part {
+            Part::Node => Launch {
+                name: "fluvio-node",
+                program: self.artefacts.program("fluvio-node"),
+                arguments: vec![
+                    "--data-dir".to_owned(),
+                    path(&self.folder.path().join("fluvio")),
+                    "--sc-addr".to_owned(),
+                    self.sc.to_string(),
+                    "--spu-addr".to_owned(),
+                    self.spu.to_string(),
+                    "--profile".to_owned(),
+                    path(&profile),
+                ],
+                environment: Vec::new(),
+                log: self.log("fluvio-node"),
+            },
+            Part::Source => connector(
+                "sqs-source",
+                &self.files.source,
+                queue::environment(&self.sqs_url),
+            ),
+            Part::Sink => connector("postgres-sink", &self.files.sink, Vec::new()),
+        }
+    }
+
+    /// Stops everything in order: the source settles what it has in hand, the sink commits.
+    ///
+    /// # Errors
+    /// The first part that could not be stopped; the others are stopped all the same.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let mut first_error = None;
+        for part in [Part::Source, Part::Sink, Part::Node] {
+            if let Err(error) = self.stop_part(part).await {
+                first_error.get_or_insert(error);
+            }
+        }
+        if let Some(endpoint) = self.endpoint.take() {
+            endpoint.stop().await;
+        }
+        if let Some(postgres) = self.postgres.take()
+            && let Err(error) = postgres.stop().await
+        {
+            first_error.get_or_insert(error);
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// The database's URL, password included.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// The URL of the queue that the source reads.
+    #[must_use]
+    pub fn queue_url(&self) -> &str {
+        &self.queue_url
+    }
+
+    /// The URL of the SQS server.
+    #[must_use]
+    pub fn sqs_url(&self) -> &str {
+        &self.sqs_url
+    }
+
+    /// The endpoint in this process, unless the stack runs on another SQS server.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// Messages that are in the queue, in flight or not; none where the queue isn't in this process.
+    #[must_use]
+    pub fn undeleted(&self) -> Option<usize> {
+        Some(self.endpoint.as_ref()?.queue(QUEUE)?.undeleted())
+    }
+
+    /// The Fluvio node's address for clients.
+    #[must_use]
+    pub fn fluvio_address(&self) -> SocketAddr {
+        self.sc
+    }
+
+    /// The Fluvio profile file that names the node.
+    #[must_use]
+    pub fn profile(&self) -> PathBuf {
+        self.folder.path().join("fluvio-profile.toml")
+    }
+
+    /// The folder of the data, files and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    fn slot(&mut self, part: Part) -> &mut Option<OwnedProcess> {
+        match part {
+            Part::Node => &mut self.node,
+            Part::Source => &mut self.source,
+            Part::Sink => &mut self.sink,
+        }
+    }
+}
+
+/// Starts the node and waits for the line in which it says that it is ready.
+async fn start_node(launch: &Launch) -> anyhow::Result<OwnedProcess> {
+    let mut node = launch.start(Stdio::piped())?;
+    let stdout = node
+        .take_stdout()
+        .ok_or_else(|| anyhow!("the node's output is not captured"))?;
+    let mut lines = BufReader::new(stdout).lines();
+    match tokio::time::timeout(NODE_START_LIMIT, lines.next_line()).await {
+        Ok(Ok(Some(ready))) => {
+            tracing::debug!("{ready}");
+            Ok(node)
+        }
+        Ok(_) => bail!("the Fluvio node did not start:\n{}", launch.log_tail(10)),
+        Err(_) => bail!(
+            "the Fluvio node was not ready in {NODE_START_LIMIT:?}:\n{}",
+            launch.log_tail(10)
+        ),
+    }
+}
+
+async fn create_queue(
+    sqs_url: &str,
+    visibility_timeout: Option<Duration>,
+) -> anyhow::Result<String> {
+    let visibility = visibility_timeout.map(|timeout| {
+        HashMap::from([(
+            QueueAttributeName::VisibilityTimeout,
+            timeout.as_secs().to_string(),
+        )])
+    });
+    let created = queue::client(sqs_url)
+        .create_queue()
+        .queue_name(QUEUE)
+        .set_attributes(visibility)
+        .send()
+        .await
+        .map_err(|error| {
+            anyhow!(
+                "cannot create the queue `{QUEUE}` at {sqs_url}: {}",
+                error.into_service_error()
+            )
+        })?;
+    created
+        .queue_url
+        .ok_or_else(|| anyhow!("the SQS server at {sqs_url} gave no URL for the queue `{QUEUE}`"))
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr()?)
+}

@@ -1,0 +1,93 @@
+//! What of an event no column takes. Kept, so that nothing a producer sends is lost.
+
+use std::borrow::Cow;
+
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// Keys with the JSON text of their values, sorted by key, each key once.
+pub(crate) type Keys<'a> = &'a [(&'a str, &'a RawValue)];
+
+/// A JSON object `{"event":{…},"item":{…}}` of unknown keys, and of known keys whose value no column
+/// can hold. A part without keys is absent.
+///
+/// Every value is one that PostgreSQL's `jsonb` takes.
+#[derive(Debug, Clone)]
+pub struct Extra<'a>(Form<'a>);
+
+#[derive(Debug, Clone)]
+enum Form<'a> {
+    /// As it was read.
+    Json(Cow<'a, RawValue>),
+    /// As it comes out of an event: nothing is copied until it is written.
+    Parts { event: Keys<'a>, item: Keys<'a> },
+}
+
+impl<'a> Extra<'a> {
+    /// The extra of one item of an event; `None` when there is nothing.
+    pub(crate) fn of(event: Keys<'a>, item: Keys<'a>) -> Option<Self> {
+        let nothing = event.is_empty() && item.is_empty();
+        (!nothing).then_some(Self(Form::Parts { event, item }))
+    }
+
+    /// The object as JSON text.
+    pub fn json(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Form::Json(json) => Cow::Borrowed(json.get()),
+            Form::Parts { .. } => match serde_json::to_string(self) {
+                Ok(json) => Cow::Owned(json),
+                Err(_) => Cow::Borrowed("{}"),
+            },
+        }
+    }
+
+    /// The same object with its own copy of every text.
+    pub fn into_owned(self) -> Extra<'static> {
+        let json = match self.0 {
+            Form::Json(json) => Cow::Owned(json.into_owned()),
+            Form::Parts { .. } => match to_raw_value(&self) {
+                Ok(json) => Cow::Owned(json),
+                Err(_) => Cow::Borrowed(RawValue::NULL),
+            },
+        };
+        Extra(Form::Json(json))
+    }
+}
+
+impl PartialEq for Extra<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.json() == other.json()
+    }
+}
+
+impl Serialize for Extra<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (event, item) = match &self.0 {
+            Form::Json(json) => return json.serialize(serializer),
+            Form::Parts { event, item } => (event, item),
+        };
+        let mut parts = serializer.serialize_map(None)?;
+        for (name, part) in [("event", event), ("item", item)] {
+            if !part.is_empty() {
+                parts.serialize_entry(name, &Part(part))?;
+            }
+        }
+        parts.end()
+    }
+}
+
+struct Part<'a>(Keys<'a>);
+
+impl Serialize for Part<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Extra<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&'de RawValue>::deserialize(deserializer)?;
+        Ok(Self(Form::Json(Cow::Borrowed(json))))
+    }
+}

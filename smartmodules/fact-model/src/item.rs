@@ -1,0 +1,133 @@
+//! One item of an event: the product and what was done with it.
+
+use serde_json::value::RawValue;
+
+use crate::arena::Arena;
+use crate::decimal::Decimal;
+use crate::extra::Keys;
+use crate::unknown::Unknown;
+use crate::value::{self, Column};
+
+/// What an item says, before the event's own values fill its gaps.
+#[derive(Debug, Default)]
+pub(crate) struct Item<'a> {
+    pub(crate) id: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) brand: Option<&'a str>,
+    /// The levels of the category, the widest first.
+    pub(crate) categories: [Option<&'a str>; 5],
+    pub(crate) variant: Option<&'a str>,
+    pub(crate) list_id: Option<&'a str>,
+    pub(crate) list_name: Option<&'a str>,
+    pub(crate) index: Option<i32>,
+    pub(crate) price: Option<Decimal<'a>>,
+    pub(crate) quantity: Option<Decimal<'a>>,
+    pub(crate) discount: Option<Decimal<'a>>,
+    pub(crate) coupon: Option<&'a str>,
+    pub(crate) affiliation: Option<&'a str>,
+    pub(crate) location_id: Option<&'a str>,
+    pub(crate) promotion_id: Option<&'a str>,
+    pub(crate) promotion_name: Option<&'a str>,
+    pub(crate) creative_name: Option<&'a str>,
+    pub(crate) creative_slot: Option<&'a str>,
+    /// The currency with the text that it came as.
+    pub(crate) currency: Option<(&'a str, &'a RawValue)>,
+    pub(crate) extra: Keys<'a>,
+}
+
+impl<'a> Item<'a> {
+    /// Takes one key of the item; what no column can hold goes to `unknown`.
+    pub(crate) fn take(
+        &mut self,
+        key: &'a str,
+        raw: &'a RawValue,
+        unknown: &mut Unknown<'a>,
+        arena: &'a Arena,
+    ) {
+        let [category, category2, category3, category4, category5] = &mut self.categories;
+        let text = match key {
+            "item_id" => &mut self.id,
+            "item_name" => &mut self.name,
+            "item_brand" => &mut self.brand,
+            "item_category" => category,
+            "item_category2" => category2,
+            "item_category3" => category3,
+            "item_category4" => category4,
+            "item_category5" => category5,
+            "item_variant" => &mut self.variant,
+            "item_list_id" => &mut self.list_id,
+            "item_list_name" => &mut self.list_name,
+            "coupon" => &mut self.coupon,
+            "affiliation" => &mut self.affiliation,
+            "location_id" => &mut self.location_id,
+            "promotion_id" => &mut self.promotion_id,
+            "promotion_name" => &mut self.promotion_name,
+            "creative_name" => &mut self.creative_name,
+            "creative_slot" => &mut self.creative_slot,
+            _ => return self.take_other(key, raw, unknown, arena),
+        };
+        let fits = set(text, value::text(raw, arena));
+        if !fits {
+            unknown.push(key, raw);
+        }
+    }
+
+    fn take_other(
+        &mut self,
+        key: &'a str,
+        raw: &'a RawValue,
+        unknown: &mut Unknown<'a>,
+        arena: &'a Arena,
+    ) {
+        let fits = match key {
+            "price" => set(&mut self.price, value::decimal(raw, arena)),
+            "quantity" => set(&mut self.quantity, value::decimal(raw, arena)),
+            "discount" => set(&mut self.discount, value::decimal(raw, arena)),
+            "index" => set(&mut self.index, value::integer(raw, arena)),
+            "currency" => set(
+                &mut self.currency,
+                value::currency(raw, arena).map(|currency| (currency, raw)),
+            ),
+            _ => false,
+        };
+        if !fits {
+            unknown.push(key, raw);
+        }
+    }
+
+    /// Completes the item when all its keys are taken.
+    ///
+    /// One category text that holds several levels, `Apparel/Adult/Shirts`, is split, as Google's own
+    /// tag does; what is below the fifth level stays with the fifth. A currency other than the
+    /// event's can't be the fact's, since `value` is in the event's; it is kept in `extra`.
+    pub(crate) fn finish(
+        mut self,
+        event_currency: Option<&str>,
+        unknown: &mut Unknown<'a>,
+        arena: &'a Arena,
+    ) -> Self {
+        if let [Some(path), None, None, None, None] = self.categories
+            && path.contains('/')
+        {
+            let mut levels = path.trim_matches('/').splitn(5, '/').map(str::trim);
+            self.categories = std::array::from_fn(|_| levels.find(|level| !level.is_empty()));
+        }
+        if let (Some((currency, raw)), Some(event_currency)) = (self.currency, event_currency)
+            && currency != event_currency
+        {
+            unknown.push("currency", raw);
+        }
+        self.extra = unknown.take(arena);
+        self
+    }
+}
+
+/// Sets a column where the value fits, and tells whether it did.
+fn set<T>(column: &mut Option<T>, value: Column<T>) -> bool {
+    match value {
+        Column::Null => {}
+        Column::Value(value) => *column = Some(value),
+        Column::Misfit => return false,
+    }
+    true
+}

@@ -1,0 +1,247 @@
+//! The keys of an event: which of them are known, by which names, and in which places.
+
+use serde_json::value::RawValue;
+
+use crate::arena::Arena;
+use crate::extra::Keys;
+use crate::json::each_entry;
+use crate::rejection::{Reason, Refusal};
+use crate::unknown::Unknown;
+use crate::value::{self, Column, is_null};
+
+/// What an event can say of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Time,
+    Name,
+    Id,
+    UserId,
+    UserPseudoId,
+    SessionId,
+    Platform,
+    Items,
+    Currency,
+    Value,
+    TransactionId,
+    Tax,
+    Shipping,
+    Coupon,
+    ListId,
+    ListName,
+    PromotionId,
+    PromotionName,
+    CreativeName,
+    CreativeSlot,
+}
+
+/// How many there are.
+const KNOWN: usize = Known::CreativeSlot as usize + 1;
+
+impl Known {
+    /// What `key` stands for. Of several names for the same thing, the one with the lower number wins.
+    fn named(key: &str) -> Option<(Self, u8)> {
+        Some(match key {
+            "event_name" => (Self::Name, 0),
+            "name" => (Self::Name, 1),
+            "event" => (Self::Name, 2),
+            "event_time" => (Self::Time, 0),
+            "event_timestamp" => (Self::Time, 1),
+            "timestamp_micros" => (Self::Time, 2),
+            "timestamp" => (Self::Time, 3),
+            "time" => (Self::Time, 4),
+            "ts" => (Self::Time, 5),
+            "event_id" => (Self::Id, 0),
+            "user_id" => (Self::UserId, 0),
+            "user_pseudo_id" => (Self::UserPseudoId, 0),
+            "client_id" => (Self::UserPseudoId, 1),
+            "session_id" => (Self::SessionId, 0),
+            "ga_session_id" => (Self::SessionId, 1),
+            "platform" => (Self::Platform, 0),
+            "items" => (Self::Items, 0),
+            "currency" => (Self::Currency, 0),
+            "value" => (Self::Value, 0),
+            "transaction_id" => (Self::TransactionId, 0),
+            "tax" => (Self::Tax, 0),
+            "shipping" => (Self::Shipping, 0),
+            "coupon" => (Self::Coupon, 0),
+            "item_list_id" => (Self::ListId, 0),
+            "item_list_name" => (Self::ListName, 0),
+            "promotion_id" => (Self::PromotionId, 0),
+            "promotion_name" => (Self::PromotionName, 0),
+            "creative_name" => (Self::CreativeName, 0),
+            "creative_slot" => (Self::CreativeSlot, 0),
+            _ => return None,
+        })
+    }
+}
+
+/// Where in an event a key stands. Earlier places win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Top,
+    Params,
+    EventParams,
+}
+
+impl Place {
+    /// The object that the place is, as a key of the event.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Top => "",
+            Self::Params => "params",
+            Self::EventParams => "event_params",
+        }
+    }
+}
+
+/// A value of an event and where it was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(crate) raw: &'a RawValue,
+    key: &'a str,
+    rank: (Place, u8),
+}
+
+impl Found<'_> {
+    /// The place below the event, for a rejection.
+    pub(crate) fn place(&self) -> String {
+        match self.rank.0 {
+            Place::Top => format!(".{}", self.key),
+            place => format!(".{}.{}", place.key(), self.key),
+        }
+    }
+
+    /// The key and the beginning of its value, for a sentence.
+    pub(crate) fn shown(&self) -> String {
+        let mut value: String = self.raw.get().chars().take(60).collect();
+        if value.len() < self.raw.get().len() {
+            value.push('…');
+        }
+        format!("{} = {value}", self.key)
+    }
+}
+
+/// The keys of one event, its own and those of its objects of parameters.
+#[derive(Debug, Default)]
+pub(crate) struct EventKeys<'a> {
+    known: [Option<Found<'a>>; KNOWN],
+    /// What no column takes, by place.
+    unknown: [Unknown<'a>; 3],
+    params: Option<&'a RawValue>,
+    event_params: Option<&'a RawValue>,
+}
+
+impl<'a> EventKeys<'a> {
+    /// Reads the event `json`, which must be one object.
+    pub(crate) fn read(json: &'a str, arena: &'a Arena) -> Result<Self, Refusal> {
+        let mut keys = Self::default();
+        each_entry(json, arena, |key, raw| match key {
+            "params" if is_object(raw) => keys.params = Some(raw),
+            "event_params" if is_object(raw) => keys.event_params = Some(raw),
+            _ => keys.entry(Place::Top, key, raw),
+        })
+        .map_err(|error| Refusal::new(Reason::NotJson, format!("the event is no JSON: {error}")))?;
+        for (place, object) in keys.objects() {
+            // The object was read once as part of the event, so it is JSON.
+            let _ = each_entry(object.get(), arena, |key, raw| keys.entry(place, key, raw));
+        }
+        Ok(keys)
+    }
+
+    fn objects(&self) -> impl Iterator<Item = (Place, &'a RawValue)> + use<'a> {
+        [
+            (Place::Params, self.params),
+            (Place::EventParams, self.event_params),
+        ]
+        .into_iter()
+        .filter_map(|(place, object)| Some((place, object?)))
+    }
+
+    fn entry(&mut self, place: Place, key: &'a str, raw: &'a RawValue) {
+        let Some((known, name)) = Known::named(key) else {
+            return self.keep(place, key, raw);
+        };
+        let Some(held) = self.known.get_mut(known as usize) else {
+            return;
+        };
+        if is_null(raw) {
+            return;
+        }
+        let found = Found {
+            raw,
+            key,
+            rank: (place, name),
+        };
+        let loser = match held {
+            None => {
+                *held = Some(found);
+                return;
+            }
+            Some(held) if found.rank <= held.rank => std::mem::replace(held, found),
+            Some(_) => found,
+        };
+        // A value under another name is kept, unless it says the same again; a key that came twice
+        // in one object counts once, as with every JSON parser.
+        let winner = held.map(|held| (held.rank, held.raw.get()));
+        if winner.is_some_and(|(rank, raw)| rank != loser.rank && raw != loser.raw.get()) {
+            self.keep(loser.rank.0, loser.key, loser.raw);
+        }
+    }
+
+    fn keep(&mut self, place: Place, key: &'a str, raw: &'a RawValue) {
+        if let Some(unknown) = self.unknown.get_mut(place as usize) {
+            unknown.push(key, raw);
+        }
+    }
+
+    /// Takes out a value, if the event has it.
+    pub(crate) fn take(&mut self, known: Known) -> Option<Found<'a>> {
+        self.known.get_mut(known as usize)?.take()
+    }
+
+    /// Takes out a value for a column; one that the column can't hold is kept for [`Self::extra`].
+    pub(crate) fn column<T>(
+        &mut self,
+        known: Known,
+        read: impl FnOnce(&'a RawValue) -> Column<T>,
+    ) -> Option<T> {
+        let found = self.take(known)?;
+        match read(found.raw) {
+            Column::Value(value) => Some(value),
+            Column::Null => None,
+            Column::Misfit => {
+                self.keep(found.rank.0, found.key, found.raw);
+                None
+            }
+        }
+    }
+
+    /// Takes out a value for a text column.
+    pub(crate) fn text(&mut self, known: Known, arena: &'a Arena) -> Option<&'a str> {
+        self.column(known, |raw| value::text(raw, arena))
+    }
+
+    /// All that no column took. The parameters' keys join those of the event; where a key stands in
+    /// both, the event's stays and the parameters are kept whole beside it.
+    pub(crate) fn extra(self, arena: &'a Arena) -> Keys<'a> {
+        let objects = self.objects();
+        let [mut extra, params, event_params] = self.unknown;
+        for (place, object) in objects {
+            let entries = if place == Place::Params {
+                &params
+            } else {
+                &event_params
+            };
+            extra.sort();
+            let clash = extra.join(entries);
+            if clash {
+                extra.push(place.key(), object);
+            }
+        }
+        extra.take(arena)
+    }
+}
+
+fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
+}

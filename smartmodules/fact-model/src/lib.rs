@@ -1,0 +1,52 @@
+//! What an e-commerce event means: one message body in, facts or rejections out.
+//!
+//! Pure: no I/O, no clock, no async, no panic. [`flatten`] takes any bytes whatever and gives an
+//! [`Envelope`] that is never empty: for each item of each event a [`Fact`], and a [`Rejection`] for
+//! each event that can't be read. The SmartModule `flatten-items` wraps it for the topic, the
+//! PostgreSQL sink reads the envelope's types.
+//!
+//! What is read:
+//!
+//! - A body is one JSON event or a JSON array of them. An event's values stand at its top or in an
+//!   object `params` or `event_params`; where both have one, the top's wins.
+//! - `items` is an array of objects, one object, or a text that holds either as JSON. An event without
+//!   items is one fact without a product.
+//! - Names are those of GA4. JSON null and the texts `(not set)`, `null`, `undefined`, `NaN` and the
+//!   empty one are no values. White space at the ends of a text is cut off.
+//! - Numbers are exact decimals. A text that is not plainly a number, as `1.234,56`, is no guess: it is
+//!   kept in `extra` and the column is null, as with all that a column can't hold.
+//! - Keys that no column takes are kept in [`Extra`].
+//! - What PostgreSQL can't hold never comes out: U+0000 is removed, half surrogate pairs become U+FFFD,
+//!   values of `extra` that `jsonb` refuses become strings.
+//!
+//! Every text is borrowed from the body or an [`Arena`]; objects are never built as trees.
+#![forbid(unsafe_code)]
+
+mod arena;
+mod body;
+mod borrow;
+mod budget;
+mod canonical;
+mod decimal;
+mod envelope;
+mod event;
+mod extra;
+mod fact;
+pub mod hash;
+mod item;
+mod items;
+mod json;
+mod keys;
+mod rejection;
+mod time;
+mod unknown;
+mod value;
+
+pub use arena::Arena;
+pub use body::{flatten, flatten_in, reject};
+pub use decimal::{Decimal, MAX_DIGITS};
+pub use envelope::Envelope;
+pub use extra::Extra;
+pub use fact::Fact;
+pub use hash::{FactHash, NoFactHash};
+pub use rejection::{Reason, Rejection};

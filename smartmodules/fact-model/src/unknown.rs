@@ -1,0 +1,199 @@
+//! Collecting the keys that no column takes.
+
+use serde_json::value::RawValue;
+
+use crate::arena::Arena;
+use crate::extra::Keys;
+
+/// How deep a kept value may nest. PostgreSQL reads JSON recursively and has a limit of its own.
+const MAX_DEPTH: usize = 64;
+/// How large an exponent a kept number may have; that of the largest double.
+const MAX_EXPONENT: usize = 308;
+/// How many characters a kept number may have: a double written out in full, and some more.
+const MAX_NUMBER: usize = 400;
+
+/// The keys of one object that are not known, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Unknown<'a>(Vec<(&'a str, &'a RawValue)>);
+
+impl<'a> Unknown<'a> {
+    pub(crate) fn push(&mut self, key: &'a str, value: &'a RawValue) {
+        self.0.push((key, value));
+    }
+
+    /// Sorts by key. Of a key that came twice the later value stays, as with every JSON parser.
+    pub(crate) fn sort(&mut self) {
+        self.0.sort_by_key(|(key, _)| *key);
+        self.0.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+    }
+
+    /// Adds those of `others` whose key is not among these, which must be sorted. Tells whether any
+    /// was left out.
+    pub(crate) fn join(&mut self, others: &Self) -> bool {
+        let own = self.0.len();
+        let mut left_out = false;
+        for (key, value) in &others.0 {
+            let sorted = self.0.get(..own).unwrap_or_default();
+            if sorted.binary_search_by_key(key, |(key, _)| key).is_ok() {
+                left_out = true;
+            } else {
+                self.push(key, value);
+            }
+        }
+        left_out
+    }
+
+    /// The sorted keys with values that `jsonb` takes, and the collection empty for the next object.
+    pub(crate) fn take(&mut self, arena: &'a Arena) -> Keys<'a> {
+        if self.0.is_empty() {
+            return &[];
+        }
+        self.sort();
+        for (_, value) in &mut self.0 {
+            *value = storable(value, arena);
+        }
+        let keys = arena.slice(&self.0);
+        self.0.clear();
+        keys
+    }
+}
+
+/// The value itself, or a string that holds its text where `jsonb` would refuse it.
+fn storable<'a>(value: &'a RawValue, arena: &'a Arena) -> &'a RawValue {
+    if is_storable(value.get()) {
+        return value;
+    }
+    serde_json::to_string(value.get())
+        .and_then(|string| serde_json::from_str(arena.text(&string)))
+        .unwrap_or(RawValue::NULL)
+}
+
+/// Whether PostgreSQL can hold this JSON value: not too deep, no number out of range.
+fn is_storable(json: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut rest = json;
+    while let Some(at) =
+        rest.find(|c: char| matches!(c, '"' | '[' | '{' | ']' | '}' | '-' | '0'..='9'))
+    {
+        let (token, after) = rest
+            .split_at_checked(at)
+            .map_or((rest, ""), |(_, rest)| token(rest));
+        match token.as_bytes().first() {
+            Some(b'[' | b'{') => depth += 1,
+            Some(b']' | b'}') => depth = depth.saturating_sub(1),
+            Some(b'"') => {}
+            _ if !is_storable_number(token) => return false,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+/// The string, number or bracket that `json` begins with, and what follows.
+fn token(json: &str) -> (&str, &str) {
+    let length = match json.as_bytes().first() {
+        Some(b'"') => string_length(json),
+        Some(b'-' | b'0'..=b'9') => json
+            .find(|c: char| !matches!(c, '-' | '+' | '.' | 'e' | 'E' | '0'..='9'))
+            .unwrap_or(json.len()),
+        _ => 1,
+    };
+    json.split_at_checked(length).unwrap_or((json, ""))
+}
+
+/// The length of the string that `json` begins with, its quotes included.
+fn string_length(json: &str) -> usize {
+    let mut at = 1;
+    while let Some(found) = json.get(at..).and_then(|rest| rest.find(['"', '\\'])) {
+        at += found;
+        match json.as_bytes().get(at) {
+            Some(b'"') => return at + 1,
+            // An escaped character of more than one byte is no JSON; what follows `\` is one byte.
+            _ => at += 2,
+        }
+    }
+    json.len()
+}
+
+fn is_storable_number(number: &str) -> bool {
+    let exponent = number
+        .split_once(['e', 'E'])
+        .map_or("0", |(_, exponent)| exponent);
+    let exponent = exponent
+        .trim_start_matches(['+', '-'])
+        .trim_start_matches('0');
+    number.len() <= MAX_NUMBER
+        && (exponent.is_empty()
+            || exponent
+                .parse()
+                .is_ok_and(|exponent: usize| exponent <= MAX_EXPONENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_jsonb_would_refuse_is_kept_as_a_string() {
+        let arena = Arena::new();
+        let long = "9".repeat(401);
+        let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
+        for json in [
+            "1e309",
+            "1e999999999999999999999",
+            "[1, {\"a\": -1E-400}]",
+            &long,
+            &deep,
+        ] {
+            let kept = storable(serde_json::from_str(json).unwrap(), &arena);
+            let text: String = serde_json::from_str(kept.get()).unwrap();
+            assert_eq!(text, json);
+        }
+    }
+
+    #[test]
+    fn everything_else_is_kept_as_it_is() {
+        let arena = Arena::new();
+        let deep = format!("{}1{}", "[".repeat(64), "]".repeat(64));
+        for json in [
+            "1",
+            "-1.5e308",
+            "1e00000000000000000000000001",
+            "\"1e999\"",
+            r#"{"a\"1e999":["\\",1]}"#,
+            r#"["é\\","[[[",{"x":null,"y":true}]"#,
+            &deep,
+        ] {
+            assert_eq!(
+                storable(serde_json::from_str(json).unwrap(), &arena).get(),
+                json
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_key_that_came_twice_the_later_value_stays() {
+        let arena = Arena::new();
+        let mut unknown = Unknown::default();
+        for (key, json) in [("b", "1"), ("a", "2"), ("b", "3"), ("b", "4")] {
+            unknown.push(key, serde_json::from_str(json).unwrap());
+        }
+        let keys: Vec<_> = unknown
+            .take(&arena)
+            .iter()
+            .map(|(key, value)| (*key, value.get()))
+            .collect();
+        assert_eq!(keys, [("a", "2"), ("b", "4")]);
+        assert!(unknown.take(&arena).is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! One JSON value as what a column can hold.
+
+use serde_json::value::RawValue;
+
+use crate::arena::Arena;
+use crate::decimal::Decimal;
+use crate::json::unescape;
+
+/// What a value is to a column of type `T`.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Column<T> {
+    /// JSON null, or a text that stands for it.
+    Null,
+    /// A value that the column holds.
+    Value(T),
+    /// A value that the column can't hold; it belongs into `extra`.
+    Misfit,
+}
+
+impl<T> Column<T> {
+    fn of(value: Option<T>) -> Self {
+        value.map_or(Self::Misfit, Self::Value)
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Column<U> {
+        self.and_then(|value| Some(f(value)))
+    }
+
+    fn and_then<U>(self, f: impl FnOnce(T) -> Option<U>) -> Column<U> {
+        match self {
+            Self::Null => Column::Null,
+            Self::Value(value) => Column::of(f(value)),
+            Self::Misfit => Column::Misfit,
+        }
+    }
+}
+
+/// Texts by which producers say that there is no value; the first one is Google Analytics'.
+const SENTINELS: [&str; 5] = ["(not set)", "", "null", "undefined", "NaN"];
+
+/// Whether a text stands for no value.
+pub(crate) fn is_sentinel(text: &str) -> bool {
+    // Most texts are none, and the longest sentinel is short.
+    text.len() <= 9 && SENTINELS.contains(&text)
+}
+
+/// Whether a value says that there is none.
+pub(crate) fn is_null(raw: &RawValue) -> bool {
+    let json = raw.get();
+    json == "null"
+        || json
+            .strip_prefix('"')
+            .and_then(|json| json.strip_suffix('"'))
+            .is_some_and(|text| is_sentinel(text.trim()))
+}
+
+/// A value as text, white space at its ends cut off. A number becomes plain text without `.0`, since
+/// a producer's JSON library may write the id 7 as `7.0` or `7e0`.
+pub(crate) fn text<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
+    let json = raw.get();
+    match json.as_bytes().first() {
+        Some(b'"') => match unescape(json, arena).map(str::trim) {
+            Some(text) if is_sentinel(text) => Column::Null,
+            text => Column::of(text),
+        },
+        Some(b'n') => Column::Null,
+        Some(b't' | b'f') => Column::Value(json),
+        Some(b'-' | b'0'..=b'9') => Column::Value(number_text(json, arena)),
+        _ => Column::Misfit,
+    }
+}
+
+fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
+    if !number.contains(['.', 'e', 'E']) {
+        return number;
+    }
+    match Decimal::parse(number) {
+        Some(decimal) => decimal.into_text(arena),
+        None => number,
+    }
+}
+
+/// A value as an exact decimal: a number, or a text that is plainly one.
+pub(crate) fn decimal<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<Decimal<'a>> {
+    let json = raw.get();
+    match json.as_bytes().first() {
+        Some(b't' | b'f') => Column::Misfit,
+        Some(b'-' | b'0'..=b'9') => Column::of(Decimal::parse(json)),
+        _ => text(raw, arena).and_then(Decimal::parse),
+    }
+}
+
+/// A value as an integer.
+pub(crate) fn integer(raw: &RawValue, arena: &Arena) -> Column<i32> {
+    decimal(raw, arena).and_then(|decimal| decimal.to_integer())
+}
+
+/// A value as a currency: three letters, upper-cased. A symbol or a name is none.
+pub(crate) fn currency<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
+    text(raw, arena).and_then(|text| {
+        if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return None;
+        }
+        if text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Some(text);
+        }
+        Some(arena.text(&text.to_ascii_uppercase()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn sentinels_are_null_in_every_column() {
+        let arena = Arena::new();
+        for json in [
+            "null",
+            "\"\"",
+            "\"  \"",
+            "\"(not set)\"",
+            "\"null\"",
+            "\"undefined\"",
+            "\" NaN\"",
+        ] {
+            assert!(is_null(raw(json)), "{json}");
+            assert_eq!(text(raw(json), &arena), Column::Null, "{json}");
+            assert_eq!(decimal(raw(json), &arena), Column::Null, "{json}");
+            assert_eq!(integer(raw(json), &arena), Column::Null, "{json}");
+            assert_eq!(currency(raw(json), &arena), Column::Null, "{json}");
+        }
+        for json in [
+            "\"none\"",
+            "\"Null\"",
+            "0",
+            "false",
+            "\"not set\"",
+            "[]",
+            "{}",
+        ] {
+            assert!(!is_null(raw(json)), "{json}");
+        }
+    }
+
+    #[test]
+    fn ids_that_are_numbers_become_plain_text() {
+        let arena = Arena::new();
+        for (json, expected) in [
+            ("7", "7"),
+            ("7.0", "7"),
+            ("7e2", "700"),
+            ("1.50", "1.5"),
+            (
+                "12345678901234567890123456789012345",
+                "12345678901234567890123456789012345",
+            ),
+            ("1e400", "1e400"),
+            ("true", "true"),
+            ("\" SKU 9 \"", "SKU 9"),
+            ("\"7.0\"", "7.0"),
+            ("\"caf\\u00e9 \\\"x\\\"\"", "café \"x\""),
+        ] {
+            assert_eq!(text(raw(json), &arena), Column::Value(expected), "{json}");
+        }
+        assert_eq!(text(raw("[1]"), &arena), Column::Misfit);
+        assert_eq!(text(raw("{}"), &arena), Column::Misfit);
+    }
+
+    #[test]
+    fn a_value_that_a_column_cannot_hold_is_a_misfit() {
+        let arena = Arena::new();
+        assert_eq!(
+            decimal(raw("\" 19.90 \""), &arena),
+            Column::of(Decimal::parse("19.9"))
+        );
+        for json in ["\"1.234,56\"", "\"$5\"", "true", "[1]", "1e99"] {
+            assert_eq!(decimal(raw(json), &arena), Column::Misfit, "{json}");
+        }
+        assert_eq!(integer(raw("\"3\""), &arena), Column::Value(3));
+        assert_eq!(integer(raw("\"Slide 3\""), &arena), Column::Misfit);
+        assert_eq!(integer(raw("3.5"), &arena), Column::Misfit);
+        assert_eq!(currency(raw("\"usd\""), &arena), Column::Value("USD"));
+        for json in ["\"€\"", "\"euro\"", "840"] {
+            assert_eq!(currency(raw(json), &arena), Column::Misfit, "{json}");
+        }
+    }
+}

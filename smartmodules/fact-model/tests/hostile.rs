@@ -1,0 +1,195 @@
+//! No body whatever makes the flattener fail, or come back with nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use fact_model::{Arena, Envelope, flatten, flatten_in};
+use proptest::prelude::*;
+
+/// Flattens, and checks what holds for every body.
+fn check(body: &[u8]) {
+    let envelope = flatten(body);
+    assert!(!envelope.facts.is_empty() || !envelope.rejected.is_empty());
+    let json = serde_json::to_string(&envelope).unwrap();
+    assert!(
+        json.len() <= 1536 * 1024 + 64 * body.len(),
+        "{} bytes became {}",
+        body.len(),
+        json.len()
+    );
+    let read: Envelope<'_> = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    let arena = Arena::new();
+    assert_eq!(
+        serde_json::to_string(&flatten_in(&arena, body)).unwrap(),
+        json
+    );
+    for fact in &envelope.facts {
+        assert!(!json.contains('\0') && !fact.event_name.contains('\0'));
+    }
+    for rejection in &envelope.rejected {
+        assert!(!rejection.raw.contains('\0'));
+    }
+}
+
+#[test]
+fn a_pile_of_hostile_bodies() {
+    let mib = 1024 * 1024;
+    let event = |rest: &str| format!(r#"{{"name":"a","ts":1795382400,{rest}}}"#).into_bytes();
+    let mut bodies: Vec<Vec<u8>> = vec![
+        "[".repeat(mib).into_bytes(),
+        "{\"a\":".repeat(mib / 5).into_bytes(),
+        format!("{}{}", "[".repeat(mib / 2), "]".repeat(mib / 2)).into_bytes(),
+        event(&format!(
+            r#""x":{}{}"#,
+            "[".repeat(mib / 2),
+            "]".repeat(mib / 2)
+        )),
+        event(&format!(
+            r#""x":{}1{}"#,
+            "{\"a\":".repeat(100_000),
+            "}".repeat(100_000)
+        )),
+        event(&format!(
+            r#""items":{}{}"#,
+            "[".repeat(mib / 2),
+            "]".repeat(mib / 2)
+        )),
+        event(&format!(
+            r#""items":[{{"x":{}{}}}]"#,
+            "[".repeat(1000),
+            "]".repeat(1000)
+        )),
+        event(&format!(r#""items":[{}{{}}]"#, "{},".repeat(mib / 3))),
+        event(&format!(r#""items":"{}""#, "[".repeat(mib))),
+        event(&format!(r#""items":"{}""#, "\\\"".repeat(mib / 2))),
+        event(&format!(r#""x":{}"#, "9".repeat(mib))),
+        event(&format!(r#""value":{}"#, "9".repeat(mib))),
+        event(&format!(r#""value":0.{}1"#, "0".repeat(mib))),
+        event(&format!(r#""ts":"{}""#, "9".repeat(mib))),
+        event(&format!(r#""x":"{}""#, "\\u0000".repeat(mib / 6))),
+        event(&format!(r#""x":"{}""#, "\\ud800".repeat(mib / 6))),
+        event(&format!(r#""item_list_name":"{}""#, "\\\\".repeat(mib / 2))),
+        event(&format!(
+            r#""items":[{{"item_category":"{}"}}]"#,
+            "/".repeat(mib)
+        )),
+        event(
+            &(0..60_000)
+                .map(|n| format!(r#""k{n}":{n}"#))
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
+        event(&vec![r#""k":1"#; 100_000].join(",")),
+        event(&format!(
+            r#""a":1,"params":{{{}}}"#,
+            (0..30_000)
+                .map(|n| format!(r#""k{n}":{n}"#))
+                .collect::<Vec<_>>()
+                .join(",")
+        )),
+        vec![0; mib],
+        vec![0xff; mib],
+        b"\xef\xbb\xbf".to_vec(),
+        b"\xff\xfe{\0}\0".to_vec(),
+        b"{\"\\ud800\":1}".to_vec(),
+        b"{\"name\":\"\\ud800\",\"ts\":1795382400,\"items\":\"\\ud800\"}".to_vec(),
+        b"{\"name\":\"a\\".to_vec(),
+        b"{\"name\":\"a\\u12".to_vec(),
+    ];
+    for number in [
+        "1e999999999",
+        "-1e-999999999",
+        "1e99999999999999999999",
+        "-0",
+        "-0.0e-0",
+        "1E+0001",
+    ] {
+        bodies.push(event(&format!(r#""x":{number},"value":{number},"items":[{{"price":{number},"index":{number},"item_id":{number}}}]"#)));
+        bodies.push(format!(r#"{{"name":{number},"ts":{number}}}"#).into_bytes());
+    }
+    for body in &bodies {
+        check(body);
+    }
+}
+
+/// JSON that looks like events, well and ill.
+fn json() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("\"(not set)\"".to_owned()),
+        Just("1795382400".to_owned()),
+        Just("\"\\u0000\\ud800\\\\\"".to_owned()),
+        "-?[0-9]{1,12}(\\.[0-9]{1,5})?([eE]-?[0-9]{1,3})?",
+        "\"[a-z/ ,.0-9é]{0,12}\"",
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ];
+    scalar.prop_recursive(4, 64, 6, |inner| {
+        let key = prop_oneof![
+            prop::sample::select(vec![
+                "name",
+                "event_name",
+                "ts",
+                "event_time",
+                "items",
+                "params",
+                "event_params",
+                "currency",
+                "value",
+                "item_id",
+                "item_category",
+                "price",
+                "index",
+                "coupon",
+                "item_list_id",
+                "event_id",
+                "x",
+            ])
+            .prop_map(str::to_owned),
+            "[a-z]{1,3}",
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5)
+                .prop_map(|values| format!("[{}]", values.join(","))),
+            prop::collection::vec((key, inner.clone()), 0..8).prop_map(|entries| {
+                let entries: Vec<_> = entries
+                    .iter()
+                    .map(|(key, value)| format!("\"{key}\":{value}"))
+                    .collect();
+                format!("{{{}}}", entries.join(", "))
+            }),
+            inner.prop_map(|json| serde_json::to_string(&json).unwrap()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        check(&body);
+    }
+
+    #[test]
+    fn any_json(body in json()) {
+        check(body.as_bytes());
+    }
+
+    #[test]
+    fn any_event(keys in json(), items in json()) {
+        check(format!(r#"{{"name":"a","ts":1795382400,"params":{keys},"items":{items}}}"#).as_bytes());
+    }
+
+    #[test]
+    fn a_good_event_cut_or_changed_anywhere(at in 0..260_usize, byte in any::<u8>(), cut in any::<bool>()) {
+        let mut body = br#"{"event_id":"e","name":"purchase","ts":"2026-11-22T21:20:00.5+02:00","value":9.90,"params":{"a":[1,{"b":"\u00e9"}]},"items":"[{\"item_id\":\"SKU \\u0061\",\"price\":\"1.5\",\"item_category\":\"a/b\",\"x\":null},{\"quantity\":2}]"}"#.to_vec();
+        let at = at % body.len();
+        if cut { body.truncate(at) } else { body[at] = byte }
+        check(&body);
+    }
+}

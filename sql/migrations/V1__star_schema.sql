@@ -1,0 +1,200 @@
+-- The star schema: facts, the two dimensions they point at, what could not become a fact,
+-- and how far each sink has read. Needs PostgreSQL 14 or newer.
+
+CREATE TABLE dim_product (
+    product_key       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    natural_key       text COLLATE "C" NOT NULL UNIQUE,
+    product_id        text,
+    product_name      text,
+    product_brand     text,
+    product_category  text,
+    product_category2 text,
+    product_category3 text,
+    product_category4 text,
+    product_category5 text,
+    product_variant   text,
+    name_as_of        timestamptz,
+    brand_as_of       timestamptz,
+    category_as_of    timestamptz,
+    variant_as_of     timestamptz,
+    first_seen        timestamptz,
+    last_seen         timestamptz
+) WITH (fillfactor = 70);  -- room for updates in place: last_seen moves with nearly every batch
+
+COMMENT ON TABLE dim_product IS
+    'One row per product. Each attribute holds the newest value that any event gave it, by the time of the event and not of its arrival; an event that leaves an attribute out changes nothing.';
+COMMENT ON COLUMN dim_product.product_key IS 'Surrogate key that fact_events.product_key points at.';
+COMMENT ON COLUMN dim_product.natural_key IS
+    'What tells products apart: id:<product_id>; where items came without an id, name:<product_name>; without both, is:<brand, category and variant>.';
+COMMENT ON COLUMN dim_product.product_id IS 'Product id or SKU (GA4 item_id). NULL where the producer sent none.';
+COMMENT ON COLUMN dim_product.product_name IS 'Newest product name (GA4 item_name).';
+COMMENT ON COLUMN dim_product.product_brand IS 'Newest brand (GA4 item_brand).';
+COMMENT ON COLUMN dim_product.product_category IS 'First level of the newest category path (GA4 item_category). The five levels are replaced together.';
+COMMENT ON COLUMN dim_product.product_category2 IS 'Second level of the category path.';
+COMMENT ON COLUMN dim_product.product_category3 IS 'Third level of the category path.';
+COMMENT ON COLUMN dim_product.product_category4 IS 'Fourth level of the category path.';
+COMMENT ON COLUMN dim_product.product_category5 IS 'Fifth level of the category path.';
+COMMENT ON COLUMN dim_product.product_variant IS 'Newest variant (GA4 item_variant). The variant of one interaction is on the fact.';
+COMMENT ON COLUMN dim_product.name_as_of IS 'Time of the event that gave product_name. NULL: only events dated in the future gave one.';
+COMMENT ON COLUMN dim_product.brand_as_of IS 'Time of the event that gave product_brand.';
+COMMENT ON COLUMN dim_product.category_as_of IS 'Time of the event that gave the category path.';
+COMMENT ON COLUMN dim_product.variant_as_of IS 'Time of the event that gave product_variant.';
+COMMENT ON COLUMN dim_product.first_seen IS 'Time of the earliest event of the product. Events dated in the future (a broken clock) do not count.';
+COMMENT ON COLUMN dim_product.last_seen IS 'Time of the latest event of the product. Events dated in the future (a broken clock) do not count.';
+
+CREATE TABLE dim_list (
+    list_key    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    natural_key text COLLATE "C" NOT NULL UNIQUE,
+    list_id     text,
+    list_name   text,
+    name_as_of  timestamptz,
+    first_seen  timestamptz,
+    last_seen   timestamptz
+) WITH (fillfactor = 70);
+
+COMMENT ON TABLE dim_list IS
+    'One row per item list (a category page, a search result, a recommendation box). list_name holds the newest name that any event gave, by the time of the event.';
+COMMENT ON COLUMN dim_list.list_key IS 'Surrogate key that fact_events.list_key points at.';
+COMMENT ON COLUMN dim_list.natural_key IS
+    'What tells lists apart: id:<list_id>, or name:<list_name> where events came with a name alone. A list that is sent both ways is two rows.';
+COMMENT ON COLUMN dim_list.list_id IS 'List id (GA4 item_list_id). NULL where the producer sent none.';
+COMMENT ON COLUMN dim_list.list_name IS 'Newest list name (GA4 item_list_name).';
+COMMENT ON COLUMN dim_list.name_as_of IS 'Time of the event that gave list_name. NULL: only events dated in the future gave one.';
+COMMENT ON COLUMN dim_list.first_seen IS 'Time of the earliest event of the list. Events dated in the future (a broken clock) do not count.';
+COMMENT ON COLUMN dim_list.last_seen IS 'Time of the latest event of the list. Events dated in the future (a broken clock) do not count.';
+
+-- product_key and list_key carry no foreign keys. The sink looks them up or creates them in the
+-- transaction that writes the fact, so they can't dangle, and a check for each of two keys of
+-- each row would cost more than the insert itself.
+CREATE TABLE fact_events (
+    event_time       timestamptz NOT NULL,
+    event_name       text NOT NULL,
+    event_id         text,
+    user_id          text,
+    user_pseudo_id   text,
+    session_id       text,
+    platform         text,
+    product_key      bigint,
+    product_variant  text,
+    list_key         bigint,
+    list_position    integer,
+    item_ordinal     integer NOT NULL,
+    price            numeric,
+    quantity         numeric,
+    discount         numeric,
+    item_coupon      text,
+    affiliation      text,
+    location_id      text,
+    promotion_id     text,
+    promotion_name   text,
+    creative_name    text,
+    creative_slot    text,
+    currency         text,
+    value            numeric,
+    transaction_id   text,
+    tax              numeric,
+    shipping         numeric,
+    event_coupon     text,
+    extra            jsonb,
+    fact_hash        uuid NOT NULL,
+    source_topic     text NOT NULL,
+    source_partition integer NOT NULL,
+    source_offset    bigint NOT NULL,
+    ingested_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (event_time, fact_hash)
+) PARTITION BY RANGE (event_time);
+
+-- Months are added by the sink as it needs them. What is dated far from now stays in here.
+CREATE TABLE fact_events_default PARTITION OF fact_events DEFAULT;
+
+COMMENT ON TABLE fact_events IS
+    'One row per product interaction: one item of one event. An event without items is one row with item_ordinal 0. Partitioned by month of event_time (UTC). For the attributes of product and list read the view product_interactions.';
+COMMENT ON TABLE fact_events_default IS
+    'Facts whose date is too far from the day they arrived to deserve a partition of their own: mostly clocks that are wrong.';
+COMMENT ON COLUMN fact_events.event_time IS 'When the event happened, by the producer''s clock, in UTC to the microsecond.';
+COMMENT ON COLUMN fact_events.event_name IS 'GA4 event name: view_item_list, view_item, begin_checkout, purchase, ... Other names pass through as they came.';
+COMMENT ON COLUMN fact_events.event_id IS 'The producer''s id of the event. All items of one event share it.';
+COMMENT ON COLUMN fact_events.user_id IS 'Id of a signed-in user (GA4 user_id).';
+COMMENT ON COLUMN fact_events.user_pseudo_id IS 'Id of the app installation or browser (GA4 user_pseudo_id).';
+COMMENT ON COLUMN fact_events.session_id IS 'Session id (GA4 ga_session_id).';
+COMMENT ON COLUMN fact_events.platform IS 'Where the event came from: ANDROID, IOS, WEB, ...';
+COMMENT ON COLUMN fact_events.product_key IS 'The product, dim_product.product_key. NULL where the event names none.';
+COMMENT ON COLUMN fact_events.product_variant IS 'Variant of the product in this interaction (GA4 item_variant).';
+COMMENT ON COLUMN fact_events.list_key IS 'The list the item was shown in or taken from, dim_list.list_key. NULL where the event names none.';
+COMMENT ON COLUMN fact_events.list_position IS 'Position of the item in the list (GA4 index), as sent.';
+COMMENT ON COLUMN fact_events.item_ordinal IS 'Position of the item in the event''s items, from 1. 0: the event has no items.';
+COMMENT ON COLUMN fact_events.price IS 'Price of one unit, in currency.';
+COMMENT ON COLUMN fact_events.quantity IS 'Units. NULL where none was sent; GA4 counts that as one.';
+COMMENT ON COLUMN fact_events.discount IS 'Discount on one unit, in currency.';
+COMMENT ON COLUMN fact_events.item_coupon IS 'Coupon of the item.';
+COMMENT ON COLUMN fact_events.affiliation IS 'Supplying shop or company (GA4 affiliation).';
+COMMENT ON COLUMN fact_events.location_id IS 'Physical location of the item (GA4 location_id).';
+COMMENT ON COLUMN fact_events.promotion_id IS 'Promotion id.';
+COMMENT ON COLUMN fact_events.promotion_name IS 'Promotion name.';
+COMMENT ON COLUMN fact_events.creative_name IS 'Creative of the promotion.';
+COMMENT ON COLUMN fact_events.creative_slot IS 'Slot of the creative.';
+COMMENT ON COLUMN fact_events.currency IS 'Currency of all amounts of the row, ISO 4217.';
+COMMENT ON COLUMN fact_events.value IS 'Value of the whole event, repeated on each of its items: take it once for each event.';
+COMMENT ON COLUMN fact_events.transaction_id IS 'Order id of a purchase or refund.';
+COMMENT ON COLUMN fact_events.tax IS 'Tax of the whole event, repeated on each of its items.';
+COMMENT ON COLUMN fact_events.shipping IS 'Shipping cost of the whole event, repeated on each of its items.';
+COMMENT ON COLUMN fact_events.event_coupon IS 'Coupon of the whole event.';
+COMMENT ON COLUMN fact_events.extra IS 'Keys no column is made for: {"event": {...}, "item": {...}}.';
+COMMENT ON COLUMN fact_events.fact_hash IS 'Identity of the fact: 128-bit hash of what happened, equal however often and by whatever way it arrives.';
+COMMENT ON COLUMN fact_events.source_topic IS 'Fluvio topic of the record that brought the fact first.';
+COMMENT ON COLUMN fact_events.source_partition IS 'Partition of that record.';
+COMMENT ON COLUMN fact_events.source_offset IS 'Offset of that record: the raw event can be read there.';
+COMMENT ON COLUMN fact_events.ingested_at IS 'When the transaction that wrote the row began.';
+
+CREATE TABLE rejected_events (
+    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reason           text NOT NULL,
+    detail           text NOT NULL,
+    at_path          text NOT NULL,
+    raw              text NOT NULL,
+    raw_encoding     text CHECK (raw_encoding = 'base64'),
+    raw_hash         uuid NOT NULL,
+    source_topic     text NOT NULL,
+    source_partition integer NOT NULL,
+    source_offset    bigint NOT NULL,
+    source_key       text NOT NULL,
+    ordinal          integer NOT NULL,
+    first_seen       timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (source_topic, source_key, ordinal, raw_hash)
+);
+
+COMMENT ON TABLE rejected_events IS
+    'Events, or parts of events, that could not become facts: with the payload and the reason, so that they can be sent again after a fix. One row for each place in a message, however often the message is delivered or its record is read.';
+COMMENT ON COLUMN rejected_events.id IS 'Number of the row, in order of arrival.';
+COMMENT ON COLUMN rejected_events.reason IS 'Kind of fault, for programs: not-json, missing-time, refused-by-postgres, not-an-envelope, ...';
+COMMENT ON COLUMN rejected_events.detail IS 'The fault in a sentence, for people.';
+COMMENT ON COLUMN rejected_events.at_path IS 'Where in the payload: $ is all of it, $.items[2] the third item.';
+COMMENT ON COLUMN rejected_events.raw IS
+    'The payload. For refused-by-postgres and not-an-envelope it is the record as the sink read it, else the message body as it was sent.';
+COMMENT ON COLUMN rejected_events.raw_encoding IS 'base64 where the payload is no text that PostgreSQL can hold; else NULL.';
+COMMENT ON COLUMN rejected_events.raw_hash IS
+    'XXH3-128 of raw. In the unique key, so that same-named topics of two clusters do not hide each other''s rejections.';
+COMMENT ON COLUMN rejected_events.source_topic IS 'Fluvio topic of the record.';
+COMMENT ON COLUMN rejected_events.source_partition IS 'Partition of the record.';
+COMMENT ON COLUMN rejected_events.source_offset IS 'Offset of the record.';
+COMMENT ON COLUMN rejected_events.source_key IS
+    'What tells messages apart: the record''s key, which is the id of the SQS message; where a producer sets none, partition:offset. SQS can deliver a message twice, and then it has two records.';
+COMMENT ON COLUMN rejected_events.ordinal IS 'Number of the rejection within its record, from 0.';
+COMMENT ON COLUMN rejected_events.first_seen IS 'When the transaction that wrote the row began.';
+
+CREATE TABLE sink_offsets (
+    sink        text NOT NULL,
+    topic       text NOT NULL,
+    partition   integer NOT NULL,
+    next_offset bigint NOT NULL CHECK (next_offset >= 0),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sink, topic, partition)
+);
+
+COMMENT ON TABLE sink_offsets IS
+    'How far each sink has read. Moved in the transaction that writes what was read, so that facts and offset are there together or not at all. To read a topic again from its start, stop the sink and delete its rows: what is there already stays as it is.';
+COMMENT ON COLUMN sink_offsets.sink IS 'Name of the sink (meta.name of its connector file): two clusters with a topic of the same name need sinks of different names.';
+COMMENT ON COLUMN sink_offsets.topic IS 'Fluvio topic.';
+COMMENT ON COLUMN sink_offsets.partition IS 'Partition of the topic.';
+COMMENT ON COLUMN sink_offsets.next_offset IS 'Offset of the first record that is not written yet.';
+COMMENT ON COLUMN sink_offsets.updated_at IS 'When the offset moved last.';

@@ -1,0 +1,295 @@
+//! The `etl` command, as a newcomer uses it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use end_to_end::shop;
+use local_stack::artefacts::Artefacts;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn etl() -> Command {
+    let mut command = Command::new(Artefacts::find().unwrap().program("etl"));
+    command.kill_on_drop(true).stdin(Stdio::null());
+    for name in ["DATABASE_URL", "QUEUE_URL", "FLV_PROFILE_PATH"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+async fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = tokio::time::timeout(LIMIT, command.output())
+        .await
+        .expect("the command ends")
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// The descendants of a process, by their parents in /proc.
+fn descendants(of: u32) -> Vec<u32> {
+    let processes: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+            let parent = status
+                .lines()
+                .find_map(|line| line.strip_prefix("PPid:"))?
+                .trim()
+                .parse()
+                .ok()?;
+            Some((pid, parent))
+        })
+        .collect();
+    let mut found = vec![of];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(
+            processes
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
+async fn all_gone(pids: &[u32]) {
+    for _ in 0..600 {
+        if pids.iter().all(|pid| !alive(*pid)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!(
+        "still there: {:?}",
+        pids.iter().filter(|pid| alive(**pid)).collect::<Vec<_>>()
+    );
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(
+        Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()),
+        signal,
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_demo_adds_up() {
+    let (code, stdout, stderr) = run(etl().args(["demo", "--events", "2000"])).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    for part in [
+        "The counts add up",
+        "events/s",
+        "From send to table: median",
+        "Top lists by engagement rate",
+        "Best products by view-to-purchase rate",
+        "Related products",
+    ] {
+        assert!(stdout.contains(part), "no «{part}» in\n{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_takes_a_file_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.jsonl");
+    let bodies = shop::bodies(31, 400);
+    std::fs::write(&file, bodies.join("\n")).unwrap();
+    let (code, stdout, stderr) = run(etl().arg("demo").arg("--input").arg(&file)).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("The counts add up"), "{stdout}");
+}
+
+#[tokio::test]
+async fn a_demo_of_a_file_that_is_not_there_says_so() {
+    let (code, _, stderr) = run(etl().args(["demo", "--input", "/nowhere/mine.jsonl"])).await;
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("cannot open /nowhere/mine.jsonl"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn ctrl_c_in_a_demo_leaves_nothing_running() {
+    let mut demo = etl()
+        .args(["demo", "--events", "1000000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
+    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+    {
+        if line.starts_with("in the tables:") && !line.contains(": 0 of") {
+            break;
+        }
+    }
+    let pids = descendants(demo.id().unwrap());
+    assert!(
+        pids.len() >= 4,
+        "PostgreSQL, node and both connectors run: {pids:?}"
+    );
+    send(&demo, Signal::SIGINT);
+    let status = tokio::time::timeout(LIMIT, demo.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.code(), Some(130));
+    all_gone(&pids).await;
+}
+
+#[tokio::test]
+async fn a_demo_that_is_killed_leaves_nothing_running() {
+    let mut demo = etl()
+        .args(["demo", "--events", "1000000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
+    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+    {
+        if line.starts_with("sent:") {
+            break;
+        }
+    }
+    let pids = descendants(demo.id().unwrap());
+    send(&demo, Signal::SIGKILL);
+    demo.wait().await.unwrap();
+    all_gone(&pids).await;
+}
+
+#[tokio::test]
+async fn up_send_and_status_work_together() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let file = folder.path().join("mine.jsonl");
+    std::fs::write(&file, shop::bodies(32, 300).join("\n")).unwrap();
+
+    let mut up = etl()
+        .arg("up")
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(up.stdout.take().unwrap()).lines();
+    let mut environment = Vec::new();
+    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+    {
+        if let Some((name, value)) = line
+            .strip_prefix("export ")
+            .and_then(|line| line.split_once('='))
+        {
+            environment.push((name.to_owned(), value.trim_matches('\'').to_owned()));
+        } else {
+            break;
+        }
+    }
+    let (code, stdout, stderr) = run(etl().arg("send").arg(&file).envs(environment.clone())).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("300 messages sent"), "{stdout}");
+
+    let mut shown = String::new();
+    for _ in 0..300 {
+        let (code, stdout, stderr) = run(etl().arg("status").envs(environment.clone())).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        if stdout.contains("0 waiting, 0 in flight") && stdout.contains("300 records committed") {
+            return stop(up).await;
+        }
+        shown = stdout;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the messages did not arrive:\n{shown}");
+}
+
+async fn stop(mut up: Child) {
+    let pids = descendants(up.id().unwrap());
+    send(&up, Signal::SIGINT);
+    let status = tokio::time::timeout(LIMIT, up.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    all_gone(&pids).await;
+}
+
+#[tokio::test]
+async fn status_names_what_cannot_be_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, stdout, _) = run(etl()
+        .arg("status")
+        .env(
+            "DATABASE_URL",
+            "postgres://nobody:secret-word@127.0.0.1:1/none",
+        )
+        .env("FLV_PROFILE_PATH", folder.path().join("none")))
+    .await;
+    assert_eq!(code, Some(1));
+    assert!(
+        stdout.contains("cannot connect to the database") && !stdout.contains("secret-word"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("use --queue-url or QUEUE_URL"), "{stdout}");
+}
+
+#[tokio::test]
+async fn the_output_of_a_pipe_is_plain() {
+    let mut version = etl()
+        .arg("--version")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    version
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .await
+        .unwrap();
+    assert!(
+        text.starts_with("etl 0.") && !text.contains('\u{1b}'),
+        "{text}"
+    );
+}
