@@ -27,13 +27,14 @@ const BRANDS: [&str; 8] = [
     "Granite",
     "Høst",
 ];
-const CATEGORIES: [&str; 6] = [
-    "Apparel/Women/Dresses",
-    "Apparel/Men/Shirts",
-    "Home/Kitchen/Cookware",
-    "Home/Living/Lighting",
-    "Sports/Outdoor/Tents",
-    "Electronics/Audio/Headphones",
+/// A category's path, and what a product of it is called.
+const CATEGORIES: [(&str, &str); 6] = [
+    ("Apparel/Women/Dresses", "dress"),
+    ("Apparel/Men/Shirts", "shirt"),
+    ("Home/Kitchen/Cookware", "saucepan"),
+    ("Home/Living/Lighting", "floor lamp"),
+    ("Sports/Outdoor/Tents", "tent"),
+    ("Electronics/Audio/Headphones", "headphones"),
 ];
 const VARIANTS: [&str; 5] = ["black", "white", "green", "sand", "blue"];
 /// A list's id, its name, and how likely somebody who sees it opens one of its products.
@@ -111,9 +112,11 @@ impl Generator {
                 continue;
             }
             let mut basket = vec![(opened, self.random.random_range(1..=3))];
-            if let Some(&another) = shown.iter().find(|product| product.id != opened.id)
+            if let Some(&another) = shown.choose(&mut self.random)
+                && another.id != opened.id
                 && self.random.random_bool(0.4)
             {
+                session.product_event(&mut self.random, "view_item", &[(another, 1)], Some(list));
                 basket.push((another, 1));
             }
             session.product_event(&mut self.random, "begin_checkout", &basket, None);
@@ -162,15 +165,10 @@ impl Iterator for Generator {
 impl Product {
     fn new(number: usize, random: &mut StdRng) -> Self {
         let brand = BRANDS.choose(random).copied().unwrap_or_default();
-        let category = CATEGORIES.choose(random).copied().unwrap_or_default();
-        let kind = category
-            .rsplit('/')
-            .next()
-            .unwrap_or(category)
-            .trim_end_matches('s');
+        let (category, noun) = CATEGORIES.choose(random).copied().unwrap_or_default();
         Self {
             id: format!("SKU_{:05}", 10_000 + number),
-            name: format!("{brand} {kind} No. {number}"),
+            name: format!("{brand} {noun} No. {number}"),
             brand,
             category,
             cents: random.random_range(499..=24_999),

@@ -1,10 +1,11 @@
 //! Progress of long work: bars on a terminal, plain lines in a log.
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How often a log gets a line.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -18,34 +19,32 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A bar towards an end that isn't known.
+    /// A bar towards an end that isn't known, standing alone.
     pub fn counter(name: &'static str) -> Self {
-        Self::new(
-            name,
-            ProgressBar::no_length(),
-            "{prefix:>14} {human_pos:>12} {per_sec:>16} {elapsed}",
-        )
-    }
-
-    fn towards(name: &'static str, length: u64) -> Self {
-        Self::new(
-            name,
-            ProgressBar::new(length),
-            "{prefix:>14} [{bar:40}] {human_pos:>11}/{human_len} {per_sec:>16}",
-        )
-    }
-
-    fn new(name: &'static str, bar: ProgressBar, template: &str) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        if !terminal {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
+        let bar = Self::hidden(name, None);
+        if bar.last_line.is_none() {
+            bar.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
+        bar
+    }
+
+    /// A bar that isn't drawn yet: whoever shows it decides where.
+    fn hidden(name: &'static str, length: Option<u64>) -> Self {
+        let template = match length {
+            Some(_) => "{prefix:>14} [{bar:40}] {human_pos:>11}/{human_len} {rate:>10}",
+            None => "{prefix:>14} {human_pos:>11} {rate:>10} {elapsed}",
+        };
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // A rate that can't be written is a rate that isn't shown.
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            })
+            .progress_chars("=> ");
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+        bar.set_style(style);
         bar.set_prefix(name);
-        bar.set_style(
-            ProgressStyle::with_template(template)
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("=> "),
-        );
+        let terminal = std::io::stderr().is_terminal();
         Self {
             name,
             bar,
@@ -112,8 +111,7 @@ impl Journey {
     pub fn new(messages: Option<u64>) -> Self {
         let bars = MultiProgress::new();
         let bar = |name| {
-            let bar =
-                messages.map_or_else(|| Bar::counter(name), |length| Bar::towards(name, length));
+            let bar = Bar::hidden(name, messages);
             if bar.last_line.is_none() {
                 bars.add(bar.bar.clone());
             }

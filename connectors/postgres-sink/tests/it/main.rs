@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+mod dimensions;
+mod months;
 mod questions;
 mod rejected;
 mod start;

@@ -114,3 +114,18 @@ pub fn batch(from: i64, values: impl IntoIterator<Item = Bytes>) -> Batch {
     });
     Batch::of(from, records).finish()
 }
+
+/// A time that facts are dated to where it does not matter.
+pub const NOON: &str = "2026-11-22T12:00:00.123456Z";
+
+/// Facts on 20 products in 3 lists at times around noon. The same seed gives the same facts.
+pub fn shopping(seed: u128, count: u128) -> Vec<Bytes> {
+    let one = |number: u128| {
+        let hash = seed + number;
+        let product = format!("SKU-{}", hash * 7 % 20);
+        let time = format!("2026-11-22T12:{:02}:{:02}Z", hash * 13 % 60, hash * 17 % 60);
+        let more = json!({"product_id": product, "product_name": format!("Product {hash}"), "list_name": format!("List {}", hash % 3)});
+        envelope(&[fact(hash, &time, more)])
+    };
+    (0..count).map(one).collect()
+}

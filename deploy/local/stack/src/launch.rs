@@ -4,10 +4,14 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use owned_process::{OwnedProcess, Signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+
+const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// A program, its arguments and what it needs in its environment.
 #[derive(Clone, Debug)]
@@ -35,6 +39,27 @@ impl Launch {
             .stderr(log);
         OwnedProcess::spawn(self.name, command, Signal::SIGTERM)
             .with_context(|| format!("cannot run {}", self.program.display()))
+    }
+
+    /// Starts a program that says in one line on its standard output when it is ready, and waits for it.
+    pub(crate) async fn start_and_wait(&self) -> anyhow::Result<OwnedProcess> {
+        let mut process = self.start(Stdio::piped())?;
+        let stdout = process
+            .take_stdout()
+            .with_context(|| format!("the output of {} is not captured", self.name))?;
+        let mut lines = BufReader::new(stdout).lines();
+        match tokio::time::timeout(READY_LIMIT, lines.next_line()).await {
+            Ok(Ok(Some(ready))) => {
+                tracing::debug!("{ready}");
+                Ok(process)
+            }
+            Ok(_) => bail!("{} did not start:\n{}", self.name, self.log_tail(10)),
+            Err(_) => bail!(
+                "{} was not ready in {READY_LIMIT:?}:\n{}",
+                self.name,
+                self.log_tail(10)
+            ),
+        }
     }
 
     /// The last lines of the program's log.

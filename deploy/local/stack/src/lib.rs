@@ -9,12 +9,14 @@
 //! - [`artefacts`]: where the built programs and the SmartModule are
 //! - [`files`]: the files of `deploy/cluster`, written out for a run
 //! - [`cluster`]: topic and SmartModule, loaded as `fluvio` and `smdk` would
+//! - [`queue`]: the queue, and clients for it
 //! - [`launch`]: one part's command line, for this process and for a person to repeat
 //! - [`stack`]: all of it, in order, up and down
 
 pub mod artefacts;
 pub mod cluster;
 pub mod files;
+mod folder;
 pub mod launch;
 pub mod queue;
 pub mod stack;

@@ -1,7 +1,15 @@
 //! The queue's side: an endpoint of our own or somebody's server, and a client for either.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::anyhow;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::types::QueueAttributeName;
+
+/// The queue's name.
+pub const QUEUE: &str = "shop-events";
 
 /// The region that everything on this machine agrees on.
 pub const REGION: &str = "us-east-1";
@@ -31,4 +39,32 @@ pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.to_owned()),
     ]
+}
+
+/// Creates the queue at `sqs_url` unless it is there, and returns its URL.
+///
+/// # Errors
+/// No SQS server there, or one that refuses.
+pub async fn create(sqs_url: &str, visibility_timeout: Option<Duration>) -> anyhow::Result<String> {
+    let visibility = visibility_timeout.map(|timeout| {
+        HashMap::from([(
+            QueueAttributeName::VisibilityTimeout,
+            timeout.as_secs().to_string(),
+        )])
+    });
+    let created = client(sqs_url)
+        .create_queue()
+        .queue_name(QUEUE)
+        .set_attributes(visibility)
+        .send()
+        .await
+        .map_err(|error| {
+            anyhow!(
+                "cannot create the queue `{QUEUE}` at {sqs_url}: {}",
+                error.into_service_error()
+            )
+        })?;
+    created
+        .queue_url
+        .ok_or_else(|| anyhow!("the SQS server at {sqs_url} gave no URL for the queue `{QUEUE}`"))
 }

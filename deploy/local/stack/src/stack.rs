@@ -1,29 +1,26 @@
 //! All of it: started in order, watched, stopped in order.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
-use aws_sdk_sqs::types::QueueAttributeName;
+use anyhow::{Context, bail};
 use owned_process::{OwnedProcess, Signal};
 use private_postgres::PrivatePostgres;
 use sqs_endpoint::Endpoint;
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio_postgres::NoTls;
 
 use crate::artefacts::Artefacts;
 use crate::files::Files;
+use crate::folder::Folder;
 use crate::launch::Launch;
 use crate::{cluster, queue};
 
-const NODE_START_LIMIT: Duration = Duration::from_secs(30);
+const TABLES_LIMIT: Duration = Duration::from_secs(60);
 /// The source gives itself 20 s to settle what is in hand.
 const CONNECTOR_STOP_LIMIT: Duration = Duration::from_secs(30);
-const QUEUE: &str = "shop-events";
 
 /// What to start, and on what.
 #[derive(Debug, Default)]
@@ -92,40 +89,6 @@ pub struct Stack {
     postgres: Option<PrivatePostgres>,
 }
 
-#[derive(Debug)]
-enum Folder {
-    Temporary(TempDir),
-    Kept(PathBuf),
-}
-
-impl Folder {
-    fn new(kept: Option<&Path>) -> anyhow::Result<Self> {
-        match kept {
-            None => {
-                let folder = tempfile::Builder::new().prefix("etl-").tempdir()?;
-                // PostgreSQL may run as another user and has to reach its folder in here.
-                std::fs::set_permissions(
-                    folder.path(),
-                    std::os::unix::fs::PermissionsExt::from_mode(0o755),
-                )?;
-                Ok(Self::Temporary(folder))
-            }
-            Some(path) => {
-                std::fs::create_dir_all(path)
-                    .with_context(|| format!("cannot make {}", path.display()))?;
-                Ok(Self::Kept(path.canonicalize()?))
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(folder) => folder.path(),
-            Self::Kept(path) => path,
-        }
-    }
-}
-
 impl Stack {
     /// Starts everything; `on_step` is told what is being started.
     ///
@@ -159,7 +122,7 @@ impl Stack {
             }
             Sqs::At(url) => (None, url),
         };
-        let queue_url = create_queue(&sqs_url, options.visibility_timeout).await?;
+        let queue_url = queue::create(&sqs_url, options.visibility_timeout).await?;
         let files = Files::write(
             folder.path(),
             &[("QUEUE_URL", &queue_url), ("DATABASE_URL", &database_url)],
@@ -189,7 +152,36 @@ impl Stack {
         on_step("the connectors");
         stack.start_part(Part::Source).await?;
         stack.start_part(Part::Sink).await?;
+        stack.wait_for_tables().await?;
         Ok(stack)
+    }
+
+    /// Waits until the sink has made its tables, which is when everything can be asked about.
+    async fn wait_for_tables(&mut self) -> anyhow::Result<()> {
+        let (client, connection) = tokio_postgres::connect(&self.database_url, NoTls)
+            .await
+            .context("cannot connect to the database")?;
+        tokio::spawn(connection);
+        let began = Instant::now();
+        loop {
+            let query = "SELECT to_regclass('product_interactions') IS NOT NULL";
+            if client.query_one(query, &[]).await?.get(0) {
+                return Ok(());
+            }
+            if let Some((part, status)) = self.ended()?.first() {
+                bail!(
+                    "{part} gave up ({status}):\n{}",
+                    self.launch(*part).log_tail(10)
+                );
+            }
+            if began.elapsed() > TABLES_LIMIT {
+                bail!(
+                    "the sink has not made its tables in {TABLES_LIMIT:?}:\n{}",
+                    self.launch(Part::Sink).log_tail(10)
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Starts a part that isn't running, with the same files and addresses as before.
@@ -199,7 +191,7 @@ impl Stack {
     pub async fn start_part(&mut self, part: Part) -> anyhow::Result<()> {
         let launch = self.launch(part);
         let process = match part {
-            Part::Node => start_node(&launch).await?,
+            Part::Node => launch.start_and_wait().await?,
             Part::Source | Part::Sink => launch.start(Stdio::null())?,
         };
         *self.slot(part) = Some(process);
@@ -360,7 +352,7 @@ impl Stack {
     /// Messages that are in the queue, in flight or not; none where the queue isn't in this process.
     #[must_use]
     pub fn undeleted(&self) -> Option<usize> {
-        Some(self.endpoint.as_ref()?.queue(QUEUE)?.undeleted())
+        Some(self.endpoint.as_ref()?.queue(queue::QUEUE)?.undeleted())
     }
 
     /// The Fluvio node's address for clients.
@@ -392,53 +384,6 @@ impl Stack {
             Part::Sink => &mut self.sink,
         }
     }
-}
-
-/// Starts the node and waits for the line in which it says that it is ready.
-async fn start_node(launch: &Launch) -> anyhow::Result<OwnedProcess> {
-    let mut node = launch.start(Stdio::piped())?;
-    let stdout = node
-        .take_stdout()
-        .ok_or_else(|| anyhow!("the node's output is not captured"))?;
-    let mut lines = BufReader::new(stdout).lines();
-    match tokio::time::timeout(NODE_START_LIMIT, lines.next_line()).await {
-        Ok(Ok(Some(ready))) => {
-            tracing::debug!("{ready}");
-            Ok(node)
-        }
-        Ok(_) => bail!("the Fluvio node did not start:\n{}", launch.log_tail(10)),
-        Err(_) => bail!(
-            "the Fluvio node was not ready in {NODE_START_LIMIT:?}:\n{}",
-            launch.log_tail(10)
-        ),
-    }
-}
-
-async fn create_queue(
-    sqs_url: &str,
-    visibility_timeout: Option<Duration>,
-) -> anyhow::Result<String> {
-    let visibility = visibility_timeout.map(|timeout| {
-        HashMap::from([(
-            QueueAttributeName::VisibilityTimeout,
-            timeout.as_secs().to_string(),
-        )])
-    });
-    let created = queue::client(sqs_url)
-        .create_queue()
-        .queue_name(QUEUE)
-        .set_attributes(visibility)
-        .send()
-        .await
-        .map_err(|error| {
-            anyhow!(
-                "cannot create the queue `{QUEUE}` at {sqs_url}: {}",
-                error.into_service_error()
-            )
-        })?;
-    created
-        .queue_url
-        .ok_or_else(|| anyhow!("the SQS server at {sqs_url} gave no URL for the queue `{QUEUE}`"))
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {

@@ -1,0 +1,115 @@
+//! The monthly partitions of the fact table.
+
+use std::time::Duration;
+
+use crate::support::{Tables, batch, envelope, fact, shopping};
+use chrono::{DateTime, Utc};
+use connector_common::Stop;
+use postgres_sink::delivery::deliver;
+use postgres_sink::months::Months;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn months_get_partitions_and_broken_clocks_do_not() {
+    let tables = Tables::new().await;
+    let month = |ahead: i32| -> DateTime<Utc> {
+        let now = Utc::now();
+        let count = chrono::Months::new(ahead.unsigned_abs());
+        if ahead < 0 {
+            now.checked_sub_months(count).unwrap()
+        } else {
+            now.checked_add_months(count).unwrap()
+        }
+    };
+    let at = |time: DateTime<Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let within = [-24, -1, 0, 2].map(month);
+    let far = [
+        "2000-01-01T00:00:00Z".to_owned(),
+        at(month(-25)),
+        at(month(3)),
+        "2099-12-31T23:59:59.999999Z".to_owned(),
+    ];
+    let times: Vec<String> = within.into_iter().map(at).chain(far).collect();
+    let facts: Vec<Value> = times
+        .iter()
+        .enumerate()
+        .map(|(number, time)| fact(number as u128, time, json!({})))
+        .collect();
+    tables
+        .writer(0)
+        .write(&batch(0, [envelope(&facts)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            tables.count("fact_events").await,
+            tables.count("fact_events_default").await
+        ),
+        (8, 4)
+    );
+    for time in within {
+        assert_eq!(
+            tables
+                .count(&format!("fact_events_y{}", time.format("%Ym%m")))
+                .await,
+            1
+        );
+    }
+    let partitions = "SELECT 1 FROM pg_inherits WHERE inhparent = 'fact_events'::regclass";
+    let made = tables.rows(partitions).await.len();
+    assert_eq!(
+        made, 6,
+        "the default one, four months with facts, and the next month ahead"
+    );
+
+    // A month later, the month that was too far ahead gets its partition, and its facts move there.
+    let mut client = tables.database.connect().await.unwrap();
+    let facts_there = [month(3).timestamp_micros()];
+    Months::default()
+        .make(&mut client, facts_there.into_iter(), month(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            tables.count("fact_events").await,
+            tables.count("fact_events_default").await
+        ),
+        (8, 3)
+    );
+    assert_eq!(
+        tables
+            .count(&format!("fact_events_y{}", month(3).format("%Ym%m")))
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_new_month_waits_for_readers_without_locking_others_out() {
+    let tables = Tables::new().await;
+    let mut report = tables.database.connect().await.unwrap();
+    let long_query = report.transaction().await.unwrap();
+    long_query
+        .query("SELECT count(*) FROM fact_events", &[])
+        .await
+        .unwrap();
+    let (stop, _trigger) = Stop::manual();
+    let mut writer = tables.writer(0);
+    let writing = tokio::spawn(async move {
+        deliver(&mut writer, batch(0, shopping(0, 10)), &stop)
+            .await
+            .unwrap()
+    });
+    // Until the long query ends, the others are answered all the time.
+    for _ in 0..30 {
+        assert_eq!(tables.count("fact_events").await, 0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    long_query.commit().await.unwrap();
+    assert_eq!(writing.await.unwrap().inserted, 10);
+    assert_eq!(
+        tables.count("fact_events_default").await,
+        0,
+        "the facts are in their month"
+    );
+}
