@@ -31,10 +31,13 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/no-main-cluster.conf
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+elif [ "${missing[*]}" = postgresql ]; then
+    echo "note: no PostgreSQL on this machine; the first start downloads one into the user's cache folder." >&2
+    echo "      To have the system's own: apt-get install postgresql, dnf install postgresql-server, brew install postgresql@17" >&2
 else
     echo "error: please install: ${missing[*]}" >&2
     echo "  Debian, Ubuntu: sudo apt-get install ${missing[*]}" >&2
     echo "  Fedora:         sudo dnf install gcc postgresql-server" >&2
-    echo "  macOS:          brew install postgresql@17" >&2
+    echo "  macOS:          xcode-select --install && brew install postgresql@17" >&2
     exit 1
 fi

@@ -12,8 +12,10 @@
 //! - [`secrets`]: `${{ secrets.NAME }}`, and values that never reach a log
 //! - [`transforms`]: the SmartModules that the cluster runs on the stream
 //! - [`cluster`]: clients built from the configuration
+//! - [`backoff`]: the pause between attempts
 //! - [`stop`]: the stop signal, as something to wait for rather than something that kills
 
+pub mod backoff;
 pub mod cluster;
 pub mod config;
 mod process;
@@ -21,6 +23,7 @@ pub mod secrets;
 pub mod stop;
 pub mod transforms;
 
+pub use backoff::pause_after;
 pub use cluster::{connect, ensure_topic, producer};
 pub use config::{ConfigError, Connector, Consumer, Meta, Partitions, Producer, Topic, Validate};
 pub use process::run;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use connector_common::pause_after;
+
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// The pauses between attempts: doubling, with jitter so that partitions don't come back in step.
@@ -24,12 +26,9 @@ impl Backoff {
 
     /// The pause before the next attempt.
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = self
-            .floor
-            .saturating_mul(1 << self.failures.min(16))
-            .min(self.ceiling);
-        self.failures += 1;
-        pause.mul_f64(rand::random_range(0.5..1.0))
+        let pause = pause_after(self.failures, self.floor, self.ceiling);
+        self.failures = self.failures.saturating_add(1);
+        pause
     }
 
     /// Attempts that failed since the last success.

@@ -1,8 +1,10 @@
-//! Where the system keeps `initdb` and `postgres`.
+//! Where `initdb` and `postgres` are.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::Context;
+
+use crate::download;
 
 /// Folders with a folder for each version in them, and what follows the version.
 const VERSIONED: [(&str, &str, &str); 4] = [
@@ -16,18 +18,20 @@ const VERSIONED: [(&str, &str, &str); 4] = [
 pub(crate) struct Binaries(PathBuf);
 
 impl Binaries {
-    /// Looks on `PATH`, then in the usual places, the newest version first.
-    pub(crate) fn find() -> anyhow::Result<Self> {
+    /// Looks on `PATH`, then in the usual places, the newest version first; where there is none,
+    /// brings one.
+    pub(crate) async fn find() -> anyhow::Result<Self> {
         let on_path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&on_path)
             .chain(usual_places())
             .find(|folder| holds_server(folder));
         match found {
             Some(folder) => Ok(Self(folder)),
-            None => bail!(
-                "no PostgreSQL server on this machine (looked for `initdb` and `postgres` on PATH and in the usual places); \
-                 install it: `apt-get install postgresql` (Debian, Ubuntu), `dnf install postgresql-server` (Fedora), \
-                 `brew install postgresql@17` (macOS), or name a database of your own with --database-url"
+            None => download::programs().await.map(Self).context(
+                "no PostgreSQL server on this machine (looked for `initdb` and `postgres` on PATH and in the usual places), \
+                 and none can be brought; install it: `apt-get install postgresql` (Debian, Ubuntu), \
+                 `dnf install postgresql-server` (Fedora), `brew install postgresql@17` (macOS), \
+                 or name a database of your own with --database-url",
             ),
         }
     }

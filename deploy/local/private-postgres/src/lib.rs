@@ -1,12 +1,13 @@
 //! A private PostgreSQL server that lives as long as its owner.
 //!
 //! The demo and the tests need a real PostgreSQL and must touch nobody's database. This finds the
-//! server binaries of the system, makes a cluster in a folder of its own, and runs it on a free
+//! server binaries of the system, or brings some, makes a cluster in a folder of its own, and runs it on a free
 //! loopback port with a password that nobody else knows. PostgreSQL refuses to run as root, so a
 //! root owner runs it as an unprivileged user.
 
 mod account;
 mod binaries;
+mod download;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -104,7 +105,7 @@ impl PrivatePostgres {
     }
 
     async fn start_in_folder(folder: Folder) -> anyhow::Result<Self> {
-        let binaries = Binaries::find()?;
+        let binaries = Binaries::find().await?;
         let account = Account::to_run_as()?;
         let path = folder.path();
         account.give(path)?;
