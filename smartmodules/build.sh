@@ -57,17 +57,17 @@ add_debian_packages() {
 
 # A rustc that has the target's standard library.
 build_with_rustup() {
-    cargo build "$@" --profile smartmodule --target wasm32-wasip1
-    built=$target_dir/wasm32-wasip1/smartmodule
+    cargo build "$@" --profile release-lto --target wasm32-wasip1
+    built=$target_dir/wasm32-wasip1/release-lto
 }
 
 # Debian has no wasm32-wasip1, and its rustc no standard library for wasm32-unknown-unknown: cargo builds
 # it from Debian's sources, which takes a flag that only a bootstrapping compiler allows.
 build_with_debian() {
     RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(debian_linker) \
-        /usr/bin/cargo build "$@" --profile smartmodule --target wasm32-unknown-unknown \
+        /usr/bin/cargo build "$@" --profile release-lto --target wasm32-unknown-unknown \
         -Zbuild-std=std,panic_abort
-    built=$target_dir/wasm32-unknown-unknown/smartmodule
+    built=$target_dir/wasm32-unknown-unknown/release-lto
 }
 
 choose() {

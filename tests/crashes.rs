@@ -23,8 +23,7 @@ async fn survives(seed: u64, count: usize, victims: &[Part]) {
         let before = pipeline.committed().await.unwrap();
         pipeline.send(part).await.unwrap();
         pipeline.committed_at_least(before + 1).await.unwrap();
-        pipeline.stack.kill(*victim).await.unwrap();
-        pipeline.stack.start_part(*victim).await.unwrap();
+        pipeline.kill_and_restart(*victim).await.unwrap();
     }
     pipeline.arrived().await.unwrap();
     found::ensure_equal(&pipeline.database, &bodies)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use end_to_end::pipeline::Pipeline;
 use end_to_end::{found, shop};
-use local_stack::artefacts::Artefacts;
+use local_stack::artefacts::{Artefacts, SINK, SOURCE};
 use local_stack::{Part, StackOptions, queue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -45,21 +45,29 @@ impl Connector {
         }
     }
 
-    fn start(&self, log_level: &str) -> Child {
+    fn command(&self, log_level: &str) -> Command {
         let profile = self.folder.path().join("profile.toml");
         std::fs::write(&profile, &self.profile).unwrap();
-        Command::new(Artefacts::find().unwrap().program(self.program))
+        let mut command = Command::new(Artefacts::find().unwrap().program(self.program));
+        command
             .arg("--config")
             .arg(self.folder.path().join("connector.yaml"))
             .env("FLV_PROFILE_PATH", &profile)
+            .env(
+                "FLUVIO_METRIC_CONNECTOR",
+                self.folder.path().join("metrics.sock"),
+            )
             .envs(queue::environment("http://127.0.0.1:1"))
             .env("RUST_LOG", log_level)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+            .kill_on_drop(true);
+        command
+    }
+
+    fn start(&self, log_level: &str) -> Child {
+        self.command(log_level).spawn().unwrap()
     }
 
     /// Runs it until it gives up, and returns what it says.
@@ -97,7 +105,7 @@ fn assert_says(said: &str, parts: &[&str]) {
 #[tokio::test]
 async fn an_unknown_field_is_named() {
     let config = sink("postgres://etl@localhost/etl") + "  batch-rows: 5\n";
-    let said = Connector::new("postgres-sink", &config, "127.0.0.1:1")
+    let said = Connector::new(SINK, &config, "127.0.0.1:1")
         .gives_up()
         .await;
     assert_says(
@@ -105,7 +113,7 @@ async fn an_unknown_field_is_named() {
         &["connector.yaml", "postgres.batch-rows", "unknown field"],
     );
     let config = source("  queue-url: http://127.0.0.1:1/q\n  visibility: 30s\n");
-    let said = Connector::new("sqs-source", &config, "127.0.0.1:1")
+    let said = Connector::new(SOURCE, &config, "127.0.0.1:1")
         .gives_up()
         .await;
     assert_says(
@@ -115,10 +123,30 @@ async fn an_unknown_field_is_named() {
 }
 
 #[tokio::test]
+async fn a_dry_run_tells_of_mistakes_and_needs_no_cluster() {
+    let sound = source("  queue-url: http://127.0.0.1:1/q\n");
+    let dry_run = async |config: &str| {
+        let connector = Connector::new(SOURCE, config, "127.0.0.1:1");
+        let mut command = connector.command("info");
+        let output = command.arg("--dry-run").stdout(Stdio::piped()).output();
+        tokio::time::timeout(LIMIT, output).await.unwrap().unwrap()
+    };
+    let output = dry_run(&sound).await;
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("connector.yaml: sound")
+    );
+    let output = dry_run(&sound.replace("queue-url", "queue-ulr")).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
 async fn a_sink_without_its_smart_module_is_refused() {
     let config =
         sink("postgres://etl@localhost/etl").replace("transforms: [{ uses: flatten-items }]\n", "");
-    let said = Connector::new("postgres-sink", &config, "127.0.0.1:1")
+    let said = Connector::new(SINK, &config, "127.0.0.1:1")
         .gives_up()
         .await;
     assert_says(&said, &["transforms", "flatten-items"]);
@@ -127,7 +155,7 @@ async fn a_sink_without_its_smart_module_is_refused() {
 #[tokio::test]
 async fn a_node_that_is_not_there_is_named() {
     let postgres = PrivatePostgres::start().await.unwrap();
-    let said = Connector::new("postgres-sink", &sink(&postgres.url()), "127.0.0.1:1")
+    let said = Connector::new(SINK, &sink(&postgres.url()), "127.0.0.1:1")
         .gives_up()
         .await;
     assert_says(&said, &["127.0.0.1:1", "Fluvio"]);
@@ -142,20 +170,20 @@ async fn a_wrong_password_a_missing_database_and_a_missing_server_are_told_apart
     let (_, address) = url.split_once('@').unwrap();
 
     let wrong = format!("postgres://etl:not-the-password@{address}");
-    let said = Connector::new("postgres-sink", &sink(&wrong), &fluvio)
+    let said = Connector::new(SINK, &sink(&wrong), &fluvio)
         .gives_up()
         .await;
     assert_says(&said, &["password authentication failed"]);
     assert!(!said.contains("not-the-password"), "{said}");
 
     let missing = url.replace("/etl", "/nowhere");
-    let said = Connector::new("postgres-sink", &sink(&missing), &fluvio)
+    let said = Connector::new(SINK, &sink(&missing), &fluvio)
         .gives_up()
         .await;
     assert_says(&said, &["nowhere"]);
 
     let unreachable = "postgres://etl:not-the-password@127.0.0.1:1/etl";
-    let said = Connector::new("postgres-sink", &sink(unreachable), &fluvio)
+    let said = Connector::new(SINK, &sink(unreachable), &fluvio)
         .gives_up()
         .await;
     assert_says(&said, &["127.0.0.1:1"]);
@@ -167,14 +195,13 @@ async fn a_wrong_password_a_missing_database_and_a_missing_server_are_told_apart
 async fn a_smart_module_that_is_not_loaded_is_named() {
     let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
     let fluvio = pipeline.stack.fluvio_address().to_string();
-    let config = sink(pipeline.stack.database_url()).replace("flatten-items", "flatten-itmes");
-    let said = Connector::new(
-        "postgres-sink",
-        &config.replace("name: sink", "name: other"),
-        &fluvio,
-    )
-    .gives_up()
-    .await;
+    let config = sink(pipeline.stack.database_url())
+        .replace("flatten-items", "flatten-itmes")
+        .replace("shop-events", pipeline.stack.topic())
+        + "  start-timeout: 2s\n";
+    let said = Connector::new(SINK, &config.replace("name: sink", "name: other"), &fluvio)
+        .gives_up()
+        .await;
     assert_says(&said, &["flatten-itmes", "SmartModule"]);
     pipeline.stack.stop().await.unwrap();
 }
@@ -182,7 +209,7 @@ async fn a_smart_module_that_is_not_loaded_is_named() {
 #[tokio::test]
 async fn a_queue_that_cannot_be_reached_is_named_and_waited_for() {
     let config = source("  queue-url: http://127.0.0.1:1/q\n");
-    let connector = Connector::new("sqs-source", &config, "127.0.0.1:1");
+    let connector = Connector::new(SOURCE, &config, "127.0.0.1:1");
     let mut child = connector.start("warn");
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let warning = tokio::time::timeout(LIMIT, lines.next_line())
@@ -212,7 +239,7 @@ async fn a_queue_or_a_node_that_is_not_there_is_named_by_the_source() {
         "  queue-url: {gone}\n  endpoint-url: {}\n",
         pipeline.stack.sqs_url()
     );
-    let said = Connector::new("sqs-source", &source(&own), &fluvio)
+    let said = Connector::new(SOURCE, &source(&own), &fluvio)
         .gives_up()
         .await;
     assert_says(&said, &["shop-evnets", "does not exist"]);
@@ -222,7 +249,7 @@ async fn a_queue_or_a_node_that_is_not_there_is_named_by_the_source() {
         pipeline.stack.queue_url(),
         pipeline.stack.sqs_url()
     );
-    let said = Connector::new("sqs-source", &source(&own), "127.0.0.1:1")
+    let said = Connector::new(SOURCE, &source(&own), "127.0.0.1:1")
         .gives_up()
         .await;
     assert_says(&said, &["127.0.0.1:1", "Fluvio"]);
@@ -241,14 +268,14 @@ async fn an_outage_only_delays() {
     let mut pipeline = Pipeline::start(options).await.unwrap();
     pipeline.send(early).await.unwrap();
     pipeline.committed_at_least(1).await.unwrap();
-    pipeline.stack.kill(Part::Node).await.unwrap();
+    pipeline.kill(Part::Node).await.unwrap();
     pipeline.send(late).await.unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert!(
         pipeline.stack.ended().unwrap().is_empty(),
         "both connectors wait for the node"
     );
-    pipeline.stack.start_part(Part::Node).await.unwrap();
+    pipeline.start_part(Part::Node).await.unwrap();
     pipeline.arrived().await.unwrap();
     found::ensure_equal(&pipeline.database, &bodies)
         .await

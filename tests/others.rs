@@ -74,7 +74,7 @@ const CONSUMER: &str = r#"
 import sys
 from fluvio import Fluvio, Offset
 count = int(sys.argv[1])
-stream = Fluvio.connect().partition_consumer("shop-events", 0).stream(Offset.beginning())
+stream = Fluvio.connect().partition_consumer(sys.argv[2], 0).stream(Offset.beginning())
 for _ in range(count):
     record = next(stream)
     print(record.offset(), bytes(record.key()).decode(), bytes(record.value()).hex(), flush=True)
@@ -88,7 +88,12 @@ async fn another_teams_python_client_reads_the_raw_events() {
     pipeline.arrived().await.unwrap();
 
     let output = Command::new(from_pypi("python"))
-        .args(["-c", CONSUMER, &bodies.len().to_string()])
+        .args([
+            "-c",
+            CONSUMER,
+            &bodies.len().to_string(),
+            pipeline.stack.topic(),
+        ])
         .env("FLV_PROFILE_PATH", pipeline.stack.profile())
         .kill_on_drop(true)
         .output();

@@ -8,7 +8,7 @@
 
 use end_to_end::pipeline::Pipeline;
 use end_to_end::{found, shop};
-use local_stack::StackOptions;
+use local_stack::{Part, StackOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_is_what_the_bodies_say() {
@@ -94,5 +94,41 @@ async fn a_large_event_arrives_whole() {
     found::ensure_equal(&pipeline.database, &bodies)
         .await
         .unwrap();
+    pipeline.stack.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_that_outgrow_a_response_arrive_all_the_same() {
+    // Each of the 70 items repeats a note of 150 KB: 10 MB of facts an event, and the events of one
+    // producer's batch come to more than the 16 MiB that the sink asks the cluster for.
+    let note = "n".repeat(150_000);
+    let items: Vec<_> = (0..70)
+        .map(|index| serde_json::json!({"item_id": format!("SKU-{index}"), "index": index}))
+        .collect();
+    let event = |number: usize| {
+        serde_json::json!({
+            "event_id": format!("wide-{number}"), "event_name": "view_item_list", "note": note, "items": items,
+            "event_timestamp": 1_767_225_600_000_000_u64,
+        })
+        .to_string()
+    };
+    let mut bodies: Vec<String> = (0..6).map(event).collect();
+    bodies.extend(shop::bodies(3, 200));
+    let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    // While the source is away, so that they share its batches.
+    pipeline.stack.stop_part(Part::Source).await.unwrap();
+    for body in &bodies {
+        pipeline.send(std::slice::from_ref(body)).await.unwrap();
+    }
+    pipeline.stack.start_part(Part::Source).await.unwrap();
+    pipeline.arrived().await.unwrap();
+    found::ensure_equal(&pipeline.database, &bodies)
+        .await
+        .unwrap();
+    let log = pipeline.stack.launch(Part::Sink).log_tail(1_000);
+    assert!(
+        log.contains("in responses of up to"),
+        "the sink noticed and asked for more:\n{log}"
+    );
     pipeline.stack.stop().await.unwrap();
 }

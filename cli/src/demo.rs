@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use chrono::Utc;
-use fluvio::FluvioAdmin;
 use local_stack::files::TOPIC;
-use local_stack::{Stack, StackOptions, cluster, queue};
+use local_stack::{Stack, StackOptions, TopicEnd, queue};
 use tokio_postgres::Client;
 
 use crate::expectation::Expectation;
@@ -97,7 +96,7 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
         }
     };
     let database = tables::connect(stack.database_url()).await?;
-    let admin = cluster::admin(&stack.fluvio_address().to_string()).await?;
+    let topic = stack.topic_end().await?;
     let journey = Journey::new(messages);
     let client = queue::client(stack.sqs_url());
     let queue_url = stack.queue_url().to_owned();
@@ -116,7 +115,7 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     };
     tokio::try_join!(
         sending,
-        Arrival::new(stack, &database, admin, &journey).wait(&all_sent)
+        Arrival::new(stack, &database, topic, &journey).wait(&all_sent)
     )?;
     let took = begun.elapsed();
     journey.finish();
@@ -149,7 +148,7 @@ async fn ensure_empty(url: &str) -> anyhow::Result<()> {
 struct Arrival<'a> {
     stack: &'a mut Stack,
     database: &'a Client,
-    admin: FluvioAdmin,
+    topic: TopicEnd,
     journey: &'a Journey,
     seen: (i64, i64),
     moved: Instant,
@@ -159,13 +158,13 @@ impl<'a> Arrival<'a> {
     fn new(
         stack: &'a mut Stack,
         database: &'a Client,
-        admin: FluvioAdmin,
+        topic: TopicEnd,
         journey: &'a Journey,
     ) -> Self {
         Self {
             stack,
             database,
-            admin,
+            topic,
             journey,
             seen: (0, 0),
             moved: Instant::now(),
@@ -209,19 +208,12 @@ impl<'a> Arrival<'a> {
     }
 
     async fn topic_end(&mut self) -> Option<i64> {
-        if let Ok(Ok(end)) = tokio::time::timeout(
-            Duration::from_secs(2),
-            cluster::topic_end(&self.admin, TOPIC),
-        )
-        .await
-        {
+        let patience = Duration::from_secs(2);
+        if let Ok(Ok(end)) = tokio::time::timeout(patience, self.topic.read()).await {
             return Some(end);
         }
-        let address = self.stack.fluvio_address().to_string();
-        if let Ok(Ok(admin)) =
-            tokio::time::timeout(Duration::from_secs(2), cluster::admin(&address)).await
-        {
-            self.admin = admin;
+        if let Ok(Ok(topic)) = tokio::time::timeout(patience, self.stack.topic_end()).await {
+            self.topic = topic;
         }
         None
     }

@@ -9,8 +9,7 @@ use aws_sdk_sqs::types::QueueAttributeName::{
     ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
     ApproximateNumberOfMessagesNotVisible,
 };
-use fluvio::{FluvioAdmin, FluvioClusterConfig};
-use local_stack::cluster;
+use local_stack::TopicEnd;
 
 use crate::{answers, tables};
 
@@ -33,7 +32,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(url) => queue(url).await,
         None => Err(anyhow!("no queue named; use --queue-url or QUEUE_URL")),
     };
-    let topic = topic_end(&args.topic).await;
+    let topic = async { TopicEnd::connect(None, &args.topic).await?.read().await }.await;
     let committed = match &args.database_url {
         Some(url) => database(url, &args.topic).await,
         None => Err(anyhow!(
@@ -90,14 +89,6 @@ async fn queue(url: &str) -> anyhow::Result<String> {
         number(ApproximateNumberOfMessagesNotVisible),
         number(ApproximateNumberOfMessagesDelayed)
     ))
-}
-
-async fn topic_end(topic: &str) -> anyhow::Result<i64> {
-    let profile = FluvioClusterConfig::load().context("no current Fluvio profile")?;
-    let admin = FluvioAdmin::connect_with_config(&profile)
-        .await
-        .with_context(|| format!("no Fluvio cluster at {}", profile.endpoint))?;
-    cluster::topic_end(&admin, topic).await
 }
 
 struct Database {

@@ -66,7 +66,8 @@ pub fn addresses(stack: &Stack) -> String {
     format!(
         "export DATABASE_URL='{database}'\nexport QUEUE_URL='{queue}'\nexport FLV_PROFILE_PATH='{profile}'\n{aws}\
          # SQS endpoint {sqs}, Fluvio node {fluvio}, data and logs in {folder}\n\
-         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, fluvio consume shop-events -B",
+         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, fluvio consume {topic} -B",
+        topic = stack.topic(),
         database = stack.database_url(),
         queue = stack.queue_url(),
         profile = stack.profile().display(),

@@ -1,4 +1,8 @@
 //! What is in between: a stack, fed with bodies and watched until they have arrived.
+//!
+//! Its Fluvio is the embedded node, or with `ETL_TEST_CLUSTER=profile` the cluster of the current
+//! Fluvio profile. That one is not the tests' own: to kill and to start it, they run the shell
+//! commands in `ETL_TEST_CLUSTER_KILL` and `ETL_TEST_CLUSTER_START`.
 
 use std::time::Duration;
 
@@ -8,8 +12,8 @@ use aws_sdk_sqs::types::QueueAttributeName::{
     ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible,
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use local_stack::files::TOPIC;
-use local_stack::{Part, Stack, StackOptions, cluster, queue};
+use local_stack::{Fluvio, Part, Stack, StackOptions, queue};
+use tokio::process::Command;
 use tokio_postgres::Client;
 
 use crate::found;
@@ -32,7 +36,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// A part that does not start.
-    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+    pub async fn start(mut options: StackOptions) -> anyhow::Result<Self> {
+        options.fluvio = fluvio()?;
         let stack = Stack::start(options, |_| {}).await?;
         let sqs = queue::client(stack.sqs_url());
         let database = found::connect(stack.database_url()).await?;
@@ -41,6 +46,37 @@ impl Pipeline {
             sqs,
             database,
         })
+    }
+
+    /// Kills a part on the spot and starts it again.
+    ///
+    /// # Errors
+    /// It does not start again, or is not the tests' to kill.
+    pub async fn kill_and_restart(&mut self, part: Part) -> anyhow::Result<()> {
+        self.kill(part).await?;
+        self.start_part(part).await
+    }
+
+    /// Kills a part on the spot.
+    ///
+    /// # Errors
+    /// It is not the tests' to kill.
+    pub async fn kill(&mut self, part: Part) -> anyhow::Result<()> {
+        match (part, fluvio()?) {
+            (Part::Node, Fluvio::CurrentProfile) => run_command_in("ETL_TEST_CLUSTER_KILL").await,
+            _ => self.stack.kill(part).await,
+        }
+    }
+
+    /// Starts a part that was killed.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub async fn start_part(&mut self, part: Part) -> anyhow::Result<()> {
+        match (part, fluvio()?) {
+            (Part::Node, Fluvio::CurrentProfile) => run_command_in("ETL_TEST_CLUSTER_START").await,
+            _ => self.stack.start_part(part).await,
+        }
     }
 
     /// Sends every body, in batches of ten.
@@ -151,8 +187,7 @@ impl Pipeline {
     /// # Errors
     /// The node does not answer.
     pub async fn topic_end(&self) -> anyhow::Result<i64> {
-        let admin = cluster::admin(&self.stack.fluvio_address().to_string()).await?;
-        cluster::topic_end(&admin, TOPIC).await
+        self.stack.topic_end().await?.read().await
     }
 
     /// Messages in the queue, in flight or not.
@@ -181,4 +216,21 @@ impl Pipeline {
         }
         Ok(waiting)
     }
+}
+
+fn fluvio() -> anyhow::Result<Fluvio> {
+    match std::env::var("ETL_TEST_CLUSTER").as_deref() {
+        Err(_) | Ok("embedded") => Ok(Fluvio::Embedded),
+        Ok("profile") => Ok(Fluvio::CurrentProfile),
+        Ok(other) => bail!("ETL_TEST_CLUSTER is `{other}`; it can be `embedded` or `profile`"),
+    }
+}
+
+async fn run_command_in(variable: &str) -> anyhow::Result<()> {
+    let command = std::env::var(variable).with_context(|| {
+        format!("the cluster is not the tests' own; set {variable} to a shell command")
+    })?;
+    let status = Command::new("sh").args(["-c", &command]).status().await?;
+    ensure!(status.success(), "`{command}` ended with {status}");
+    Ok(())
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::offset::ConsumerOffset;
 use crate::secrets::Secrets;
 use crate::transforms::Transform;
 
@@ -72,26 +73,12 @@ pub struct Consumer {
     /// The largest response to ask the cluster for (`8MB`, `1MiB`).
     #[serde(default, alias = "max_bytes")]
     pub max_bytes: Option<ByteSize>,
-    /// The consumer's id in the cluster. Accepted for the sake of shared files; nothing is stored under it.
+    /// The name that the offsets reached are kept under; the connector's name unless given.
     #[serde(default)]
     pub id: Option<String>,
-    /// Where Fluvio would keep the offsets. Refused: see [`Consumer::check`].
+    /// Where to begin.
     #[serde(default)]
-    offset: Option<Value>,
-}
-
-impl Consumer {
-    /// Fluvio commits an offset when a record is handed out, which is before it is stored.
-    fn check(&self) -> Result<(), ConfigError> {
-        match self.offset {
-            None => Ok(()),
-            Some(_) => Err(ConfigError::Invalid(
-                "`meta.consumer.offset` is refused: offsets that Fluvio commits run ahead of what is stored, \
-                 and a crash would lose records; remove it, the database keeps the offsets"
-                    .to_owned(),
-            )),
-        }
-    }
+    pub offset: ConsumerOffset,
 }
 
 /// The partitions a consumer reads.
@@ -311,7 +298,7 @@ impl Meta {
             _secrets: Value,
         }
         let form: Form = read("meta", meta)?;
-        form.consumer.check()?;
+        form.consumer.offset.check().map_err(ConfigError::Invalid)?;
         let topic = match version {
             ApiVersion::TopicByName => Topic {
                 name: read("meta.topic", form.topic)?,

@@ -9,15 +9,19 @@
 //!
 //! - [`run`]: a connector's `main`: arguments, logging, configuration, runtime, exit code
 //! - [`mod@config`]: the YAML document and its `meta` section
+//! - [`offset`]: where a consumer begins, and why Fluvio's own offsets are refused
 //! - [`secrets`]: `${{ secrets.NAME }}`, and values that never reach a log
 //! - [`transforms`]: the SmartModules that the cluster runs on the stream
 //! - [`cluster`]: clients built from the configuration
+//! - [`metrics`]: the socket that Fluvio's monitoring reads
 //! - [`backoff`]: the pause between attempts
 //! - [`stop`]: the stop signal, as something to wait for rather than something that kills
 
 pub mod backoff;
 pub mod cluster;
 pub mod config;
+pub mod metrics;
+pub mod offset;
 mod process;
 pub mod secrets;
 pub mod stop;
@@ -26,6 +30,7 @@ pub mod transforms;
 pub use backoff::pause_after;
 pub use cluster::{connect, ensure_topic, producer};
 pub use config::{ConfigError, Connector, Consumer, Meta, Partitions, Producer, Topic, Validate};
+pub use offset::{ConsumerOffset, Start};
 pub use process::run;
 pub use secrets::Secret;
 pub use stop::Stop;

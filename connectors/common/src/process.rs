@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Connector, Validate};
 use crate::stop::Stop;
 
-/// The arguments that `cdk` starts a connector with.
+/// The arguments that `cdk` starts a connector with, and one for people.
 #[derive(Debug, Parser)]
 struct Args {
     /// The connector's configuration, in Fluvio's connector YAML.
@@ -22,6 +22,9 @@ struct Args {
     /// Secrets, one `NAME=value` a line; without it they are read from the environment.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
+    /// Check the configuration and the secrets, then end without touching anything.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs a connector whose own section in the YAML is called `section`.
@@ -54,6 +57,10 @@ where
 {
     let loaded = Connector::<C>::load(section, &args.config, args.secrets.as_deref())?;
     let meta = &loaded.meta;
+    if args.dry_run {
+        println!("{}: sound", args.config.display());
+        return Ok(());
+    }
     tracing::info!(name = meta.name, type = meta.type_, version = meta.version, topic = meta.topic.name, "connector starts");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use connector_common::{Connector, Partitions, Secret, Validate, smartmodules};
+use connector_common::{Connector, Partitions, Secret, Start, Validate, smartmodules};
 use fluvio::{Compression, SmartModuleInvocationWasm};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -114,6 +114,42 @@ fn every_part_of_the_public_format_is_read() {
 }
 
 #[test]
+fn a_consumer_begins_where_the_file_says() {
+    assert_eq!(
+        load(SOUND, "PASSWORD=x")
+            .unwrap()
+            .meta
+            .consumer
+            .offset
+            .start,
+        Start::Beginning
+    );
+    for (written, expected) in [
+        ("beginning", Start::Beginning),
+        ("end", Start::End),
+        ("{ absolute: 7 }", Start::Absolute(7)),
+        ("{ from-beginning: 7 }", Start::FromBeginning(7)),
+        ("{ from-end: 7 }", Start::FromEnd(7)),
+    ] {
+        let offset = format!("id: nightly\n    offset: {{ start: {written}, strategy: none }}");
+        let config = SOUND.replace("max_bytes: 8MB", &offset);
+        let consumer = load(&config, "PASSWORD=x").unwrap().meta.consumer;
+        assert_eq!(consumer.offset.start, expected);
+        assert_eq!(consumer.id.as_deref(), Some("nightly"));
+    }
+    for wrong in [
+        "middle",
+        "{ absolute: -1 }",
+        "{ from-end: 1, absolute: 2 }",
+        "{}",
+    ] {
+        let offset = format!("offset: {{ start: {wrong} }}");
+        let message = error(&SOUND.replace("max_bytes: 8MB", &offset), "PASSWORD=x");
+        assert!(message.contains("meta.consumer.offset.start"), "{message}");
+    }
+}
+
+#[test]
 fn a_topic_in_full_says_what_to_create() {
     let config = SOUND.replace("0.1.0\nmeta", "0.2.0\nmeta").replace(
         "topic: events",
@@ -163,8 +199,22 @@ fn an_unread_field_deep_in_a_topic_is_named() {
 
 #[test]
 fn what_would_lose_data_is_refused_with_the_reason() {
-    let config = SOUND.replace("max_bytes: 8MB", "offset: { strategy: auto }");
-    assert!(error(&config, "PASSWORD=hunter2").contains("`meta.consumer.offset` is refused"));
+    for refused in ["strategy: auto", "strategy: manual", "flush-period"] {
+        let value = if refused == "flush-period" {
+            ": 5s"
+        } else {
+            ""
+        };
+        let offset = format!("offset: {{ start: end, {refused}{value} }}");
+        let message = error(
+            &SOUND.replace("max_bytes: 8MB", &offset),
+            "PASSWORD=hunter2",
+        );
+        assert!(
+            message.contains(&format!("`meta.consumer.offset.{refused}` is refused")),
+            "{message}"
+        );
+    }
     assert!(
         error(&SOUND.replace("rows: 3", "rows: 0"), "PASSWORD=hunter2")
             .contains("`rows` must be at least 1")

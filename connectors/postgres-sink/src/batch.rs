@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chrono::Utc;
+use connector_common::metrics::Volume;
 use fact_model::Envelope;
 
 use crate::dimension::{Dimension, Seen};
@@ -79,10 +80,13 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// The number of records.
+    /// The records, and the size of their values.
     #[must_use]
-    pub fn record_count(&self) -> usize {
-        self.records.len()
+    pub fn volume(&self) -> Volume {
+        Volume {
+            records: self.records.len() as u64,
+            bytes: self.bytes as u64,
+        }
     }
 
     /// The number of rows: facts and rejections.

@@ -42,7 +42,7 @@ pub struct Config {
     pub lock_timeout: Duration,
     /// How long to wait at the start for a database or a cluster that does not answer, or for the
     /// topic to be made, before giving up with an error. Default 30s. Once running, the sink waits for them
-    /// without end.
+    /// without end; only a SmartModule that is missing for this long ends it at any time.
     #[serde(default = "default_start_timeout", with = "humantime_serde")]
     pub start_timeout: Duration,
 }

@@ -7,11 +7,12 @@
 //!
 //! # Layout, along the way of a record
 //!
-//! - [`sink`]: the connector itself, one task for each partition
+//! - [`sink`]: the connector itself; `lane`: one partition's way, of which there is a task for each
 //! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`])
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
 //! - [`writer`]: the transaction; before it the month's partition is made ([`months`])
+//! - `progress`: what came of it, for the log and the metric socket
 //! - [`database`]: connections; [`errors`]: what an SQLSTATE means for the sink
 //! - [`migrate`](mod@migrate): the schema; [`config`]: the reference of the section `postgres`
 
@@ -23,9 +24,11 @@ pub mod database;
 pub mod delivery;
 pub mod dimension;
 pub mod errors;
+mod lane;
 pub mod migrate;
 pub mod months;
 mod partition;
+mod progress;
 pub mod reader;
 pub mod rejected;
 pub mod rows;

@@ -1,4 +1,4 @@
-//! The connector's process: `postgres-sink --config FILE [--secrets FILE]`.
+//! The connector's process: `postgres_sink --config FILE [--secrets FILE]`.
 
 use std::process::ExitCode;
 

@@ -8,9 +8,12 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use anyhow::{Context, anyhow};
+use connector_common::Start;
 use fluvio::consumer::ConsumerConfig;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch;
+use fluvio::metadata::partition::PartitionSpec;
 use fluvio::{Fluvio, Isolation, Offset, SmartModuleInvocation};
 use futures_util::{Stream, StreamExt};
 
@@ -84,6 +87,49 @@ impl Partition {
             Ok(Some(Err(code))) => Err(Fault::of(code)),
             Err(_) => Err(Fault::Passing(format!("no answer in {PROBE_LIMIT:?}"))),
         }
+    }
+
+    /// The offset that `start` means now.
+    pub(crate) async fn find(&self, start: Start) -> anyhow::Result<i64> {
+        match start {
+            Start::Absolute(offset) => {
+                i64::try_from(offset).context("`meta.consumer.offset.start.absolute` is too large")
+            }
+            Start::End => self.end().await,
+            Start::FromEnd(records) => {
+                let begin = self.beginning().await?;
+                Ok((self.end().await? - i64::from(records)).max(begin))
+            }
+            Start::Beginning => self.beginning().await,
+            Start::FromBeginning(records) => {
+                let from = self.beginning().await? + i64::from(records);
+                Ok(from.min(self.end().await?))
+            }
+        }
+    }
+
+    /// The first offset that the partition still holds.
+    async fn beginning(&self) -> anyhow::Result<i64> {
+        match self.holds(0).await {
+            Ok(_) => Ok(0),
+            Err(Fault::Evicted { next_available }) => Ok(next_available),
+            Err(fault) => Err(anyhow!(
+                "cannot find the first record of partition {}: {fault:?}",
+                self.number
+            )),
+        }
+    }
+
+    /// The high watermark: the first offset that no committed record has yet.
+    async fn end(&self) -> anyhow::Result<i64> {
+        let client = connector_common::connect().await?;
+        let name = format!("{}-{}", self.topic, self.number);
+        let partitions = client.admin().await.all::<PartitionSpec>().await?;
+        let found = partitions
+            .iter()
+            .find(|partition| partition.name == name)
+            .with_context(|| format!("the cluster has no partition `{name}`"))?;
+        Ok(found.status.leader.hw.max(0))
     }
 
     // The module's documentation says why.

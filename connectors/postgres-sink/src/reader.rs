@@ -20,11 +20,11 @@ use crate::partition::{Fault, Open, Partition};
 const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 /// How long a record that the cluster holds may take to come, and how long in the largest response.
 const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// A stream that was open for this long was in order, even if it brought nothing.
+const HEALTHY: Duration = Duration::from_secs(10);
 /// The largest response that is ever asked for.
 const MAX_BYTES_LIMIT: i32 = 1 << 30;
 const WIDER: i32 = 4;
-/// A SmartModule that fails this often in a row at the same place won't get over it.
-const SMARTMODULE_PATIENCE: u32 = 5;
 
 /// How large a batch may get.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,9 @@ pub struct Limits {
     pub delay: Duration,
     /// The size of the responses to ask the cluster for.
     pub max_bytes: i32,
+    /// How long a SmartModule may be missing: a node that has just started, or has just been given
+    /// it, knows it a moment later.
+    pub patience: Duration,
 }
 
 /// Why a partition can't be read on.
@@ -105,7 +108,6 @@ pub(crate) struct Reader {
     due: Option<Instant>,
     batches: mpsc::Sender<Batch>,
     max_bytes: i32,
-    has_read: bool,
 }
 
 /// What ends an open stream in good order.
@@ -132,7 +134,6 @@ impl Reader {
             due: None,
             batches,
             max_bytes: limits.max_bytes,
-            has_read: false,
         }
     }
 
@@ -143,21 +144,26 @@ impl Reader {
     /// See [`ReadError`].
     pub(crate) async fn read(mut self, stop: Stop) -> Result<(), ReadError> {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        let mut failing_since = None;
         loop {
-            let before = self.continuity.next();
+            let (before, opened) = (self.continuity.next(), Instant::now());
             let outcome = tokio::select! {
                 outcome = self.read_stream() => outcome,
                 () = stop.requested() => Ok(End::Stop),
             };
             self.hand_on_all().await;
-            if self.continuity.next() > before {
+            if self.continuity.next() > before || opened.elapsed() > HEALTHY {
                 backoff.reset();
+                failing_since = None;
             }
             let trouble = match outcome {
                 Ok(End::Stop) => return Ok(()),
                 Ok(End::Reopen) => continue,
                 Err(Trouble::Error(error)) => return Err(error),
-                Err(Trouble::Fault(fault)) => self.judge(fault, backoff.failures())?,
+                Err(Trouble::Fault(fault)) => {
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    self.judge(fault, since.elapsed())?
+                }
             };
             if backoff.is_news() {
                 self.warn(&trouble);
@@ -170,13 +176,13 @@ impl Reader {
     }
 
     /// What a fault means here: words for the log where it can pass, else the error.
-    fn judge(&mut self, fault: Fault, failures: u32) -> Result<String, ReadError> {
+    fn judge(&mut self, fault: Fault, failing_for: Duration) -> Result<String, ReadError> {
         let offset = self.continuity.next();
         match fault {
             Fault::Passing(words) => Ok(words),
-            // A node that has just started may not have its SmartModules yet. One that never had
-            // them is a mistake in the configuration.
-            Fault::SmartModule(code) if self.has_read && failures < SMARTMODULE_PATIENCE => {
+            Fault::SmartModule(code)
+                if failing_for < self.limits.patience && !is_of_parameters(&code) =>
+            {
                 Ok(code.to_string())
             }
             Fault::SmartModule(code) => Err(ReadError::SmartModule {
@@ -242,7 +248,6 @@ impl Reader {
         let base = sent.get_base_offset();
         let offsets = sent.records_len();
         let records = sent.own_records();
-        self.has_read = true;
         match self.continuity.accept(base, offsets, records.len()) {
             Ok(seen) => {
                 let records = (base..).zip(records).skip(seen);
@@ -335,6 +340,14 @@ impl Reader {
             "reading from the topic: {trouble}"
         );
     }
+}
+
+/// Whether a SmartModule refuses its parameters, which waiting does not change.
+fn is_of_parameters(code: &ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::SmartModuleInitError(_) | ErrorCode::SmartModuleChainInitError(_)
+    )
 }
 
 /// Ends the batch, and begins the one behind it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::{SinkExt, stream};
+use serde::Serialize;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
@@ -17,7 +18,7 @@ use crate::rows;
 /// What a sink reads, and the name its offsets are kept under.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The sink's name: `meta.name` of its file.
+    /// The sink's name: `meta.consumer.id` of its file, else `meta.name`.
     pub sink: String,
     /// The topic.
     pub topic: String,
@@ -34,7 +35,7 @@ pub struct Writer {
 }
 
 /// What came of a batch's rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
     /// Facts that are new.
     pub inserted: u64,
@@ -96,7 +97,7 @@ impl WriteError {
 const LOAD_OFFSET: &str =
     "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3";
 const LOCK_OFFSET: &str = "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3 FOR UPDATE";
-const BEGIN_OFFSET: &str = "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING";
+const BEGIN_OFFSET: &str = "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 const MOVE_OFFSET: &str = "UPDATE sink_offsets SET next_offset = $4, updated_at = now() \
      WHERE sink = $1 AND topic = $2 AND partition = $3";
 
@@ -117,11 +118,11 @@ impl Writer {
         &self.source
     }
 
-    /// The stored offset: the first record that is not written yet. 0 for a partition that was never read.
+    /// The stored offset: the first record that is not written yet. `None` for a partition that was never read.
     ///
     /// # Errors
     /// PostgreSQL's own.
-    pub async fn position(&self) -> Result<i64, DatabaseError> {
+    pub async fn position(&self) -> Result<Option<i64>, DatabaseError> {
         let mut lease = self.database.lease().await?;
         let row = lease
             .client()
@@ -129,7 +130,28 @@ impl Writer {
             .await
             .doing("cannot read the stored offset")?;
         lease.keep();
-        Ok(row.map_or(0, |row| row.get(0)))
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// Stores the offset to begin at, unless another sink has stored one meanwhile. Returns what is stored.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub async fn begin(&self, offset: i64) -> Result<i64, DatabaseError> {
+        let doing = "cannot store the offset to begin at";
+        let mut lease = self.database.lease().await?;
+        let client = lease.client();
+        let [sink, topic, partition] = self.source.key();
+        client
+            .execute(BEGIN_OFFSET, &[sink, topic, partition, &offset])
+            .await
+            .doing(doing)?;
+        let row = client
+            .query_one(LOAD_OFFSET, &self.source.key())
+            .await
+            .doing(doing)?;
+        lease.keep();
+        Ok(row.get(0))
     }
 
     /// Writes `batch`, or nothing of it.
@@ -206,7 +228,8 @@ impl Source {
     }
 
     /// Locks the partition's offset for this transaction, so that a second sink waits here, before
-    /// it has done any work, and then finds that it was overtaken.
+    /// it has done any work, and then finds that it was overtaken. Where the row is gone, somebody
+    /// wants the partition read from its start.
     async fn lock_offset(&self, transaction: &Transaction<'_>) -> Result<i64, DatabaseError> {
         let doing = "cannot lock the stored offset";
         if let Some(row) = transaction
@@ -216,8 +239,9 @@ impl Source {
         {
             return Ok(row.get(0));
         }
+        let [sink, topic, partition] = self.key();
         transaction
-            .execute(BEGIN_OFFSET, &self.key())
+            .execute(BEGIN_OFFSET, &[sink, topic, partition, &0_i64])
             .await
             .doing(doing)?;
         Ok(transaction

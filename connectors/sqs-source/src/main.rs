@@ -1,4 +1,4 @@
-//! The connector as a process: `sqs-source --config FILE [--secrets FILE]`.
+//! The connector as a process: `sqs_source --config FILE [--secrets FILE]`.
 
 use std::process::ExitCode;
 

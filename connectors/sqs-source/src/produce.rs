@@ -135,7 +135,7 @@ impl Writer {
         match outcome {
             Outcome::Acknowledged(place) => {
                 if let Some(message) = sent.acknowledge_oldest() {
-                    self.progress.produced();
+                    self.progress.produced(message.body.len());
                     let safe = self.custody.acknowledged(&message.id, place);
                     // Without a receiver the deleting task has failed, which ends the whole source.
                     safe.map(|safe| self.safe.send(safe));

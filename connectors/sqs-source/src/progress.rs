@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use connector_common::metrics::{ClientCounters, Volume};
+use serde::Serialize;
+
 use crate::custody::Custody;
 
 /// How often progress is told, if there is any.
@@ -15,12 +18,13 @@ pub struct Progress {
     received: AtomicU64,
     duplicates: AtomicU64,
     produced: AtomicU64,
+    produced_bytes: AtomicU64,
     deleted: AtomicU64,
     left: AtomicU64,
 }
 
 /// What the counters say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Messages received, without duplicates.
     pub received: u64,
@@ -43,8 +47,10 @@ impl Progress {
         self.duplicates.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn produced(&self) {
+    pub(crate) fn produced(&self, bytes: usize) {
         self.produced.fetch_add(1, Ordering::Relaxed);
+        self.produced_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn deleted(&self) {
@@ -67,6 +73,22 @@ impl Progress {
         }
     }
 
+    /// The document at the metric socket.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let sqs = self.counts();
+        let producer_connector = Volume {
+            records: sqs.produced,
+            bytes: self.produced_bytes.load(Ordering::Relaxed),
+        };
+        Snapshot {
+            client: ClientCounters {
+                producer_connector,
+                ..ClientCounters::default()
+            },
+            sqs,
+        }
+    }
+
     /// Tells the progress at every interval in which there was any.
     pub(crate) async fn tell(self: Arc<Self>, custody: Arc<Custody>) {
         let mut told = Counts::default();
@@ -79,6 +101,13 @@ impl Progress {
             }
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Snapshot {
+    #[serde(flatten)]
+    client: ClientCounters,
+    sqs: Counts,
 }
 
 impl Counts {

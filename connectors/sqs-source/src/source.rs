@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use connector_common::{Connector, Stop};
+use connector_common::{Connector, Stop, metrics};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -168,6 +168,8 @@ pub async fn stream(
     let teller = AbortOnDropHandle::new(tokio::spawn(
         Arc::clone(&progress).tell(Arc::clone(&custody)),
     ));
+    let told = Arc::clone(&progress);
+    let _metrics = metrics::serve(move || told.snapshot());
     let mut stages = start_stages(&queue, &topic, &custody, &progress, settings, stop);
 
     let ended = tokio::select! {

@@ -129,3 +129,8 @@ pub fn shopping(seed: u128, count: u128) -> Vec<Bytes> {
     };
     (0..count).map(one).collect()
 }
+
+/// The stored offset of what `writer` writes; 0 where there is none.
+pub async fn stored(writer: &Writer) -> i64 {
+    writer.position().await.unwrap().unwrap_or(0)
+}

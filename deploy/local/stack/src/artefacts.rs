@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// The folder that holds the programs `fluvio-node`, `sqs-source`, `postgres-sink` and the
+/// The folder that holds the programs `fluvio-node`, `sqs_source`, `postgres_sink` and the
 /// SmartModule `flatten-items.wasm`.
 #[derive(Clone, Debug)]
 pub struct Artefacts(PathBuf);
 
-const PROGRAMS: [&str; 3] = ["fluvio-node", "sqs-source", "postgres-sink"];
+/// The embedded Fluvio node.
+pub const NODE: &str = "fluvio-node";
+/// The SQS source.
+pub const SOURCE: &str = "sqs_source";
+/// The PostgreSQL sink.
+pub const SINK: &str = "postgres_sink";
+const PROGRAMS: [&str; 3] = [NODE, SOURCE, SINK];
 const SMART_MODULE: &str = "flatten-items.wasm";
 
 impl Artefacts {

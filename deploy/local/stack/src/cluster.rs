@@ -1,32 +1,36 @@
 //! Topic and SmartModule, loaded into a Fluvio cluster as `fluvio topic create` and `smdk load` do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use fluvio::metadata::partition::PartitionSpec;
+use fluvio::FluvioAdmin;
+use fluvio::config::ConfigFile;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::metadata::topic::config::TopicConfig;
-use fluvio::{FluvioAdmin, FluvioClusterConfig};
 use fluvio_controlplane_metadata::smartmodule::{
     SmartModuleMetadata, SmartModuleSpec, SmartModuleWasm,
 };
 
-use crate::files::{SMART_MODULE_FILE, TOPIC_FILE};
+use crate::files::{SMART_MODULE_FILE, TOPIC, TOPIC_FILE};
 
-/// Creates the topic of `deploy/cluster/topic.yaml` unless it is there. `partitions` overrides the
-/// file's number.
+/// Creates the topic of `deploy/cluster/topic.yaml` as `name`, unless it is there. `partitions`
+/// overrides the file's number.
 ///
 /// # Errors
 /// The cluster's own, with the topic's name.
-pub async fn create_topic(admin: &FluvioAdmin, partitions: Option<u32>) -> anyhow::Result<()> {
+pub async fn create_topic(
+    admin: &FluvioAdmin,
+    name: &str,
+    partitions: Option<u32>,
+) -> anyhow::Result<()> {
     let mut topic: TopicConfig = serde_saphyr::from_str(TOPIC_FILE)
         .map_err(|error| anyhow!("deploy/cluster/topic.yaml: {error}"))?;
     topic.partition.count = partitions.or(topic.partition.count);
-    let name = topic.meta.name.clone();
-    let there = admin.list::<TopicSpec, _>(vec![name.clone()]).await?;
+    let there = admin.list::<TopicSpec, _>(vec![name.to_owned()]).await?;
     if there.iter().all(|found| found.name != name) {
         admin
-            .create(name.clone(), false, TopicSpec::from(topic))
+            .create(name.to_owned(), false, TopicSpec::from(topic))
             .await
             .with_context(|| format!("cannot create the topic `{name}`"))?;
     }
@@ -54,30 +58,37 @@ pub async fn load_smart_module(admin: &FluvioAdmin, wasm: &Path) -> anyhow::Resu
         .with_context(|| format!("cannot load the SmartModule `{name}`"))
 }
 
-/// How many records `topic` holds, over all its partitions: the sum of their high watermarks.
+/// A client for the administration of the cluster that the profile file at `path` names.
 ///
 /// # Errors
-/// The cluster's own.
-pub async fn topic_end(admin: &FluvioAdmin, topic: &str) -> anyhow::Result<i64> {
-    let partitions = admin.all::<PartitionSpec>().await?;
-    let prefix = format!("{topic}-");
-    let of_topic = partitions.iter().filter(|partition| {
-        partition
-            .name
-            .strip_prefix(&prefix)
-            .is_some_and(|id| id.parse::<u32>().is_ok())
-    });
-    Ok(of_topic
-        .map(|partition| partition.status.leader.hw.max(0))
-        .sum())
+/// No profile there, or no cluster at its address.
+pub async fn admin(path: &Path) -> anyhow::Result<FluvioAdmin> {
+    let file = ConfigFile::load(Some(path.display().to_string()))?;
+    let cluster = file.config().current_cluster()?;
+    FluvioAdmin::connect_with_config(cluster)
+        .await
+        .with_context(|| format!("no Fluvio cluster at {}", cluster.endpoint))
 }
 
-/// A client for administration at `address`.
+/// Copies the current Fluvio profile to `path`, and returns the address in it.
 ///
 /// # Errors
-/// No cluster there.
-pub async fn admin(address: &str) -> anyhow::Result<FluvioAdmin> {
-    FluvioAdmin::connect_with_config(&FluvioClusterConfig::new(address))
-        .await
-        .with_context(|| format!("no Fluvio node at {address}"))
+/// There is none, or it can't be copied.
+pub(crate) fn copy_current_profile(path: &Path) -> anyhow::Result<String> {
+    let from = match std::env::var_os("FLV_PROFILE_PATH") {
+        Some(file) => PathBuf::from(file),
+        None => std::env::home_dir()
+            .context("no home folder, and no FLV_PROFILE_PATH")?
+            .join(".fluvio/config"),
+    };
+    std::fs::copy(&from, path)
+        .with_context(|| format!("cannot copy the Fluvio profile {}", from.display()))?;
+    let file = ConfigFile::load(Some(path.display().to_string()))?;
+    Ok(file.config().current_cluster()?.endpoint.clone())
+}
+
+/// A topic name for a stack among others on one cluster.
+pub(crate) fn unused_topic_name() -> anyhow::Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(format!("{TOPIC}-{:x}", now.as_micros()))
 }

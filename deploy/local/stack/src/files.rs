@@ -1,7 +1,8 @@
 //! The files of `deploy/cluster`, written out for a run.
 //!
 //! They are the operator's files, unchanged: what differs on this machine (addresses, passwords)
-//! comes in where it does in production, through the secrets file and the environment.
+//! comes in where it does in production, through the secrets file and the environment. Only on a
+//! cluster that others use as well is the topic another one, and with it the connectors' names.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,14 +31,18 @@ pub struct Files {
 }
 
 impl Files {
-    pub(crate) fn write(folder: &Path, secrets: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub(crate) fn write(
+        folder: &Path,
+        topic: &str,
+        secrets: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let files = Self {
             source: folder.join("sqs-source.yaml"),
             sink: folder.join("postgres-sink.yaml"),
             secrets: folder.join("secrets.txt"),
         };
-        write(&files.source, 0o644, SOURCE_FILE)?;
-        write(&files.sink, 0o644, SINK_FILE)?;
+        write(&files.source, 0o644, &SOURCE_FILE.replace(TOPIC, topic))?;
+        write(&files.sink, 0o644, &SINK_FILE.replace(TOPIC, topic))?;
         let lines: String = secrets
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"))

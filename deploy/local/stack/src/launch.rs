@@ -11,12 +11,14 @@ use owned_process::{OwnedProcess, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::stack::Part;
+
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// A program, its arguments and what it needs in its environment.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    pub(crate) name: &'static str,
+    pub(crate) part: Part,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
@@ -37,7 +39,7 @@ impl Launch {
             .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .stdout(stdout)
             .stderr(log);
-        OwnedProcess::spawn(self.name, command, Signal::SIGTERM)
+        OwnedProcess::spawn(self.part.to_string(), command, Signal::SIGTERM)
             .with_context(|| format!("cannot run {}", self.program.display()))
     }
 
@@ -46,17 +48,17 @@ impl Launch {
         let mut process = self.start(Stdio::piped())?;
         let stdout = process
             .take_stdout()
-            .with_context(|| format!("the output of {} is not captured", self.name))?;
+            .with_context(|| format!("the output of {} is not captured", self.part))?;
         let mut lines = BufReader::new(stdout).lines();
         match tokio::time::timeout(READY_LIMIT, lines.next_line()).await {
             Ok(Ok(Some(ready))) => {
                 tracing::debug!("{ready}");
                 Ok(process)
             }
-            Ok(_) => bail!("{} did not start:\n{}", self.name, self.log_tail(10)),
+            Ok(_) => bail!("{} did not start:\n{}", self.part, self.log_tail(10)),
             Err(_) => bail!(
                 "{} was not ready in {READY_LIMIT:?}:\n{}",
-                self.name,
+                self.part,
                 self.log_tail(10)
             ),
         }
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn the_line_survives_a_shell() {
         let launch = Launch {
-            name: "echo",
+            part: Part::Source,
             program: PathBuf::from("printf"),
             arguments: vec!["%s|".to_owned(), "it's".to_owned(), "two words".to_owned()],
             environment: vec![("GREETING", "a b".to_owned())],

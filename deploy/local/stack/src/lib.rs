@@ -9,6 +9,7 @@
 //! - [`artefacts`]: where the built programs and the SmartModule are
 //! - [`files`]: the files of `deploy/cluster`, written out for a run
 //! - [`cluster`]: topic and SmartModule, loaded as `fluvio` and `smdk` would
+//! - [`topic_end`](mod@topic_end): how far the topic is filled
 //! - [`queue`]: the queue, and clients for it
 //! - [`launch`]: one part's command line, for this process and for a person to repeat
 //! - [`stack`]: all of it, in order, up and down
@@ -20,5 +21,7 @@ mod folder;
 pub mod launch;
 pub mod queue;
 pub mod stack;
+pub mod topic_end;
 
-pub use stack::{Part, Sqs, Stack, StackOptions};
+pub use stack::{Fluvio, Part, Sqs, Stack, StackOptions};
+pub use topic_end::TopicEnd;

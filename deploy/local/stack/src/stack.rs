@@ -7,17 +7,22 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use fluvio::FluvioAdmin;
+use fluvio::metadata::topic::TopicSpec;
 use owned_process::{OwnedProcess, Signal};
 use private_postgres::PrivatePostgres;
 use sqs_endpoint::Endpoint;
 use tokio_postgres::NoTls;
 
-use crate::artefacts::Artefacts;
-use crate::files::Files;
+use crate::artefacts::{self, Artefacts};
+use crate::files::{Files, TOPIC};
 use crate::folder::Folder;
 use crate::launch::Launch;
+use crate::topic_end::TopicEnd;
 use crate::{cluster, queue};
 
+/// Names a connector's metric socket.
+const METRICS: &str = "FLUVIO_METRIC_CONNECTOR";
 const TABLES_LIMIT: Duration = Duration::from_secs(60);
 /// The source gives itself 20 s to settle what is in hand.
 const CONNECTOR_STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -31,10 +36,23 @@ pub struct StackOptions {
     pub database_url: Option<String>,
     /// The SQS server.
     pub sqs: Sqs,
+    /// The Fluvio cluster.
+    pub fluvio: Fluvio,
     /// How long a message stays invisible after it was received; without it the server's default.
     pub visibility_timeout: Option<Duration>,
     /// The number of partitions of the topic; without it what `deploy/cluster/topic.yaml` says.
     pub partitions: Option<u32>,
+}
+
+/// The Fluvio cluster of a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fluvio {
+    /// A node of its own.
+    #[default]
+    Embedded,
+    /// The cluster of the current Fluvio profile. The stack makes a topic of its own there, which goes
+    /// away when it stops.
+    CurrentProfile,
 }
 
 /// The SQS server of a stack.
@@ -68,6 +86,16 @@ impl fmt::Display for Part {
     }
 }
 
+impl Part {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Node => artefacts::NODE,
+            Self::Source => artefacts::SOURCE,
+            Self::Sink => artefacts::SINK,
+        }
+    }
+}
+
 /// Every part, in the order in which they start.
 pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
 
@@ -76,6 +104,9 @@ pub struct Stack {
     folder: Folder,
     artefacts: Artefacts,
     files: Files,
+    fluvio: Fluvio,
+    fluvio_address: String,
+    topic: String,
     sc: SocketAddr,
     spu: SocketAddr,
     sqs_url: String,
@@ -123,16 +154,25 @@ impl Stack {
             Sqs::At(url) => (None, url),
         };
         let queue_url = queue::create(&sqs_url, options.visibility_timeout).await?;
+        let topic = match options.fluvio {
+            Fluvio::Embedded => TOPIC.to_owned(),
+            Fluvio::CurrentProfile => cluster::unused_topic_name()?,
+        };
         let files = Files::write(
             folder.path(),
+            &topic,
             &[("QUEUE_URL", &queue_url), ("DATABASE_URL", &database_url)],
         )?;
 
+        let sc = free_address()?;
         let mut stack = Self {
             folder,
             artefacts,
             files,
-            sc: free_address()?,
+            fluvio: options.fluvio,
+            fluvio_address: sc.to_string(),
+            topic,
+            sc,
             spu: free_address()?,
             sqs_url,
             queue_url,
@@ -143,11 +183,18 @@ impl Stack {
             endpoint,
             postgres,
         };
-        on_step("the Fluvio node");
-        stack.start_part(Part::Node).await?;
+        match options.fluvio {
+            Fluvio::Embedded => {
+                on_step("the Fluvio node");
+                stack.start_part(Part::Node).await?;
+            }
+            Fluvio::CurrentProfile => {
+                stack.fluvio_address = cluster::copy_current_profile(&stack.profile())?;
+            }
+        }
         on_step("the topic and the SmartModule");
-        let admin = cluster::admin(&stack.sc.to_string()).await?;
-        cluster::create_topic(&admin, options.partitions).await?;
+        let admin = stack.admin().await?;
+        cluster::create_topic(&admin, &stack.topic, options.partitions).await?;
         cluster::load_smart_module(&admin, &stack.artefacts.smart_module()).await?;
         on_step("the connectors");
         stack.start_part(Part::Source).await?;
@@ -189,6 +236,9 @@ impl Stack {
     /// # Errors
     /// It can't be started; for the node also when it isn't ready in time.
     pub async fn start_part(&mut self, part: Part) -> anyhow::Result<()> {
+        if part == Part::Node && self.fluvio == Fluvio::CurrentProfile {
+            bail!("the cluster of the current Fluvio profile is not this program's to start");
+        }
         let launch = self.launch(part);
         let process = match part {
             Part::Node => launch.start_and_wait().await?,
@@ -242,7 +292,8 @@ impl Stack {
     /// Whether every part runs, as far as this process started it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.node.is_some() && self.source.is_some() && self.sink.is_some()
+        let has_node = self.node.is_some() || self.fluvio == Fluvio::CurrentProfile;
+        has_node && self.source.is_some() && self.sink.is_some()
     }
 
     /// The process id of a part that runs.
@@ -261,26 +312,29 @@ impl Stack {
     pub fn launch(&self, part: Part) -> Launch {
         let path = |path: &Path| path.display().to_string();
         let profile = self.profile();
-        let connector =
-            |name: &'static str, config: &Path, mut environment: Vec<(&'static str, String)>| {
-                environment.push(("FLV_PROFILE_PATH", path(&profile)));
-                Launch {
-                    name,
-                    program: self.artefacts.program(name),
-                    arguments: vec![
-                        "--config".to_owned(),
-                        path(config),
-                        "--secrets".to_owned(),
-                        path(&self.files.secrets),
-                    ],
-                    environment,
-                    log: self.log(name),
-                }
-            };
+        let connector = |config: &Path, mut environment: Vec<(&'static str, String)>| {
+            environment.push(("FLV_PROFILE_PATH", path(&profile)));
+            environment.push((
+                METRICS,
+                path(&self.folder.path().join(format!("{part}.sock"))),
+            ));
+            Launch {
+                part,
+                program: self.artefacts.program(part.program()),
+                arguments: vec![
+                    "--config".to_owned(),
+                    path(config),
+                    "--secrets".to_owned(),
+                    path(&self.files.secrets),
+                ],
+                environment,
+                log: self.log(part),
+            }
+        };
         match part {
             Part::Node => Launch {
-                name: "fluvio-node",
-                program: self.artefacts.program("fluvio-node"),
+                part,
+                program: self.artefacts.program(part.program()),
                 arguments: vec![
                     "--data-dir".to_owned(),
                     path(&self.folder.path().join("fluvio")),
@@ -292,14 +346,10 @@ impl Stack {
                     path(&profile),
                 ],
                 environment: Vec::new(),
-                log: self.log("fluvio-node"),
+                log: self.log(part),
             },
-            Part::Source => connector(
-                "sqs-source",
-                &self.files.source,
-                queue::environment(&self.sqs_url),
-            ),
-            Part::Sink => connector("postgres-sink", &self.files.sink, Vec::new()),
+            Part::Source => connector(&self.files.source, queue::environment(&self.sqs_url)),
+            Part::Sink => connector(&self.files.sink, Vec::new()),
         }
     }
 
@@ -313,6 +363,11 @@ impl Stack {
             if let Err(error) = self.stop_part(part).await {
                 first_error.get_or_insert(error);
             }
+        }
+        if self.fluvio == Fluvio::CurrentProfile
+            && let Err(error) = self.delete_topic().await
+        {
+            first_error.get_or_insert(error);
         }
         if let Some(endpoint) = self.endpoint.take() {
             endpoint.stop().await;
@@ -355,13 +410,43 @@ impl Stack {
         Some(self.endpoint.as_ref()?.queue(queue::QUEUE)?.undeleted())
     }
 
-    /// The Fluvio node's address for clients.
+    /// The Fluvio cluster's address for clients.
     #[must_use]
-    pub fn fluvio_address(&self) -> SocketAddr {
-        self.sc
+    pub fn fluvio_address(&self) -> &str {
+        &self.fluvio_address
     }
 
-    /// The Fluvio profile file that names the node.
+    /// The topic between the connectors.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// A client for the administration of the Fluvio cluster.
+    ///
+    /// # Errors
+    /// No cluster at the profile's address.
+    pub async fn admin(&self) -> anyhow::Result<FluvioAdmin> {
+        cluster::admin(&self.profile()).await
+    }
+
+    /// What tells how many records the topic holds.
+    ///
+    /// # Errors
+    /// No cluster at the profile's address.
+    pub async fn topic_end(&self) -> anyhow::Result<TopicEnd> {
+        TopicEnd::connect(Some(&self.profile()), &self.topic).await
+    }
+
+    async fn delete_topic(&self) -> anyhow::Result<()> {
+        let admin = self.admin().await?;
+        admin
+            .delete::<TopicSpec>(self.topic.clone())
+            .await
+            .with_context(|| format!("cannot delete the topic `{}`", self.topic))
+    }
+
+    /// The Fluvio profile file that names the cluster.
     #[must_use]
     pub fn profile(&self) -> PathBuf {
         self.folder.path().join("fluvio-profile.toml")
@@ -373,8 +458,8 @@ impl Stack {
         self.folder.path()
     }
 
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.log"))
+    fn log(&self, part: Part) -> PathBuf {
+        self.folder.path().join(format!("{part}.log"))
     }
 
     fn slot(&mut self, part: Part) -> &mut Option<OwnedProcess> {

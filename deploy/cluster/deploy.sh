@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# The pipeline on the Fluvio cluster of the current profile, one step at a time, with Fluvio's own tools.
+# Every step can be run again: what is there already is left as it is.
+set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+usage: deploy.sh [--dry-run] STEP...
+
+  packages     build the SmartModule and pack both connectors (smdk, cdk)
+  topic        create the topic                               (fluvio topic create)
+  smartmodule  load flatten-items, or replace it              (smdk load)
+  source       start sqs-source                               (cdk deploy start)
+  sink         start postgres-sink                            (cdk deploy start)
+  check        show what runs, and how far each part has come
+  all          the five above, from topic to check
+
+  and back: stop-source, stop-sink, remove-smartmodule, remove-topic
+
+--dry-run has the tools check what they would do, where they can, and shows the commands.
+SECRETS names the file of secrets (secrets.txt beside this script unless given).
+USAGE
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+here=$PWD
+root=$(cd ../.. && pwd)
+secrets=${SECRETS:-$here/secrets.txt}
+topic=shop-events
+smartmodule=flatten-items
+wasm=$root/target/wasm32-wasip1/release-lto/flatten_items.wasm
+# Where cdk builds the connectors.
+programs=$root/target/$(uname -m)-unknown-linux-gnu/release
+dry_run=
+
+run() {
+    printf '+ %s\n' "$*" >&2
+    [ -n "$dry_run" ] || "$@"
+}
+
+# Runs the command in the dry run as well: it has one of its own.
+run_always() {
+    printf '+ %s\n' "$*" >&2
+    "$@"
+}
+
+need() {
+    command -v "$1" >/dev/null || {
+        echo "error: no \`$1\` on the PATH; it comes with Fluvio 0.18.1, see README.md" >&2
+        exit 1
+    }
+}
+
+package_of() { echo "$root/connectors/$1/.hub/$1-0.1.0.ipkg"; }
+
+packages() {
+    need smdk && need cdk
+    cd "$root"
+    run smdk build -p "$smartmodule"
+    local connector
+    for connector in sqs-source postgres-sink; do
+        run cdk publish --pack -p "$connector" --readme "connectors/$connector/README.md"
+    done
+    cd "$here"
+}
+
+topic_exists() { fluvio topic list 2>/dev/null | awk '{print $1}' | grep -qx "$topic"; }
+
+topic() {
+    need fluvio
+    if topic_exists; then
+        echo "topic \"$topic\" is there already"
+    else
+        run_always fluvio topic create --config topic.yaml ${dry_run:+--dry-run}
+    fi
+}
+
+smartmodule() {
+    need smdk
+    [ -f "$wasm" ] || {
+        echo "error: $wasm is not there; \`deploy.sh packages\` builds it" >&2
+        exit 1
+    }
+    cd "$root"
+    run_always smdk load -p "$smartmodule" ${dry_run:+--dry-run}
+    cd "$here"
+}
+
+# Running, Stopped, or nothing for a connector that was never started or was shut down.
+state_of() { cdk deploy list | awk -v name="$1" '$1 == name {print $2}'; }
+
+# `cdk deploy start` starts a second process of a name that it knows before it refuses the name, so it must
+# not be asked to.
+start() {
+    local connector=$1 name=$2 package
+    need cdk
+    package=$(package_of "$connector")
+    [ -f "$package" ] || {
+        echo "error: $package is not there; \`deploy.sh packages\` makes it" >&2
+        exit 1
+    }
+    [ -f "$secrets" ] || {
+        echo "error: no secrets in $secrets; secrets.example.txt shows what belongs there" >&2
+        exit 1
+    }
+    case $(state_of "$name") in
+        Running) echo "connector \`$name\` runs already" && return ;;
+        Stopped) run cdk deploy shutdown --name "$name" ;;
+    esac
+    if [ -n "$dry_run" ]; then
+        run_always "$programs/${connector//-/_}" --config "$connector.yaml" --secrets "$secrets" --dry-run
+    fi
+    run cdk deploy start --ipkg "$package" --config "$connector.yaml" --secrets "$secrets"
+}
+
+stop() {
+    need cdk
+    if [ -n "$(state_of "$1")" ]; then
+        run cdk deploy shutdown --name "$1"
+    else
+        echo "connector \`$1\` is not deployed"
+    fi
+}
+
+check() {
+    need fluvio && need cdk
+    run_always fluvio topic describe "$topic" || true
+    run_always fluvio partition list
+    run_always fluvio smartmodule list
+    run_always cdk deploy list
+    local name value
+    if [ -f "$secrets" ] && [ -x "$root/target/release/etl" ]; then
+        while IFS='=' read -r name value; do
+            [ -z "$name" ] || export "$name=$value"
+        done <"$secrets"
+        run_always "$root/target/release/etl" status
+    fi
+}
+
+remove_topic() {
+    need fluvio
+    if topic_exists; then
+        run fluvio topic delete "$topic"
+    else
+        echo "there is no topic \"$topic\""
+    fi
+}
+
+remove_smartmodule() {
+    need fluvio
+    run fluvio smartmodule delete "$smartmodule"
+}
+
+step() {
+    case $1 in
+        packages) packages ;;
+        topic) topic ;;
+        smartmodule) smartmodule ;;
+        source) start sqs-source shop-events-source ;;
+        sink) start postgres-sink shop-events-sink ;;
+        check) check ;;
+        all) for each in topic smartmodule source sink check; do step "$each"; done ;;
+        stop-source) stop shop-events-source ;;
+        stop-sink) stop shop-events-sink ;;
+        remove-smartmodule) remove_smartmodule ;;
+        remove-topic) remove_topic ;;
+        -h | --help | help) usage ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+    esac
+}
+
+[ $# -gt 0 ] || {
+    usage >&2
+    exit 2
+}
+steps=()
+for argument; do
+    if [ "$argument" = --dry-run ]; then dry_run=yes; else steps+=("$argument"); fi
+done
+for each in "${steps[@]}"; do step "$each"; done
