@@ -217,7 +217,7 @@ async fn replacement(scene: &mut Scene) {
     let spec = wasm::spec(&wasm::twice());
     let replaced = within(scene.admin.create(name.clone(), false, spec)).await;
     scene.note(format!("replacing: {}", answer(replaced)));
-    after(scene, &spu, &topic, &name, "16 bytes").await;
+    after(scene, &spu, &topic, &name, "20 bytes").await;
     let deleted = within(scene.admin.delete::<SmartModuleSpec>(name.clone())).await;
     scene.note(format!("deleting: {}", answer(deleted)));
     after(scene, &spu, &topic, &name, "SmartModuleNotFound").await;
