@@ -31,16 +31,18 @@ async fn versions(scene: &mut Scene) {
     scene.section("versions");
     let topic = scene.topic("any", 1).await;
     let spu = scene.spu(&topic).await;
-    let sc = Connection::open(&scene.sc_addr).await;
-    for client_version in ["0.50.1", ""] {
-        let request = || ApiVersionsRequest {
-            client_version: client_version.to_owned(),
-            ..ApiVersionsRequest::default()
-        };
-        let response = sc.ask(request()).await;
-        said(scene, "SC", client_version, &response);
-        let response = spu.ask(request()).await;
-        said(scene, "SPU", client_version, &response);
+    for client_version in ["0.50.1", "", "new"] {
+        let sc = Connection::open(&scene.sc_addr).await;
+        for (who, connection) in [("SC", &sc), ("SPU", &spu)] {
+            let request = ApiVersionsRequest {
+                client_version: client_version.to_owned(),
+                ..ApiVersionsRequest::default()
+            };
+            match connection.try_ask(request).await {
+                Ok(response) => said(scene, who, client_version, &response),
+                Err(_) => scene.note(format!("{who} to client {client_version:?}: no answer")),
+            }
+        }
     }
 }
 

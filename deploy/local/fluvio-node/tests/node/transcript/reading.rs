@@ -94,13 +94,13 @@ async fn beginnings(scene: &mut Scene) {
 }
 
 async fn resuming(scene: &mut Scene) {
-    for (what, wasm) in [
-        ("records as they are", None),
-        ("a SmartModule, one to one", Some(wasm::identity())),
-        ("a SmartModule, one to two", Some(wasm::twice())),
+    for (name, wasm) in [
+        ("as-it-is", None),
+        ("one-to-one", Some(wasm::identity())),
+        ("one-to-two", Some(wasm::twice())),
     ] {
-        scene.section(&format!("resuming: {what}"));
-        let (topic, spu) = filled(scene, &format!("resume-{}", what.len())).await;
+        scene.section(&format!("resuming, records {name}"));
+        let (topic, _spu) = filled(scene, name).await;
         let id = scene.name("reader");
         for most in [2, 1, 3, 8] {
             let mut config = config(&topic);
@@ -128,7 +128,6 @@ async fn resuming(scene: &mut Scene) {
                 scene.note(format!("{} kept: {}", kept.consumer_id, kept.offset));
             }
         }
-        drop(spu);
         let key = (topic, 0);
         within(scene.fluvio.delete_consumer_offset(id, key))
             .await

@@ -109,6 +109,7 @@ async fn refusals(scene: &mut Scene) {
     scene.section("what is no SmartModule");
     let (topic, spu) = filled(scene, "refusals").await;
     let named = scene.smartmodule("named", &wasm::identity()).await;
+    shows(scene, &topic, &named, "12 bytes").await;
     for (what, invocation) in [
         ("a name", by_name(&named)),
         ("a missing name", by_name("missing")),
@@ -210,6 +211,7 @@ async fn replacement(scene: &mut Scene) {
     scene.section("a SmartModule that is replaced and deleted meanwhile");
     let (topic, spu) = filled(scene, "replaced").await;
     let name = scene.smartmodule("replaced", &wasm::identity()).await;
+    shows(scene, &topic, &name, "12 bytes").await;
     let chain = vec![by_name(&name)];
     let mut before = spu.stream(&topic, 0, |it| it.smartmodules = chain).await;
     scene.note(before.next().await);
@@ -217,23 +219,24 @@ async fn replacement(scene: &mut Scene) {
     let spec = wasm::spec(&wasm::twice());
     let replaced = within(scene.admin.create(name.clone(), false, spec)).await;
     scene.note(format!("replacing: {}", answer(replaced)));
-    after(scene, &spu, &topic, &name, "20 bytes").await;
+    shows(scene, &topic, &name, "20 bytes").await;
     let deleted = within(scene.admin.delete::<SmartModuleSpec>(name.clone())).await;
     scene.note(format!("deleting: {}", answer(deleted)));
-    after(scene, &spu, &topic, &name, "SmartModuleNotFound").await;
+    shows(scene, &topic, &name, "SmartModuleNotFound").await;
     spu.produce(&topic, vec![batch(&["g"])]).await;
     scene.note(format!("the stream of before:\n{}", before.next().await));
 }
 
-/// What a new stream with the SmartModule sends, once the SPU has learned of a change.
-async fn after(scene: &mut Scene, spu: &Connection, topic: &str, name: &str, sign: &str) {
-    let seen = eventually(async || {
+/// Waits until a new stream with the SmartModule shows the sign: an SPU learns of a change a
+/// little later. Writes down what the stream sends then.
+async fn shows(scene: &mut Scene, topic: &str, name: &str, sign: &str) {
+    let shown = eventually(async || {
         let chain = vec![by_name(name)];
+        let spu = scene.spu(topic).await;
         let mut stream = spu.stream(topic, 5, |it| it.smartmodules = chain).await;
         let first = stream.next().await;
         first.contains(sign).then_some(first)
     });
-    // Which of a connection's streams it is depends on how soon that was.
-    let seen = seen.await;
-    scene.note(seen.split_once(" of ").unwrap().1);
+    let shown = shown.await;
+    scene.note(shown);
 }
