@@ -6,10 +6,12 @@
 //!
 //! `ETL_TEST_CLUSTER=profile` plays them to the cluster of the current Fluvio profile instead
 //! (no TLS, nothing else going on, one SPU numbered 5001); with `ETL_RECORD=1` on top its answers
-//! become the recorded ones:
+//! become the recorded ones. One scene at a time: when topics are created side by side, a
+//! cluster now and then leaves one unanswered for a minute.
 //!
 //! ```text
-//! ETL_TEST_CLUSTER=profile ETL_RECORD=1 cargo test -p fluvio-node --test node transcript
+//! ETL_TEST_CLUSTER=profile ETL_RECORD=1 \
+//!     cargo test --release -p fluvio-node --test node transcript -- --test-threads=1
 //! ```
 
 mod recorded;
