@@ -17,18 +17,33 @@
 //! # }
 //! ```
 //!
+//! # How it compares
+//!
+//! The scenes in `tests/node/transcript` record what a client sees: offsets, borders of batches,
+//! errors and their codes, `max_bytes`, resuming, SmartModules, consumer offsets, lists. They
+//! were recorded from a cluster of 0.18.1 (one SC, one SPU) and run against the node with every
+//! `cargo test`; each can be recorded again from any cluster.
+//!
 //! # What is left out
 //!
 //! It is no cluster. Compared with a real one it has
 //! - one SPU (5001), so a record is committed once it is in the log, a topic has one replica,
-//!   and `ReadCommitted` equals `ReadUncommitted`;
+//!   and `ReadCommitted` equals `ReadUncommitted`. A topic with more replicas is refused at once;
+//!   a cluster looks for SPUs for 90 seconds, refuses with the same code and keeps the topic;
 //! - no retention: records stay until their topic is deleted;
 //! - at most 1,024 partitions a topic;
 //! - no deduplication (such topics are refused), mirrors, SPU groups, further SPUs, table formats
 //!   (requests get an error, lists are empty);
 //! - no authorization and no TLS: it is for the loopback interface;
-//! - the system topic `consumer-offset` by name only: consumer offsets are kept in a file;
-//! - partition offsets and sizes in lists, not in watches.
+//! - the system topic `consumer-offset` by name only: consumer offsets are kept in a file, and
+//!   the topic can't be deleted by force;
+//! - partition offsets and sizes in lists, not in watches; a size is that of the batches, where a
+//!   cluster counts its index files as well;
+//! - no delay between its SC and its SPU. In a cluster a SmartModule is known to the SPU a little
+//!   after its creation was answered, and of topics created side by side one was now and then
+//!   not answered for a minute;
+//! - no short circuit: after a batch without records next to others, a real partition takes
+//!   nothing more until its SPU is started again. The node refuses that request alone.
 //!
 //! # How it is built
 //!

@@ -15,8 +15,10 @@ use fluvio_controlplane_metadata::smartmodule::SmartModuleSpec;
 use fluvio_controlplane_metadata::spu::{Endpoint, IngressPort, SpuSpec, SpuStatus, SpuType};
 use fluvio_controlplane_metadata::store::actions::LSUpdate;
 use fluvio_controlplane_metadata::store::{LocalStore, MetadataStoreObject};
-use fluvio_controlplane_metadata::topic::{TopicResolution, TopicSpec, TopicStatus};
-use fluvio_types::defaults::CONSUMER_STORAGE_TOPIC;
+use fluvio_controlplane_metadata::topic::{
+    CleanupPolicy, SegmentBasedPolicy, TopicResolution, TopicSpec, TopicStatus, TopicStorageConfig,
+};
+use fluvio_types::defaults::{CONSUMER_STORAGE_TOPIC, STORAGE_RETENTION_SECONDS};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::data_dir::DataDir;
@@ -96,12 +98,10 @@ impl Metadata {
 
         if !metadata.topics.contains_key(CONSUMER_STORAGE_TOPIC).await {
             // Clients look here for the SPU that keeps consumer offsets.
-            let mut spec = TopicSpec::new_computed(1, 1, None);
-            spec.set_system(true);
             metadata
                 .change()
                 .await
-                .create_topic(CONSUMER_STORAGE_TOPIC.to_owned(), spec)
+                .create_topic(CONSUMER_STORAGE_TOPIC.to_owned(), consumer_storage())
                 .await?;
         }
         Ok(metadata)
@@ -257,6 +257,20 @@ impl Change<'_> {
         metadata.smartmodules.apply_changes(vec![deletion]).await;
         Ok(())
     }
+}
+
+/// The system topic of consumer offsets, as the real SC makes it.
+fn consumer_storage() -> TopicSpec {
+    let mut spec = TopicSpec::new_computed(1, 1, None);
+    spec.set_system(true);
+    spec.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy {
+        time_in_seconds: STORAGE_RETENTION_SECONDS,
+    }));
+    spec.set_storage(TopicStorageConfig {
+        segment_size: Some(512_000_000),
+        max_partition_size: Some(2_048_000_000),
+    });
+    spec
 }
 
 /// The partitions that a topic has, all led by the node's one SPU.

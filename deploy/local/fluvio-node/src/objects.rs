@@ -76,8 +76,12 @@ fn decode<S: Decoder>(bytes: Vec<u8>) -> io::Result<(String, S)> {
     Ok((name, spec))
 }
 
-/// A file name for any object name: SmartModules may be called `group/name@1.0.0` or worse.
+/// A file name for any object name: SmartModules may be called `group/name@1.0.0` or worse, and
+/// Fluvio takes a topic without a name.
 fn file_name(name: &str) -> String {
+    if name.is_empty() {
+        return "%".to_owned();
+    }
     let mut escaped = String::with_capacity(name.len());
     for (at, byte) in name.bytes().enumerate() {
         match byte {
@@ -101,5 +105,6 @@ mod tests {
         assert_eq!(file_name(".."), "%2e.");
         assert_eq!(file_name("a.tmp"), "a%2etmp");
         assert_ne!(file_name("A"), file_name("a"));
+        assert_eq!(file_name(""), "%");
     }
 }

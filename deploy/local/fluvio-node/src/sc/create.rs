@@ -60,8 +60,18 @@ impl Sc {
         if let Err((code, reason)) = validate(&spec) {
             return Status::new(name, code, Some(reason));
         }
+        // Whether there are SPUs enough is not for a dry run to say.
         if common.dry_run {
             return Status::new_ok(name);
+        }
+        if let ReplicaSpec::Computed(computed) = spec.replicas()
+            && computed.replication_factor > 1
+        {
+            let reason = format!(
+                "{} replicas need as many SPUs; this node is one",
+                computed.replication_factor
+            );
+            return Status::new(name, ErrorCode::TopicNotProvisioned, Some(reason));
         }
         match change.create_topic(name.clone(), spec).await {
             Ok(()) => Status::new_ok(name),
@@ -106,19 +116,9 @@ pub(super) fn validate(spec: &TopicSpec) -> Result<(), (ErrorCode, String)> {
     }
     let invalid = |reason: String| (ErrorCode::TopicError, reason);
     match spec.replicas() {
-        ReplicaSpec::Computed(computed) => {
-            ReplicaSpec::valid_partition(&computed.partitions)
-                .and_then(|()| ReplicaSpec::valid_replication_factor(&computed.replication_factor))
-                .map_err(|err| invalid(err.to_string()))?;
-            if computed.replication_factor > 1 {
-                let reason = format!(
-                    "{} replicas need as many SPUs; this node is one",
-                    computed.replication_factor
-                );
-                return Err((ErrorCode::TopicNotProvisioned, reason));
-            }
-            Ok(())
-        }
+        ReplicaSpec::Computed(computed) => ReplicaSpec::valid_partition(&computed.partitions)
+            .and_then(|()| ReplicaSpec::valid_replication_factor(&computed.replication_factor))
+            .map_err(|err| invalid(err.to_string())),
         ReplicaSpec::Assigned(map) => {
             map.validate().map_err(|err| invalid(err.to_string()))?;
             match map

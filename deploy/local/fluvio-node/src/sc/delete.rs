@@ -32,7 +32,9 @@ impl Sc {
             {
                 not_found(request.key(), ErrorCode::TableFormatNotFound)
             } else if let Some(request) = request.downcast()? as Option<DeleteRequest<MirrorSpec>> {
-                not_found(request.key(), ErrorCode::MirrorNotFound)
+                let name = request.key();
+                let reason = format!("remote cluster {name:?} not found");
+                Status::new(name, ErrorCode::MirrorNotFound, Some(reason))
             } else {
                 Status::new(
                     "delete error".to_owned(),

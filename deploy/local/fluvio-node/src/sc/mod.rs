@@ -8,7 +8,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use fluvio_protocol::api::{Request, RequestMessage};
 use fluvio_protocol::link::ErrorCode;
 use fluvio_protocol::link::versions::{ApiVersionKey, ApiVersionsResponse, PlatformVersion};
@@ -44,7 +44,11 @@ impl Service for Sc {
         use AdminPublicDecodedRequest as Requests;
         let responder = &connection.responder;
         match request {
-            Requests::ApiVersionsRequest(RequestMessage { header, .. }) => {
+            Requests::ApiVersionsRequest(RequestMessage { header, request }) => {
+                // The real SC answers nobody who does not name a version.
+                let client = &request.client_version;
+                semver::Version::parse(client)
+                    .with_context(|| format!("a client of version {client:?}"))?;
                 responder.send(&header, api_versions()).await?;
             }
             Requests::CreateRequest(message) => {

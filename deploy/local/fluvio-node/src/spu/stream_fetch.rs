@@ -21,6 +21,14 @@ use crate::listener::Connection;
 use crate::log::{Batches, LogSlice};
 use crate::wire::Responder;
 
+/// What the real server itself tells a stream whose consumer has not said anything yet. It is
+/// passed over when a client says it.
+const NOTHING_CONSUMED: Offset = -1;
+
+/// What the real server itself tells a stream whose topic is deleted. It ends the stream when a
+/// client says it, too.
+const TOPIC_DELETED: Offset = -2;
+
 /// Why a stream ended.
 enum End {
     /// The connection ended, or can't be used any more.
@@ -141,6 +149,11 @@ impl Stream {
                         return Err(End::Connection);
                     }
                     let consumed = *self.consumed.borrow_and_update();
+                    match consumed {
+                        NOTHING_CONSUMED => continue,
+                        TOPIC_DELETED => return Err(ErrorCode::TopicDeleted.into()),
+                        _ => {}
+                    }
                     if consumed >= read_to {
                         consumer_at = Some(consumed);
                         continue;

@@ -250,46 +250,77 @@ fn init_error(err: anyhow::Error) -> ErrorCode {
     }
 }
 
+/// A record of the log on its way into a chain's look back.
+struct Past {
+    offset: Offset,
+    timestamp: Timestamp,
+    record: Record,
+}
+
 /// The last records of the log, or those that are young enough, or the young of the last.
 fn look_back(log: &PartitionLog, lookback: Lookback, version: i16) -> anyhow::Result<Vec<Record>> {
-    let (count, oldest) = match lookback {
-        Lookback::Last(count) => (Some(count), Timestamp::MIN),
-        Lookback::Age { age, last: 0 } => (None, oldest(age)?),
-        Lookback::Age { age, last } => (Some(last), oldest(age)?),
+    let (past, oldest) = match lookback {
+        Lookback::Last(count) => (last(log, count, version)?, Timestamp::MIN),
+        Lookback::Age { age, last: 0 } => {
+            let oldest = oldest(age)?;
+            (young(log, oldest, version)?, oldest)
+        }
+        Lookback::Age { age, last: count } => (last(log, count, version)?, oldest(age)?),
     };
+    let young_enough = past.into_iter().filter(|it| it.timestamp >= oldest);
+    Ok(young_enough.map(|it| it.record).collect())
+}
+
+/// The last `count` records, up to the end of the segment that the first of them is in: the real
+/// server reads once.
+fn last(log: &PartitionLog, count: u64, version: i16) -> anyhow::Result<Vec<Past>> {
     let (start, end) = (log.start_offset(), log.end_offset());
-    let mut from = match count {
-        Some(count) => (end - i64::try_from(count)?).clamp(start, end),
-        None => start,
-    };
+    let from = end.saturating_sub(i64::try_from(count)?).clamp(start, end);
     let mut found = Vec::new();
-    while from < end {
-        let Some(slice) = log.read(from, u32::MAX)?.slice else {
-            break;
-        };
-        let mut next = from;
+    if let Some(slice) = log.read(from, u32::MAX)?.slice {
         for batch in Batches::new(slice) {
-            let StoredBatch { header, records } = batch?;
-            next = header.get_last_offset() + 1;
-            if header.header.max_time_stamp < oldest {
-                continue;
-            }
-            let mut bytes = io::Cursor::new(records);
-            for record in Vec::<Record>::decode_from(&mut bytes, version)? {
-                let offset = header.base_offset + record.get_header().offset_delta();
-                let timestamp =
-                    header.header.first_timestamp + record.get_header().get_timestamp_delta();
-                if offset >= from && timestamp >= oldest {
-                    found.push(record);
-                }
-            }
+            let records = past(batch?, version)?;
+            found.extend(records.filter(|it| it.offset >= from));
         }
-        if next <= from {
-            break;
-        }
-        from = next;
     }
     Ok(found)
+}
+
+/// The records of the batches that are young enough, from the end backwards. The real server
+/// looks one record further back than it should each time: a batch of one record is passed over
+/// when another one is before it, and an error when none is.
+fn young(log: &PartitionLog, oldest: Timestamp, version: i16) -> anyhow::Result<Vec<Past>> {
+    let mut batches = Vec::new();
+    let mut at = log.end_offset() - 1;
+    while at >= 0 {
+        let Some(slice) = log.read(at - 1, u32::MAX)?.slice else {
+            break;
+        };
+        let Some(batch) = Batches::new(slice).next().transpose()? else {
+            break;
+        };
+        if batch.header.header.max_time_stamp < oldest {
+            break;
+        }
+        at = batch.header.base_offset - 1;
+        batches.push(batch);
+    }
+    let mut found = Vec::new();
+    for batch in batches.into_iter().rev() {
+        found.extend(past(batch, version)?);
+    }
+    Ok(found)
+}
+
+fn past(batch: StoredBatch, version: i16) -> io::Result<impl Iterator<Item = Past>> {
+    let StoredBatch { header, records } = batch;
+    let records = Vec::<Record>::decode_from(&mut io::Cursor::new(records), version)?;
+    let (base_offset, base_timestamp) = (header.base_offset, header.header.first_timestamp);
+    Ok(records.into_iter().map(move |record| Past {
+        offset: base_offset + record.get_header().offset_delta(),
+        timestamp: base_timestamp + record.get_header().get_timestamp_delta(),
+        record,
+    }))
 }
 
 fn oldest(age: Duration) -> anyhow::Result<Timestamp> {

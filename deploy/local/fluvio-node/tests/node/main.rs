@@ -13,4 +13,5 @@ mod smartmodules;
 mod streams;
 mod support;
 mod topics;
+mod transcript;
 mod wasm;

@@ -92,17 +92,7 @@ impl Fixture {
         from: Offset,
         config: ConsumerConfig,
     ) -> BatchStream {
-        #[allow(deprecated)] // the only stream that shows batches
-        let consumer = self
-            .fluvio
-            .partition_consumer(topic, partition)
-            .await
-            .unwrap();
-        let stream = consumer
-            .stream_batches_with_config(from, config)
-            .await
-            .unwrap();
-        Box::pin(stream)
+        batch_stream(&self.fluvio, topic, partition, from, config).await
     }
 
     pub async fn producer(&self, topic: &str, partition: u32) -> TopicProducerPool {
@@ -118,6 +108,22 @@ pub type BatchStream = Pin<Box<dyn Stream<Item = Result<Batch, ErrorCode>> + Sen
 pub async fn connect(sc_addr: SocketAddr) -> Fluvio {
     let config = FluvioClusterConfig::new(sc_addr.to_string());
     Fluvio::connect_with_config(&config).await.unwrap()
+}
+
+pub async fn batch_stream(
+    fluvio: &Fluvio,
+    topic: &str,
+    partition: u32,
+    from: Offset,
+    config: ConsumerConfig,
+) -> BatchStream {
+    #[allow(deprecated)] // the only stream that shows batches
+    let consumer = fluvio.partition_consumer(topic, partition).await.unwrap();
+    let stream = consumer
+        .stream_batches_with_config(from, config)
+        .await
+        .unwrap();
+    Box::pin(stream)
 }
 
 /// A producer that sends only when told to.

@@ -8,6 +8,7 @@ use fluvio::consumer::{SmartModuleInvocation, SmartModuleInvocationWasm};
 use fluvio::metadata::smartmodule::{SmartModuleSpec, SmartModuleWasm};
 use fluvio_protocol::Encoder;
 use fluvio_protocol::link::smartmodule::SmartModuleTransformRuntimeError;
+use fluvio_protocol::record::Record;
 use fluvio_smartmodule::dataplane::smartmodule::SmartModuleOutput;
 
 fn module(exports: &str) -> Vec<u8> {
@@ -91,21 +92,70 @@ pub fn nothing() -> Vec<u8> {
 
 /// An error that names itself `refused`, after nothing.
 pub fn error() -> Vec<u8> {
+    let refuse = refuse(Vec::new());
+    module(&format!(
+        r#"{refuse} (func (export "map") (param i32 i32 i32) (result i32) (call $refuse))"#
+    ))
+}
+
+/// A function that puts out the records and then the error `refused`.
+fn refuse(before: Vec<Record>) -> String {
     let error = SmartModuleTransformRuntimeError {
         hint: "refused".to_owned(),
         ..Default::default()
     };
-    let output = SmartModuleOutput::with_error(Vec::new(), Some(error));
+    let output = SmartModuleOutput::with_error(before, Some(error));
     let mut bytes = Vec::new();
     output.encode(&mut bytes, 25).unwrap();
     let data: String = bytes.iter().map(|it| format!("\\{it:02x}")).collect();
-    module(&format!(
+    format!(
         r#"(data (i32.const 1024) "{data}")
-        (func (export "map") (param i32 i32 i32) (result i32)
+        (func $refuse (result i32)
             (call $put_out (i32.const 1024) (i32.const {}))
             (i32.const 0))"#,
         bytes.len()
+    )
+}
+
+/// What a SmartModule does with a batch.
+#[derive(Debug, Clone, Copy)]
+pub enum With {
+    /// Each record as it is.
+    Pass,
+    /// No record.
+    Drop,
+    /// One record, `before`, then the error `refused`.
+    Refuse,
+    Trap,
+}
+
+/// One thing with the batch at offset 0, another with all that follow.
+pub fn by_batch(first: With, others: With) -> Vec<u8> {
+    let identity = IDENTITY.replace(r#"(export "map")"#, "$identity");
+    let refuse = refuse(vec![Record::new("before")]);
+    let [first, others] = [first, others].map(|it| match it {
+        With::Pass => "(call $identity (local.get $in) (i32.const 0) (i32.const 0))",
+        With::Drop => "(call $put_out (i32.const 0) (i32.const 5)) (i32.const 0)",
+        With::Refuse => "(call $refuse)",
+        With::Trap => "unreachable",
+    });
+    module(&format!(
+        r#"{identity} {refuse}
+        (func (export "map") (param $in i32) (param i32 i32) (result i32)
+            (if (result i32) (i64.eqz (i64.load (local.get $in)))
+                (then {first}) (else {others})))"#
     ))
+}
+
+/// [`identity`], asking for more memory than an SPU gives.
+pub fn too_much_memory() -> Vec<u8> {
+    wat::parse_str(
+        r#"(module
+            (memory (export "memory") 20000)
+            (func (export "alloc") (param i32) (result i32) (i32.const 4096))
+            (func (export "map") (param i32 i32 i32) (result i32) (i32.const 0)))"#,
+    )
+    .unwrap()
 }
 
 /// A trap.
