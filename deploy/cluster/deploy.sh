@@ -28,9 +28,9 @@ root=$(cd ../.. && pwd)
 secrets=${SECRETS:-$here/secrets.txt}
 topic=shop-events
 smartmodule=flatten-items
-wasm=$root/target/wasm32-wasip1/release-lto/flatten_items.wasm
+wasm=${CARGO_TARGET_DIR:-$root/target}/wasm32-wasip1/release-lto/flatten_items.wasm
 # Where cdk builds the connectors.
-programs=$root/target/$(uname -m)-unknown-linux-gnu/release
+programs=${CARGO_TARGET_DIR:-$root/target}/$(uname -m)-unknown-linux-gnu/release
 dry_run=
 
 run() {

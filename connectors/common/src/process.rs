@@ -73,9 +73,10 @@ where
 }
 
 fn start_logging() {
+    // cdk puts a bare level into RUST_LOG.
     let filter = std::env::var("RUST_LOG")
-        .or_else(|_| std::env::var("FLUVIO_CONNECTOR_LOG_LEVEL").map(|level| without_noise(&level)))
-        .unwrap_or_else(|_| without_noise("info"));
+        .or_else(|_| std::env::var("FLUVIO_CONNECTOR_LOG_LEVEL"))
+        .map_or_else(|_| without_noise("info"), |level| without_noise(&level));
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse_lossy(filter);
