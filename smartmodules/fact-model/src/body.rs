@@ -7,18 +7,26 @@ use crate::budget::Budget;
 use crate::envelope::Envelope;
 use crate::event;
 use crate::json::trim;
+use crate::options::Options;
 use crate::rejection::{Reason, Refusal};
 
 /// Turns a message body, whatever it holds, into facts and rejections; at least one of either.
 ///
 /// The envelope has its own copy of every text. Where that matters, [`flatten_in`] copies nothing.
 pub fn flatten(body: &[u8]) -> Envelope<'static> {
-    flatten_in(&Arena::new(), body).into_owned()
+    flatten_in(&Arena::new(), &Options::default(), body, None).into_owned()
 }
 
-/// Does what [`flatten`] does, with texts borrowed from the body and from `arena`.
-pub fn flatten_in<'a>(arena: &'a Arena, body: &'a [u8]) -> Envelope<'a> {
-    read(arena, body).unwrap_or_else(|refusal| refuse(refusal, body))
+/// Does what [`flatten`] does, on an operator's terms and with texts borrowed from the body and from
+/// `arena`. `record_time` is when the record was written to the topic, in ms of Unix time.
+pub fn flatten_in<'a>(
+    arena: &'a Arena,
+    options: &Options,
+    body: &'a [u8],
+    record_time: Option<i64>,
+) -> Envelope<'a> {
+    let budget = Budget::of_body(body.len(), options, record_time);
+    read(arena, budget, body).unwrap_or_else(|refusal| refuse(refusal, body))
 }
 
 /// The envelope of a body that is refused unread, for a reason that lies outside of it.
@@ -34,13 +42,17 @@ fn refuse(refusal: Refusal, body: &[u8]) -> Envelope<'_> {
 }
 
 /// Reads a body; the error refuses it as a whole.
-fn read<'a>(arena: &'a Arena, body: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
+fn read<'a>(
+    arena: &'a Arena,
+    mut budget: Budget<'_>,
+    body: &'a [u8],
+) -> Result<Envelope<'a>, Refusal> {
+    budget.check_size(body.len())?;
     let text = std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8: {error}");
         Refusal::new(Reason::NotUtf8, detail)
     })?;
     let json = trim(text);
-    let mut budget = Budget::of_body(body.len());
     let mut envelope = Envelope::default();
     match json.as_bytes().first() {
         None => return Err(Refusal::new(Reason::EmptyBody, "the body is empty")),
@@ -55,7 +67,7 @@ fn read<'a>(arena: &'a Arena, body: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
 fn read_array<'a>(
     json: &'a str,
     arena: &'a Arena,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
     envelope: &mut Envelope<'a>,
 ) -> Result<(), Refusal> {
     let events: Vec<&RawValue> = serde_json::from_str(json).map_err(|error| not_json(&error))?;

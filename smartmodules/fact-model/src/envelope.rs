@@ -2,23 +2,57 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::fact::Fact;
 use crate::rejection::Rejection;
 
 /// Everything that came of one message body, as one JSON record.
 ///
-/// A body may carry several events, some of them good and some not, so both lists may be filled.
-/// They are never both empty: what yields no fact yields a rejection.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A body may carry several events, some of them good and some not, so both lists may be filled. An
+/// empty one is not written, but both are empty where [`Options`](crate::Options) left all events out:
+/// `{"facts":[]}`. What has neither list is no envelope.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Envelope<'a> {
     /// One fact for each product interaction, in the order of the body.
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Fact<'a>>,
     /// What could not be read, and why.
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejection<'a>>,
+}
+
+impl Serialize for Envelope<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut envelope = serializer.serialize_map(None)?;
+        if !self.facts.is_empty() || self.rejected.is_empty() {
+            envelope.serialize_entry("facts", &self.facts)?;
+        }
+        if !self.rejected.is_empty() {
+            envelope.serialize_entry("rejected", &self.rejected)?;
+        }
+        envelope.end()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(expecting = "an envelope of facts and rejections")]
+        struct Lists<'a> {
+            #[serde(borrow)]
+            facts: Option<Vec<Fact<'a>>>,
+            #[serde(borrow)]
+            rejected: Option<Vec<Rejection<'a>>>,
+        }
+        let lists = Lists::deserialize(deserializer)?;
+        if lists.facts.is_none() && lists.rejected.is_none() {
+            return Err(de::Error::custom("there are neither facts nor rejections"));
+        }
+        Ok(Self {
+            facts: lists.facts.unwrap_or_default(),
+            rejected: lists.rejected.unwrap_or_default(),
+        })
+    }
 }
 
 impl Envelope<'_> {

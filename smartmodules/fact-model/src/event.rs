@@ -23,21 +23,33 @@ use crate::value::{self, Column};
 pub(crate) fn flatten<'a>(
     json: &'a str,
     arena: &'a Arena,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
     facts: &mut Vec<Fact<'a>>,
 ) -> Result<(), Refusal> {
     let json = repair(json, arena);
     let mut keys = EventKeys::read(json, arena)?;
-    let event_time = event_time(&mut keys, arena)?;
-    let event_name = event_name(&mut keys, arena)?;
+    let event_name = event_name(&mut keys, arena);
+    if event_name
+        .as_ref()
+        .is_ok_and(|name| !budget.options.pass(name))
+    {
+        return Ok(());
+    }
+    let event_time = event_time(&mut keys, budget, arena)?;
+    let event_name = event_name?;
     let items = keys.take(Known::Items);
     let event = Event::read(event_time, event_name, keys, arena);
 
     let repeated = json.len() - items.as_ref().map_or(0, |items| items.raw.get().len());
     let items = match items {
-        Some(found) => items::read(&found, event.currency, arena, &mut || {
-            budget.spend(repeated)
-        })?,
+        Some(found) => {
+            let mut count = 0;
+            items::read(&found, event.currency, arena, &mut || {
+                budget.check_items(count)?;
+                count += 1;
+                budget.spend(repeated)
+            })?
+        }
         None => Vec::new(),
     };
     let start = facts.len();
@@ -49,19 +61,25 @@ pub(crate) fn flatten<'a>(
         facts.push(event.fact(ordinal, item));
     }
     if let Some(facts) = facts.get_mut(start..) {
-        hash::identify(facts);
+        hash::identify(facts, budget.options.identity);
     }
     Ok(())
 }
 
-fn event_time(keys: &mut EventKeys<'_>, arena: &Arena) -> Result<DateTime<Utc>, Refusal> {
-    let found = keys.take(Known::Time).ok_or_else(|| {
-        Refusal::new(
-            Reason::MissingTime,
-            "the event has no time: none of event_time, event_timestamp, timestamp_micros, \
-             timestamp, time, ts is set",
-        )
-    })?;
+fn event_time(
+    keys: &mut EventKeys<'_>,
+    budget: &Budget<'_>,
+    arena: &Arena,
+) -> Result<DateTime<Utc>, Refusal> {
+    let Some(found) = keys.take(Known::Time) else {
+        return budget.time_of_record().ok_or_else(|| {
+            Refusal::new(
+                Reason::MissingTime,
+                "the event has no time: none of event_time, event_timestamp, timestamp_micros, \
+                 timestamp, time, ts is set",
+            )
+        });
+    };
     let read = match value::text(found.raw, arena) {
         Column::Value(text) => time::read(text),
         Column::Null | Column::Misfit => Err("it is neither a text nor a number"),

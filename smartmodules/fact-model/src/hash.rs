@@ -10,9 +10,9 @@
 //!
 //! - An event **with an event id**: `fact_hash` = hash of the fields `etl-fact-1`, `id`, `event_id`,
 //!   `event_name`, `item_ordinal`.
-//! - An event **without**: `content` = hash of the fields `etl-fact-1`, `content` and then, for each
+//! - An event **without**, and every event where the parameter `identity` is `content`: `content` = hash of the fields `etl-fact-1`, `content` and then, for each
 //!   fact of the event in the order of `item_ordinal`, all columns of [`Fact`] in their order from
-//!   `event_time` to `extra`, as their envelope texts; then `fact_hash` = hash of the fields
+//!   `event_time` to `extra`, as their envelope texts, `event_id` always as null; then `fact_hash` = hash of the fields
 //!   `etl-fact-1`, `fact`, `content` (its 32 hex digits), `item_ordinal`.
 //!
 //! Numbers are decimal texts, those of the envelope, which are equal when the numbers are. `extra` is
@@ -66,6 +66,7 @@ use crate::borrow::Text;
 use crate::canonical;
 use crate::decimal::Decimal;
 use crate::fact::Fact;
+use crate::options::Identity;
 use crate::time::rfc3339_micros;
 
 /// The version of the rule, first of all fields. Another rule is another identity for every fact.
@@ -98,10 +99,10 @@ impl FactHash {
 }
 
 /// Gives the facts of one event, all of them and in their order, their identities.
-pub(crate) fn identify(facts: &mut [Fact<'_>]) {
+pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
     let mut fields = Fields::default();
     let Some(first) = facts.first() else { return };
-    if let Some(event_id) = &first.event_id {
+    if let (Some(event_id), Identity::EventId) = (&first.event_id, identity) {
         fields.rule("id");
         fields.text(event_id);
         fields.text(&first.event_name);
@@ -125,8 +126,8 @@ fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
         fields
             .text(std::str::from_utf8(&rfc3339_micros::text(&fact.event_time)).unwrap_or_default());
         fields.text(&fact.event_name);
+        fields.optional(None); // The event id.
         for text in [
-            &fact.event_id,
             &fact.user_id,
             &fact.user_pseudo_id,
             &fact.session_id,

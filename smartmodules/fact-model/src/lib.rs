@@ -1,9 +1,9 @@
 //! What an e-commerce event means: one message body in, facts or rejections out.
 //!
 //! Pure: no I/O, no clock, no async, no panic. [`flatten`] takes any bytes whatever and gives an
-//! [`Envelope`] that is never empty: for each item of each event a [`Fact`], and a [`Rejection`] for
-//! each event that can't be read. The SmartModule `flatten-items` wraps it for the topic, the
-//! PostgreSQL sink reads the envelope's types.
+//! [`Envelope`]: for each item of each event a [`Fact`], and a [`Rejection`] for each event that can't
+//! be read; it is empty only where [`Options`] leave events out. The SmartModules `flatten-items` and
+//! `list-items` wrap it for the topic, the PostgreSQL sink reads the envelope's types.
 //!
 //! What is read:
 //!
@@ -37,6 +37,7 @@ mod item;
 mod items;
 mod json;
 mod keys;
+mod options;
 mod rejection;
 mod time;
 mod unknown;
@@ -49,4 +50,5 @@ pub use envelope::Envelope;
 pub use extra::Extra;
 pub use fact::Fact;
 pub use hash::{FactHash, NoFactHash};
+pub use options::{BadOption, Options};
 pub use rejection::{Reason, Rejection};

@@ -71,6 +71,10 @@ pub enum Reason {
     BadItems,
     /// The facts would be out of all proportion to the body.
     TooLarge,
+    /// The body is larger than the operator allows.
+    BodyTooLarge,
+    /// The event has more items than the operator allows.
+    TooManyItems,
 }
 
 impl Reason {
@@ -86,6 +90,8 @@ impl Reason {
             Self::MissingName => "missing-name",
             Self::BadItems => "bad-items",
             Self::TooLarge => "too-large",
+            Self::BodyTooLarge => "body-too-large",
+            Self::TooManyItems => "too-many-items",
         }
     }
 }

@@ -43,6 +43,11 @@ fn unix_time(number: &Decimal<'_>) -> Option<DateTime<Utc>> {
     micros(nanos / 1_000)
 }
 
+/// A time in ms of Unix time, unless it is absurd: `-1` is Fluvio's way to say that there is none.
+pub(crate) fn of_millis(millis: i64) -> Option<DateTime<Utc>> {
+    micros(i128::from(millis) * 1_000)
+}
+
 fn micros(micros: i128) -> Option<DateTime<Utc>> {
     if !(EARLIEST * 1_000_000..LATEST * 1_000_000).contains(&micros) {
         return None;

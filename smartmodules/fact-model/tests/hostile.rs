@@ -6,7 +6,7 @@
     clippy::indexing_slicing
 )]
 
-use fact_model::{Arena, Envelope, flatten, flatten_in};
+use fact_model::{Arena, Envelope, Options, flatten, flatten_in};
 use proptest::prelude::*;
 
 /// Flattens, and checks what holds for every body.
@@ -24,7 +24,7 @@ fn check(body: &[u8]) {
     assert_eq!(serde_json::to_string(&read).unwrap(), json);
     let arena = Arena::new();
     assert_eq!(
-        serde_json::to_string(&flatten_in(&arena, body)).unwrap(),
+        serde_json::to_string(&flatten_in(&arena, &Options::default(), body, None)).unwrap(),
         json
     );
     for fact in &envelope.facts {
