@@ -19,6 +19,8 @@ pub struct Envelope<'a> {
     pub facts: Vec<Fact<'a>>,
     /// What could not be read, and why.
     pub rejected: Vec<Rejection<'a>>,
+    /// How many U+0000, which PostgreSQL can't hold, were removed from the body's texts.
+    pub nuls_removed: u32,
 }
 
 impl Serialize for Envelope<'_> {
@@ -29,6 +31,9 @@ impl Serialize for Envelope<'_> {
         }
         if !self.rejected.is_empty() {
             envelope.serialize_entry("rejected", &self.rejected)?;
+        }
+        if self.nuls_removed > 0 {
+            envelope.serialize_entry("nuls_removed", &self.nuls_removed)?;
         }
         envelope.end()
     }
@@ -43,6 +48,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
             facts: Option<Vec<Fact<'a>>>,
             #[serde(borrow)]
             rejected: Option<Vec<Rejection<'a>>>,
+            #[serde(default)]
+            nuls_removed: u32,
         }
         let lists = Lists::deserialize(deserializer)?;
         if lists.facts.is_none() && lists.rejected.is_none() {
@@ -51,6 +58,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
         Ok(Self {
             facts: lists.facts.unwrap_or_default(),
             rejected: lists.rejected.unwrap_or_default(),
+            nuls_removed: lists.nuls_removed,
         })
     }
 }
@@ -65,6 +73,7 @@ impl Envelope<'_> {
                 .into_iter()
                 .map(Rejection::into_owned)
                 .collect(),
+            nuls_removed: self.nuls_removed,
         }
     }
 }
