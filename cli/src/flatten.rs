@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use fact_model::{Arena, Envelope, Fact, Options, Rejection, flatten_in};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{answers, place};
 
@@ -168,8 +168,11 @@ impl<W: Write> Printer for JsonLines<W> {
             let Rejection {
                 reason, detail, at, ..
             } = rejection;
-            let rejected = json!({"reason": reason, "detail": detail, "at": at});
-            writeln!(self.0, "{}", json!({"rejected": rejected}))?;
+            let [reason, detail, at] = [reason, detail, at].map(|text| Value::from(&**text));
+            writeln!(
+                self.0,
+                r#"{{"rejected":{{"reason":{reason},"detail":{detail},"at":{at}}}}}"#
+            )?;
         }
         Ok(())
     }
@@ -290,6 +293,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

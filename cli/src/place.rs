@@ -1,5 +1,8 @@
 //! Showing the place in a body that a rejection is about.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use fact_model::Rejection;
 use serde_json::value::RawValue;
 
@@ -9,45 +12,50 @@ const BEHIND: usize = 40;
 
 /// The line of the body around the place, and a line that marks it. Nothing for a body that is no text.
 pub fn marked(body: &[u8], rejection: &Rejection<'_>) -> Vec<String> {
-    let Ok(text) = std::str::from_utf8(body) else {
-        return Vec::new();
-    };
-    let value = resolve(text, &rejection.at);
-    match line_and_column(&rejection.detail) {
-        // In a string the place is one of its text, which has no escapes.
-        Some((line, column)) => match serde_json::from_str::<String>(value) {
-            Ok(inner) => mark(&inner, offset(&inner, line, column)),
-            Err(_) => {
-                let trimmed = value.trim_start();
-                mark(trimmed, offset(trimmed, line, column))
-            }
-        },
-        None => mark(text, value.as_ptr().addr() - text.as_ptr().addr()),
+    match std::str::from_utf8(body) {
+        Ok(text) if !text.trim().is_empty() => mark_place(text, &rejection.at, &rejection.detail),
+        _ => Vec::new(),
     }
 }
 
-/// What stands at a place such as `$.events[2].params`, as far as the place can be followed: to a text that
-/// is JSON itself, or to what is no JSON.
-fn resolve<'t>(text: &'t str, place: &str) -> &'t str {
+fn mark_place(text: &str, place: &str, sentence: &str) -> Vec<String> {
+    let (value, rest) = resolve(text, place);
+    let position = line_and_column(sentence);
+    // What the rest of the place, or line and column, are about is the text of the string, without escapes.
+    let is_inside = position.is_some() || !rest.is_empty();
+    if is_inside && let Ok(inner) = serde_json::from_str::<String>(value) {
+        return mark_place(&inner, rest, sentence);
+    }
+    let start = value.as_ptr().addr() - text.as_ptr().addr();
+    mark(
+        text,
+        position.map_or(start, |(line, column)| start + offset(value, line, column)),
+    )
+}
+
+/// What stands at a place such as `$.events[2].params`, as far as the place can be followed, and what is left of it: it ends at
+/// a text that is JSON itself, or at what is no JSON.
+fn resolve<'t, 'p>(text: &'t str, place: &'p str) -> (&'t str, &'p str) {
     let mut value = text.trim_start();
     let mut rest = place.strip_prefix('$').unwrap_or(place);
     while !rest.is_empty() {
-        let next = if let Some(index) = rest.strip_prefix('[') {
+        let (next, behind) = if let Some(index) = rest.strip_prefix('[') {
             let (index, behind) = index.split_once(']').unwrap_or((index, ""));
-            rest = behind;
-            index.parse().ok().and_then(|index| element(value, index))
+            (
+                index.parse().ok().and_then(|index| element(value, index)),
+                behind,
+            )
         } else {
             let key = rest.strip_prefix('.').unwrap_or(rest);
             let (key, behind) = key.split_at(key.find(['.', '[']).unwrap_or(key.len()));
-            rest = behind;
-            entry(value, key)
+            (entry(value, key), behind)
         };
         match next {
-            Some(next) => value = next,
+            Some(next) => (value, rest) = (next, behind),
             None => break,
         }
     }
-    value
+    (value, rest)
 }
 
 /// An element of an array, or one of several documents.
@@ -59,15 +67,13 @@ fn element(json: &str, index: usize) -> Option<&str> {
     for _ in 0..index {
         documents.next()?.ok()?;
     }
-    let behind = json.get(documents.byte_offset()..)?;
-    Some(behind.trim_start())
+    let behind = json.get(documents.byte_offset()..)?.trim_start();
+    (!behind.is_empty()).then_some(behind)
 }
 
 /// The value of a key, the last where it came twice.
 fn entry<'t>(json: &'t str, key: &str) -> Option<&'t str> {
-    use std::collections::HashMap;
-    let entries: HashMap<std::borrow::Cow<'t, str>, &'t RawValue> =
-        serde_json::from_str(json).ok()?;
+    let entries: HashMap<Cow<'t, str>, &'t RawValue> = serde_json::from_str(json).ok()?;
     entries.get(key).map(|value| value.get())
 }
 
@@ -136,6 +142,14 @@ mod tests {
             (
                 "{\"name\":\"a\",\"ts\":1795382400}\n{\"é\":7,\"ts\":\"x\"}",
                 ["{\"é\":7,\"ts\":\"x\"}", "            ^"],
+            ),
+            (
+                r#"{"name":"a","ts":1795382400,"items":"[{}, 7]"}"#,
+                ["[{}, 7]", "     ^"],
+            ),
+            (
+                r#"{"TopicArn":"t","Message":"{\"name\":\"a\",\"ts\":0}"}"#,
+                [r#"{"name":"a","ts":0}"#, "                 ^"],
             ),
             ("v=2&en=a", ["v=2&en=a", "^"]),
             ("view_item, {\n a = 1;\n b", [" b", " ^"]),

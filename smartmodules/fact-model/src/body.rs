@@ -132,6 +132,8 @@ impl<'a> Reader<'a, '_> {
         if compressed::is_gzip(bytes) {
             let layers = layers.envelope()?;
             let inflated = compressed::inflate(bytes, self.budget.rest())?;
+            // A body may hold many of them.
+            self.budget.spend(inflated.len())?;
             return self.bytes(self.arena.slice(&inflated), raw, layers);
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {

@@ -65,7 +65,7 @@ impl<'o> Budget<'o> {
         }
     }
 
-    /// The bytes that may still come of the body. What it inflates to must stay below as well.
+    /// The bytes that may still come of the body, what it inflates to included.
     pub(crate) fn rest(&self) -> usize {
         self.rest
     }

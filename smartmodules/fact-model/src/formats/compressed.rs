@@ -19,7 +19,8 @@ pub(crate) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&[0x1f, 0x8b, 8])
 }
 
-/// Inflates a body, as long as it does not become larger than `limit` bytes.
+/// Inflates a body, as long as it does not become larger than `limit` bytes: what may still come of the whole body, which is
+/// 1 MiB and 64 times its size, and at most 16 MiB.
 pub(crate) fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
     let mut inflated = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
