@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, de};
 
 use crate::fact::Fact;
 use crate::rejection::Rejection;
@@ -19,19 +18,6 @@ pub struct Envelope<'a> {
     pub facts: Vec<Fact<'a>>,
     /// What could not be read, and why.
     pub rejected: Vec<Rejection<'a>>,
-}
-
-impl Serialize for Envelope<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut envelope = serializer.serialize_map(None)?;
-        if !self.facts.is_empty() || self.rejected.is_empty() {
-            envelope.serialize_entry("facts", &self.facts)?;
-        }
-        if !self.rejected.is_empty() {
-            envelope.serialize_entry("rejected", &self.rejected)?;
-        }
-        envelope.end()
-    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {

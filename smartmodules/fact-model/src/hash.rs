@@ -68,6 +68,7 @@ use crate::decimal::Decimal;
 use crate::fact::Fact;
 use crate::options::Identity;
 use crate::time::rfc3339_micros;
+use crate::write::{write_integer, write_plain};
 
 /// The version of the rule, first of all fields. Another rule is another identity for every fact.
 const RULE: &str = "etl-fact-1";
@@ -83,7 +84,7 @@ impl FactHash {
     }
 
     /// The 32 hex digits, as ASCII.
-    fn digits(self) -> [u8; 32] {
+    pub(crate) fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
             for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
@@ -197,7 +198,7 @@ impl Fields {
     }
 
     fn text(&mut self, text: &str) {
-        self.with(|bytes| bytes.extend_from_slice(text.as_bytes()));
+        self.with(|bytes| write_plain(text.as_bytes(), bytes));
     }
 
     fn optional(&mut self, text: Option<&str>) {
@@ -208,9 +209,7 @@ impl Fields {
     }
 
     fn integer(&mut self, number: i32) {
-        use std::io::Write as _;
-        // Writing to a `Vec` can't fail.
-        self.with(|bytes| write!(bytes, "{number}").unwrap_or_default());
+        self.with(|bytes| write_integer(number, bytes));
     }
 
     /// A field of whatever `write` appends, with the length of it in front.

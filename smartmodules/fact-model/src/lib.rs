@@ -42,6 +42,7 @@ mod rejection;
 mod time;
 mod unknown;
 mod value;
+mod write;
 
 pub use arena::Arena;
 pub use body::{flatten, flatten_in, reject};

@@ -11,6 +11,5 @@ smartmodule_guest::export!(map, crate::put);
 
 /// Puts out the envelope as JSON.
 pub fn put(envelope: &Envelope<'_>, records: &mut Records<'_>) {
-    // Writing an envelope to a `Vec` can't fail.
-    records.put(|value| serde_json::to_writer(value, envelope).unwrap_or_default());
+    records.put(|value| envelope.write_json(value));
 }

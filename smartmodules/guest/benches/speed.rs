@@ -76,12 +76,12 @@ fn main() {
 }
 
 fn put_envelope(envelope: &Envelope<'_>, records: &mut Records<'_>) {
-    records.put(|value| serde_json::to_writer(value, envelope).unwrap());
+    records.put(|value| envelope.write_json(value));
 }
 
 fn put_facts(envelope: &Envelope<'_>, records: &mut Records<'_>) {
     for fact in &envelope.facts {
-        records.put(|value| serde_json::to_writer(value, fact).unwrap());
+        records.put(|value| fact.write_json(value));
     }
 }
 

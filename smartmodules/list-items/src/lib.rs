@@ -12,11 +12,11 @@ smartmodule_guest::export!(array_map, crate::put);
 
 /// Puts out each fact and each rejection as JSON.
 pub fn put(envelope: &Envelope<'_>, records: &mut Records<'_>) {
-    // Writing to a `Vec` can't fail.
     for fact in &envelope.facts {
-        records.put(|value| serde_json::to_writer(value, fact).unwrap_or_default());
+        records.put(|value| fact.write_json(value));
     }
     for rejected in &envelope.rejected {
+        // Writing to a `Vec` can't fail.
         records.put(|value| {
             serde_json::to_writer(value, &Rejected { rejected }).unwrap_or_default();
         });
