@@ -65,6 +65,11 @@ impl<'o> Budget<'o> {
         }
     }
 
+    /// The bytes that may still come of the body. What it inflates to must stay below as well.
+    pub(crate) fn rest(&self) -> usize {
+        self.rest
+    }
+
     /// Takes what one more fact or rejection needs, `size` bytes of texts included.
     pub(crate) fn spend(&mut self, size: usize) -> Result<(), Refusal> {
         match self.rest.checked_sub(size.saturating_add(OVERHEAD)) {

@@ -18,6 +18,8 @@ pub struct Envelope<'a> {
     pub facts: Vec<Fact<'a>>,
     /// What could not be read, and why.
     pub rejected: Vec<Rejection<'a>>,
+    /// How many U+0000, which PostgreSQL can't hold, were removed from the body's texts.
+    pub nuls_removed: u32,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
@@ -29,6 +31,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
             facts: Option<Vec<Fact<'a>>>,
             #[serde(borrow)]
             rejected: Option<Vec<Rejection<'a>>>,
+            #[serde(default)]
+            nuls_removed: u32,
         }
         let lists = Lists::deserialize(deserializer)?;
         if lists.facts.is_none() && lists.rejected.is_none() {
@@ -37,6 +41,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
         Ok(Self {
             facts: lists.facts.unwrap_or_default(),
             rejected: lists.rejected.unwrap_or_default(),
+            nuls_removed: lists.nuls_removed,
         })
     }
 }
@@ -51,6 +56,7 @@ impl Envelope<'_> {
                 .into_iter()
                 .map(Rejection::into_owned)
                 .collect(),
+            nuls_removed: self.nuls_removed,
         }
     }
 }

@@ -12,22 +12,20 @@ use crate::fact::Fact;
 use crate::hash::{self, FactHash};
 use crate::item::Item;
 use crate::items;
-use crate::json::repair;
 use crate::keys::{EventKeys, Known};
 use crate::rejection::{Reason, Refusal};
 use crate::time;
 use crate::value::{self, Column};
 
-/// Turns the JSON object `json` into the facts of one event, appended to `facts`. There is at least one: an event
-/// without items is a fact without a product, so that no event vanishes from the counts.
+/// Turns the `keys` of one event, which took `size` bytes, into its facts, appended to `facts`. There is at least one: an
+/// event without items is a fact without a product, so that no event vanishes from the counts.
 pub(crate) fn flatten<'a>(
-    json: &'a str,
+    mut keys: EventKeys<'a>,
+    size: usize,
     arena: &'a Arena,
     budget: &mut Budget<'_>,
     facts: &mut Vec<Fact<'a>>,
 ) -> Result<(), Refusal> {
-    let json = repair(json, arena);
-    let mut keys = EventKeys::read(json, arena)?;
     let event_name = event_name(&mut keys, arena);
     if event_name
         .as_ref()
@@ -40,16 +38,12 @@ pub(crate) fn flatten<'a>(
     let items = keys.take(Known::Items);
     let event = Event::read(event_time, event_name, keys, arena);
 
-    let repeated = json.len() - items.as_ref().map_or(0, |items| items.raw.get().len());
+    let repeated = size - items.as_ref().map_or(0, |items| items.raw.get().len());
     let items = match items {
-        Some(found) => {
-            let mut count = 0;
-            items::read(&found, event.currency, arena, &mut || {
-                budget.check_items(count)?;
-                count += 1;
-                budget.spend(repeated)
-            })?
-        }
+        Some(found) => items::read(&found, event.currency, arena, &mut |count| {
+            budget.check_items(count)?;
+            budget.spend(repeated)
+        })?,
         None => Vec::new(),
     };
     let start = facts.len();
@@ -122,6 +116,7 @@ struct Event<'a> {
     tax: Option<Decimal<'a>>,
     shipping: Option<Decimal<'a>>,
     coupon: Option<&'a str>,
+    affiliation: Option<&'a str>,
     list_id: Option<&'a str>,
     list_name: Option<&'a str>,
     promotion_id: Option<&'a str>,
@@ -147,6 +142,7 @@ impl<'a> Event<'a> {
             tax: keys.column(Known::Tax, |raw| value::decimal(raw, arena)),
             shipping: keys.column(Known::Shipping, |raw| value::decimal(raw, arena)),
             coupon: keys.text(Known::Coupon, arena),
+            affiliation: keys.text(Known::Affiliation, arena),
             list_id: keys.text(Known::ListId, arena),
             list_name: keys.text(Known::ListName, arena),
             promotion_id: keys.text(Known::PromotionId, arena),
@@ -187,7 +183,7 @@ impl<'a> Event<'a> {
             quantity: item.quantity,
             discount: item.discount,
             item_coupon: text(item.coupon),
-            affiliation: text(item.affiliation),
+            affiliation: text(item.affiliation.or(self.affiliation)),
             location_id: text(item.location_id),
             promotion_id: text(item.promotion_id.or(self.promotion_id)),
             promotion_name: text(item.promotion_name.or(self.promotion_name)),

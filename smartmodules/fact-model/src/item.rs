@@ -33,6 +33,24 @@ pub(crate) struct Item<'a> {
     /// The currency with the text that it came as.
     pub(crate) currency: Option<(&'a str, &'a RawValue)>,
     pub(crate) extra: Keys<'a>,
+    /// Values under other names than GA4's, as they came.
+    other_names: Vec<(&'a str, &'a RawValue)>,
+}
+
+/// The name in GA4 of what older tags call otherwise: those of Universal Analytics, which gtag.js takes in an
+/// item too, and BigQuery's `item_list_index`. Where an item has both, GA4's wins.
+fn other_name(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "id" => "item_id",
+        "name" => "item_name",
+        "brand" => "item_brand",
+        "category" => "item_category",
+        "variant" => "item_variant",
+        "list" | "list_name" => "item_list_name",
+        "position" | "list_position" | "item_list_index" => "index",
+        "creative" => "creative_name",
+        _ => return None,
+    })
 }
 
 impl<'a> Item<'a> {
@@ -44,6 +62,15 @@ impl<'a> Item<'a> {
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) {
+        match self.column(key, raw, arena) {
+            Some(true) => {}
+            None if other_name(key).is_some() => self.other_names.push((key, raw)),
+            _ => unknown.push(key, raw),
+        }
+    }
+
+    /// Takes a value for the column of `key` and tells whether it fits; `None` where there is no such column.
+    fn column(&mut self, key: &str, raw: &'a RawValue, arena: &'a Arena) -> Option<bool> {
         let [category, category2, category3, category4, category5] = &mut self.categories;
         let text = match key {
             "item_id" => &mut self.id,
@@ -64,38 +91,34 @@ impl<'a> Item<'a> {
             "promotion_name" => &mut self.promotion_name,
             "creative_name" => &mut self.creative_name,
             "creative_slot" => &mut self.creative_slot,
-            _ => return self.take_other(key, raw, unknown, arena),
+            "price" => return Some(set(&mut self.price, value::decimal(raw, arena))),
+            "quantity" => return Some(set(&mut self.quantity, value::decimal(raw, arena))),
+            "discount" => return Some(set(&mut self.discount, value::decimal(raw, arena))),
+            "index" => return Some(set(&mut self.index, value::integer(raw, arena))),
+            "currency" => {
+                let currency = value::currency(raw, arena).map(|currency| (currency, raw));
+                return Some(set(&mut self.currency, currency));
+            }
+            _ => return None,
         };
-        let fits = set(text, value::text(raw, arena));
-        if !fits {
-            unknown.push(key, raw);
+        Some(set(text, value::text(raw, arena)))
+    }
+
+    /// Whether the column of `key`, one of those with another name, has a value.
+    fn has(&self, key: &str) -> bool {
+        match key {
+            "item_id" => self.id.is_some(),
+            "item_name" => self.name.is_some(),
+            "item_brand" => self.brand.is_some(),
+            "item_category" => self.categories.iter().any(Option::is_some),
+            "item_variant" => self.variant.is_some(),
+            "item_list_name" => self.list_name.is_some(),
+            "creative_name" => self.creative_name.is_some(),
+            _ => self.index.is_some(),
         }
     }
 
-    fn take_other(
-        &mut self,
-        key: &'a str,
-        raw: &'a RawValue,
-        unknown: &mut Unknown<'a>,
-        arena: &'a Arena,
-    ) {
-        let fits = match key {
-            "price" => set(&mut self.price, value::decimal(raw, arena)),
-            "quantity" => set(&mut self.quantity, value::decimal(raw, arena)),
-            "discount" => set(&mut self.discount, value::decimal(raw, arena)),
-            "index" => set(&mut self.index, value::integer(raw, arena)),
-            "currency" => set(
-                &mut self.currency,
-                value::currency(raw, arena).map(|currency| (currency, raw)),
-            ),
-            _ => false,
-        };
-        if !fits {
-            unknown.push(key, raw);
-        }
-    }
-
-    /// Completes the item when all its keys are taken.
+    /// Completes the item when all its keys are taken, first with what came under other names.
     ///
     /// One category text that holds several levels, `Apparel/Adult/Shirts`, is split, as Google's own
     /// tag does; what is below the fifth level stays with the fifth. A currency other than the
@@ -106,6 +129,12 @@ impl<'a> Item<'a> {
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) -> Self {
+        for (key, raw) in std::mem::take(&mut self.other_names) {
+            let name = other_name(key).unwrap_or(key);
+            if self.has(name) || self.column(name, raw, arena) != Some(true) {
+                unknown.push(key, raw);
+            }
+        }
         if let [Some(path), None, None, None, None] = self.categories
             && path.contains('/')
         {

@@ -106,7 +106,10 @@ pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
         at += found;
         let (length, replacement) = match code_unit(json, at) {
             None => (2, None),
-            Some(0) => (6, Some("")),
+            Some(0) => {
+                arena.count_nuls(1);
+                (6, Some(""))
+            }
             Some(0xd800..0xdc00) if matches!(code_unit(json, at + 6), Some(0xdc00..0xe000)) => {
                 (12, None)
             }

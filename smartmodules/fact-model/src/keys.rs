@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::extra::Keys;
+use crate::formats::shape;
 use crate::json::each_entry;
 use crate::rejection::{Reason, Refusal};
 use crate::unknown::Unknown;
@@ -26,6 +27,7 @@ pub(crate) enum Known {
     Tax,
     Shipping,
     Coupon,
+    Affiliation,
     ListId,
     ListName,
     PromotionId,
@@ -64,6 +66,7 @@ impl Known {
             "tax" => (Self::Tax, 0),
             "shipping" => (Self::Shipping, 0),
             "coupon" => (Self::Coupon, 0),
+            "affiliation" => (Self::Affiliation, 0),
             "item_list_id" => (Self::ListId, 0),
             "item_list_name" => (Self::ListName, 0),
             "promotion_id" => (Self::PromotionId, 0),
@@ -129,6 +132,8 @@ pub(crate) struct EventKeys<'a> {
     unknown: [Unknown<'a>; 3],
     params: Option<&'a RawValue>,
     event_params: Option<&'a RawValue>,
+    /// Whether a key tells that this may be no plain event.
+    is_shaped: bool,
 }
 
 impl<'a> EventKeys<'a> {
@@ -148,6 +153,16 @@ impl<'a> EventKeys<'a> {
         Ok(keys)
     }
 
+    /// Whether this may be something else than a plain event; see [`shape`].
+    pub(crate) fn is_shaped(&self) -> bool {
+        self.is_shaped
+    }
+
+    /// Whether the event has a name.
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self.known.get(Known::Name as usize), Some(Some(_)))
+    }
+
     fn objects(&self) -> impl Iterator<Item = (Place, &'a RawValue)> + use<'a> {
         [
             (Place::Params, self.params),
@@ -159,6 +174,7 @@ impl<'a> EventKeys<'a> {
 
     fn entry(&mut self, place: Place, key: &'a str, raw: &'a RawValue) {
         let Some((known, name)) = Known::named(key) else {
+            self.is_shaped |= place == Place::Top && shape::hints(key, raw);
             return self.keep(place, key, raw);
         };
         let Some(held) = self.known.get_mut(known as usize) else {

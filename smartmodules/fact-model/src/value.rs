@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::json::unescape;
+use crate::money;
 
 /// What a value is to a column of type `T`.
 #[derive(Debug, PartialEq)]
@@ -80,13 +81,13 @@ fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
     }
 }
 
-/// A value as an exact decimal: a number, or a text that is plainly one.
+/// A value as an exact decimal: a number, or a text that can be but one.
 pub(crate) fn decimal<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<Decimal<'a>> {
     let json = raw.get();
     match json.as_bytes().first() {
         Some(b't' | b'f') => Column::Misfit,
         Some(b'-' | b'0'..=b'9') => Column::of(Decimal::parse(json)),
-        _ => text(raw, arena).and_then(Decimal::parse),
+        _ => text(raw, arena).and_then(|text| Decimal::parse(text).or_else(|| money::parse(text))),
     }
 }
 
@@ -178,7 +179,11 @@ mod tests {
             decimal(raw("\" 19.90 \""), &arena),
             Column::of(Decimal::parse("19.9"))
         );
-        for json in ["\"1.234,56\"", "\"$5\"", "true", "[1]", "1e99"] {
+        assert_eq!(
+            decimal(raw("\"1.234,56\""), &arena),
+            Column::of(Decimal::parse("1234.56"))
+        );
+        for json in ["\"1,234\"", "\"five\"", "true", "[1]", "1e99"] {
             assert_eq!(decimal(raw(json), &arena), Column::Misfit, "{json}");
         }
         assert_eq!(integer(raw("\"3\""), &arena), Column::Value(3));

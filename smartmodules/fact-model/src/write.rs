@@ -14,7 +14,11 @@ use crate::time::rfc3339_micros;
 impl Envelope<'_> {
     /// Appends the envelope as JSON; [`serde::Serialize`] gives the same.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let Self { facts, rejected } = self;
+        let Self {
+            facts,
+            rejected,
+            nuls_removed,
+        } = self;
         out.push(b'{');
         if !facts.is_empty() || rejected.is_empty() {
             out.extend_from_slice(b"\"facts\":[");
@@ -28,6 +32,10 @@ impl Envelope<'_> {
             out.extend_from_slice(b"\"rejected\":");
             // Writing to a `Vec` can't fail.
             serde_json::to_writer(&mut *out, rejected).unwrap_or_default();
+        }
+        if *nuls_removed > 0 {
+            out.extend_from_slice(b",\"nuls_removed\":");
+            out.extend_from_slice(itoa::Buffer::new().format(*nuls_removed).as_bytes());
         }
         out.push(b'}');
     }
