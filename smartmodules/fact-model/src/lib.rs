@@ -41,6 +41,8 @@ mod keys;
 mod money;
 mod options;
 mod rejection;
+mod scan;
+mod swar;
 mod time;
 mod unknown;
 mod value;

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::decimal::Decimal;
 use crate::envelope::Envelope;
 use crate::fact::Fact;
+use crate::swar;
 use crate::time::rfc3339_micros;
 
 impl Envelope<'_> {
@@ -178,7 +179,9 @@ pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     let start = out.len();
     out.push(b'"');
     let mut escapes = 0;
-    copy(text.as_bytes(), out, |bytes| escapes |= need_escape(bytes));
+    copy(text.as_bytes(), out, |bytes| {
+        escapes |= swar::special(bytes)
+    });
     if escapes == 0 {
         out.push(b'"');
     } else {
@@ -211,18 +214,7 @@ fn copy(bytes: &[u8], out: &mut Vec<u8>, mut see: impl FnMut(u64)) {
         return;
     }
     for byte in rest {
-        see(BLANKS | u64::from(*byte));
+        see(swar::one(*byte));
         out.push(*byte);
     }
-}
-
-const BLANKS: u64 = 0x2020_2020_2020_2000;
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// Not 0 where any of eight bytes can't stand in a JSON string as it is: `"`, `\`, and those below the blank.
-fn need_escape(bytes: u64) -> u64 {
-    let has_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
-    let below_blank = bytes.wrapping_sub(ONES * 0x20) & !bytes & HIGH;
-    below_blank | has_zero(bytes ^ (ONES * 0x22)) | has_zero(bytes ^ (ONES * 0x5c))
 }
