@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::scan::Scanner;
+use crate::swar;
 
 /// Reads `json`, which must be one object and nothing else, and hands each key with its value to `take`.
 pub(crate) fn each_entry<'a>(
@@ -39,7 +40,7 @@ pub(crate) fn trim(json: &str) -> &str {
 /// The text of a JSON string, its escapes undone.
 pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str> {
     let inner = string.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    if !swar::any_special(inner) {
         return Some(inner);
     }
     let text: String = serde_json::from_str(string).ok()?;

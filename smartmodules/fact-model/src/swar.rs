@@ -27,6 +27,25 @@ pub(crate) fn special(bytes: u64) -> u64 {
     below_blank | has_zero(bytes ^ (ONES * 0x22)) | has_zero(bytes ^ (ONES * 0x5c))
 }
 
+/// Whether a text holds any of the bytes that [`special`] marks.
+pub(crate) fn any_special(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (chunks, rest) = bytes.as_chunks();
+    let mut marks = 0;
+    for chunk in chunks {
+        marks |= special(u64::from_le_bytes(*chunk));
+    }
+    // The last eight bytes once more, if there are as many.
+    marks |= match bytes.last_chunk() {
+        Some(last) => special(u64::from_le_bytes(*last)),
+        None => special(
+            rest.iter()
+                .fold(BLANKS, |seen, byte| seen << 8 | u64::from(*byte)),
+        ),
+    };
+    marks != 0
+}
+
 /// The place of the lowest mark.
 #[inline]
 pub(crate) fn first(marks: u64) -> usize {
