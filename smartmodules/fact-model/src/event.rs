@@ -51,6 +51,7 @@ pub(crate) fn flatten<'a>(
         budget.spend(repeated)?;
         facts.push(event.fact(0, Item::default()));
     }
+    facts.reserve(items.len());
     for (ordinal, item) in (1..).zip(items) {
         facts.push(event.fact(ordinal, item));
     }

@@ -44,6 +44,20 @@ impl<'a> Extra<'a> {
         }
     }
 
+    /// Whether both are the same keys of an event, and no keys of an item.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (
+                Form::Parts { event, item: [] },
+                Form::Parts {
+                    event: same,
+                    item: [],
+                },
+            ) => std::ptr::eq::<[_]>(*event, *same),
+            _ => false,
+        }
+    }
+
     /// Appends the object as JSON.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
         let (event, item) = match &self.0 {

@@ -65,6 +65,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::borrow::Text;
 use crate::canonical;
 use crate::decimal::Decimal;
+use crate::extra::Extra;
 use crate::fact::Fact;
 use crate::options::Identity;
 use crate::time::rfc3339_micros;
@@ -123,6 +124,9 @@ pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
 /// The hash of all that an event says.
 fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
     fields.rule("content");
+    // Facts without an extra of their item have that of the event, canonical once.
+    let mut last_extra: Option<&Extra<'_>> = None;
+    let mut extra_place = 0..0;
     for fact in facts {
         fields
             .text(std::str::from_utf8(&rfc3339_micros::text(&fact.event_time)).unwrap_or_default());
@@ -178,9 +182,19 @@ fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
         }
         fields.optional(fact.event_coupon.as_deref());
         match &fact.extra {
-            Some(extra) => fields.with(|bytes| canonical::write(&extra.json(), bytes)),
+            Some(extra) if last_extra.is_some_and(|last| extra.is_same(last)) => {
+                let start = fields.0.len();
+                fields.0.extend_from_within(extra_place);
+                extra_place = start..fields.0.len();
+            }
+            Some(extra) => {
+                let start = fields.0.len();
+                fields.with(|bytes| canonical::write(&extra.json(), bytes));
+                extra_place = start..fields.0.len();
+            }
             None => fields.optional(None),
         }
+        last_extra = fact.extra.as_ref();
     }
     FactHash::of(fields)
 }

@@ -51,6 +51,9 @@ pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str>
 /// pair, which is no character (a producer that cuts a text in the middle of an emoji sends it), becomes
 /// U+FFFD. Both can stand in JSON only as escapes.
 pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
+    if !json.as_bytes().contains(&b'\\') {
+        return json;
+    }
     let mut repaired = String::new();
     let mut copied = 0;
     let mut at = 0;
