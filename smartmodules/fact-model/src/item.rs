@@ -124,11 +124,11 @@ impl<'a> Item<'a> {
     /// tag does; what is below the fifth level stays with the fifth. A currency other than the
     /// event's can't be the fact's, since `value` is in the event's; it is kept in `extra`.
     pub(crate) fn finish(
-        mut self,
+        &mut self,
         event_currency: Option<&str>,
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
-    ) -> Self {
+    ) {
         for (key, raw) in std::mem::take(&mut self.other_names) {
             let name = other_name(key).unwrap_or(key);
             if self.has(name) || self.column(name, raw, arena) != Some(true) {
@@ -146,7 +146,6 @@ impl<'a> Item<'a> {
             unknown.push("currency", raw);
         }
         self.extra = unknown.take(arena);
-        self
     }
 }
 

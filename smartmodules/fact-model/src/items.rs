@@ -253,10 +253,11 @@ impl<'a, 'f> List<'a, 'f> {
         }
         let arena = self.arena;
         let unknown = &mut self.unknown;
-        let mut item = Item::default();
+        // An item is large: it is made in its place.
+        self.items.push(Item::default());
+        let item = self.items.last_mut().ok_or(GiveUp)?;
         scanner.object(arena, |key, raw| item.take(key, raw, unknown, arena))?;
-        self.items
-            .push(item.finish(self.event_currency, unknown, arena));
+        item.finish(self.event_currency, unknown, arena);
         Ok(())
     }
 }
