@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, de};
 
 use crate::fact::Fact;
 use crate::rejection::Rejection;
@@ -21,22 +20,6 @@ pub struct Envelope<'a> {
     pub rejected: Vec<Rejection<'a>>,
     /// How many U+0000, which PostgreSQL can't hold, were removed from the body's texts.
     pub nuls_removed: u32,
-}
-
-impl Serialize for Envelope<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut envelope = serializer.serialize_map(None)?;
-        if !self.facts.is_empty() || self.rejected.is_empty() {
-            envelope.serialize_entry("facts", &self.facts)?;
-        }
-        if !self.rejected.is_empty() {
-            envelope.serialize_entry("rejected", &self.rejected)?;
-        }
-        if self.nuls_removed > 0 {
-            envelope.serialize_entry("nuls_removed", &self.nuls_removed)?;
-        }
-        envelope.end()
-    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {

@@ -49,11 +49,14 @@ pub(crate) fn flatten<'a>(
     let start = facts.len();
     if items.is_empty() {
         budget.spend(repeated)?;
-        facts.push(event.fact(0, Item::default()));
+        facts.push(event.fact(0, &Item::default()));
     }
-    for (ordinal, item) in (1..).zip(items) {
-        facts.push(event.fact(ordinal, item));
-    }
+    facts.extend(
+        items
+            .iter()
+            .zip(1..)
+            .map(|(item, ordinal)| event.fact(ordinal, item)),
+    );
     if let Some(facts) = facts.get_mut(start..) {
         hash::identify(facts, budget.options.identity);
     }
@@ -155,7 +158,7 @@ impl<'a> Event<'a> {
 
     /// The fact of one item. Where both the item and the event name a list, a promotion or a creative, the
     /// item's wins (<https://support.google.com/analytics/answer/12947610>).
-    fn fact(&self, item_ordinal: i32, item: Item<'a>) -> Fact<'a> {
+    fn fact(&self, item_ordinal: i32, item: &Item<'a>) -> Fact<'a> {
         let text = |text: Option<&'a str>| text.map(Cow::Borrowed);
         let [category, category2, category3, category4, category5] = item.categories.map(text);
         Fact {
@@ -179,9 +182,9 @@ impl<'a> Event<'a> {
             list_name: text(item.list_name.or(self.list_name)),
             list_position: item.index,
             item_ordinal,
-            price: item.price,
-            quantity: item.quantity,
-            discount: item.discount,
+            price: item.price.clone(),
+            quantity: item.quantity.clone(),
+            discount: item.discount.clone(),
             item_coupon: text(item.coupon),
             affiliation: text(item.affiliation.or(self.affiliation)),
             location_id: text(item.location_id),

@@ -14,18 +14,16 @@
 //! From 3 on the items are rewritten as the JSON that they mean. What is none of these is refused, with the
 //! error of the reader that got furthest.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, bundle, hit, hit_items, is_further, literal, plist};
 use crate::item::Item;
-use crate::json::{Entries, repair, trim, unescape};
+use crate::json::{repair, trim, unescape, why_not};
 use crate::keys::{Found, beginning};
 use crate::rejection::{Reason, Refusal};
+use crate::scan::{GiveUp, Scanner};
 use crate::unknown::Unknown;
 use crate::value::is_sentinel;
 
@@ -238,53 +236,28 @@ impl<'a, 'f> List<'a, 'f> {
     }
 
     fn read(&mut self, json: &'a str) -> serde_json::Result<()> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        if json.starts_with('[') {
-            deserializer.deserialize_seq(&mut *self)?;
+        let mut scanner = Scanner::new(json);
+        let read = if json.starts_with('[') {
+            scanner.array(|scanner| self.read_item(scanner))
         } else {
-            One(self).deserialize(&mut deserializer)?;
+            self.read_item(&mut scanner)
+        };
+        read.and_then(|()| scanner.end())
+            .map_err(|_| why_not(json, "an item is no object"))
+    }
+
+    fn read_item(&mut self, scanner: &mut Scanner<'a>) -> Result<(), GiveUp> {
+        if let Err(too_many) = (self.spend)(self.items.len()) {
+            self.refusal = Some(too_many);
+            return Err(GiveUp);
         }
-        deserializer.end()
-    }
-}
-
-impl<'a> Visitor<'a> for &mut List<'a, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of items")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(One(self))?.is_some() {}
-        Ok(())
-    }
-}
-
-/// The next item of a list.
-struct One<'l, 'a, 'f>(&'l mut List<'a, 'f>);
-
-impl<'a> DeserializeSeed<'a> for One<'_, 'a, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        let List {
-            items,
-            event_currency,
-            arena,
-            spend,
-            refusal,
-            unknown,
-        } = self.0;
-        let arena: &'a Arena = arena;
-        if let Err(too_large) = spend(items.len()) {
-            *refusal = Some(too_large);
-            return Err(D::Error::custom("too many items"));
-        }
-        let mut item = Item::default();
-        let take = |key, raw| item.take(key, raw, unknown, arena);
-        Entries { arena, take }.deserialize(deserializer)?;
-        items.push(item.finish(*event_currency, unknown, arena));
+        let arena = self.arena;
+        let unknown = &mut self.unknown;
+        // An item is large: it is made in its place.
+        self.items.push(Item::default());
+        let item = self.items.last_mut().ok_or(GiveUp)?;
+        scanner.object(arena, |key, raw| item.take(key, raw, unknown, arena))?;
+        item.finish(self.event_currency, unknown, arena);
         Ok(())
     }
 }

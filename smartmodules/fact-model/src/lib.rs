@@ -46,9 +46,12 @@ mod layers;
 mod money;
 mod options;
 mod rejection;
+mod scan;
+mod swar;
 mod time;
 mod unknown;
 mod value;
+mod write;
 
 pub use arena::Arena;
 pub use body::{flatten, flatten_in, reject};

@@ -61,7 +61,7 @@ pub(crate) mod rfc3339_micros {
     use std::ops::Range;
 
     use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
+    use serde::{Deserialize as _, Deserializer, de};
 
     use crate::borrow::Text;
 
@@ -87,13 +87,6 @@ pub(crate) mod rfc3339_micros {
             }
         }
         text
-    }
-
-    pub(crate) fn serialize<S: Serializer>(
-        time: &DateTime<Utc>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(std::str::from_utf8(&text(time)).unwrap_or_default())
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

@@ -41,8 +41,22 @@ const SENTINELS: [&str; 5] = ["(not set)", "", "null", "undefined", "NaN"];
 
 /// Whether a text stands for no value.
 pub(crate) fn is_sentinel(text: &str) -> bool {
-    // Most texts are none, and the longest sentinel is short.
-    text.len() <= 9 && SENTINELS.contains(&text)
+    // Most texts are none, and their first byte tells.
+    let can_be = match text.as_bytes().first() {
+        Some(first) => matches!(first, b'(' | b'n' | b'u' | b'N'),
+        None => true,
+    };
+    can_be && SENTINELS.contains(&text)
+}
+
+/// The text without white space at its ends, where there nearly never is any.
+pub(crate) fn trim(text: &str) -> &str {
+    let is_sign = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    if is_sign(text.as_bytes().first()) && is_sign(text.as_bytes().last()) {
+        text
+    } else {
+        text.trim()
+    }
 }
 
 /// Whether a value says that there is none.
@@ -52,7 +66,7 @@ pub(crate) fn is_null(raw: &RawValue) -> bool {
         || json
             .strip_prefix('"')
             .and_then(|json| json.strip_suffix('"'))
-            .is_some_and(|text| is_sentinel(text.trim()))
+            .is_some_and(|text| is_sentinel(trim(text)))
 }
 
 /// A value as text, white space at its ends cut off. A number becomes plain text without `.0`, since
@@ -60,7 +74,7 @@ pub(crate) fn is_null(raw: &RawValue) -> bool {
 pub(crate) fn text<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
     let json = raw.get();
     match json.as_bytes().first() {
-        Some(b'"') => match unescape(json, arena).map(str::trim) {
+        Some(b'"') => match unescape(json, arena).map(trim) {
             Some(text) if is_sentinel(text) => Column::Null,
             text => Column::of(text),
         },
@@ -72,7 +86,7 @@ pub(crate) fn text<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
 }
 
 fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
-    if !number.contains(['.', 'e', 'E']) {
+    if number.bytes().all(|byte| byte.is_ascii_digit()) {
         return number;
     }
     match Decimal::parse(number) {
