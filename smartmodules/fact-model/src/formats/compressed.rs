@@ -14,14 +14,23 @@ const ANY_PADDING: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
 
+/// What any body may inflate to, and how many times its own size a larger one may.
+const FREE: usize = 256 * 1024;
+const FACTOR: usize = 64;
+
 /// Whether a body is gzip: RFC 1952, the magic number and the only method there is.
 pub(crate) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&[0x1f, 0x8b, 8])
 }
 
-/// Inflates a body, as long as it does not become larger than `limit` bytes: what may still come of the whole body, which is
-/// 1 MiB and 64 times its size, and at most 16 MiB.
-pub(crate) fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+/// Inflates a body, as long as it does not become larger than 256 KiB and 64 times its size, nor than `room` bytes. JSON in
+/// gzip becomes twenty times as large.
+pub(crate) fn inflate(body: &[u8], room: usize) -> Result<Vec<u8>, Refusal> {
+    let limit = body
+        .len()
+        .saturating_mul(FACTOR)
+        .saturating_add(FREE)
+        .min(room);
     let mut inflated = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     MultiGzDecoder::new(body)
