@@ -26,14 +26,12 @@ use crate::event;
 use crate::formats::json_text::JsonText;
 use crate::formats::shape::{self, Shape};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
-use crate::items::{MAX_STRINGS, literal_or_plist};
+use crate::items::literal_or_plist;
 use crate::json::{repair, trim, unescape};
 use crate::keys::EventKeys;
+use crate::layers::Layers;
 use crate::options::Options;
 use crate::rejection::{Reason, Refusal};
-
-/// How many envelopes may be around a body: SNS, EventBridge, gzip, base64, each counts.
-const MAX_ENVELOPES: usize = 6;
 
 /// Turns a message body, whatever it holds, into facts and rejections; at least one of either.
 ///
@@ -79,38 +77,6 @@ fn refuse(refusal: Refusal, body: &[u8]) -> Envelope<'_> {
     Envelope {
         rejected: vec![refusal.of("$", body)],
         ..Envelope::default()
-    }
-}
-
-/// How much there is around what is being read.
-#[derive(Debug, Clone, Copy, Default)]
-struct Layers {
-    /// Since the last envelope.
-    strings: usize,
-    envelopes: usize,
-}
-
-impl Layers {
-    fn string(self) -> Result<Self, Refusal> {
-        if self.strings == MAX_STRINGS {
-            let detail = format!("the body is a text in a text, more than {MAX_STRINGS} deep");
-            return Err(Refusal::new(Reason::TooDeep, detail));
-        }
-        Ok(Self {
-            strings: self.strings + 1,
-            ..self
-        })
-    }
-
-    fn envelope(self) -> Result<Self, Refusal> {
-        if self.envelopes == MAX_ENVELOPES {
-            let detail = format!("there are more than {MAX_ENVELOPES} envelopes around the body");
-            return Err(Refusal::new(Reason::TooDeep, detail));
-        }
-        Ok(Self {
-            strings: 0,
-            envelopes: self.envelopes + 1,
-        })
     }
 }
 
@@ -253,7 +219,7 @@ impl<'a> Reader<'a, '_> {
         let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) else {
             return self.no_json(text, raw, layers);
         };
-        if is_s3_pointer(&elements) {
+        if shape::is_s3_pointer(&elements) {
             return Err(Refusal::new(
                 Reason::S3Pointer,
                 "the body points to an object in S3, where the Amazon SQS Extended Client Library has put the event; \
@@ -396,18 +362,6 @@ fn is_known(bytes: &[u8]) -> bool {
         || log_line::is_log_line(text())
         || hit::is_hit(text())
         || compressed::from_base64(text()).is_some_and(|bytes| compressed::is_gzip(&bytes))
-}
-
-/// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, under this or an older
-/// name: what the SQS extended client sends in place of a large body.
-fn is_s3_pointer(elements: &[&RawValue]) -> bool {
-    let [name, pointer] = elements else {
-        return false;
-    };
-    let pointer = pointer.get();
-    name.get().ends_with("S3Pointer\"")
-        && pointer.starts_with('{')
-        && pointer.contains("\"s3BucketName\"")
 }
 
 fn is_json(text: &str) -> bool {

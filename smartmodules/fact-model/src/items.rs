@@ -21,7 +21,7 @@ use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, bundle, hit, hit_items, is_further, literal, plist};
 use crate::item::Item;
 use crate::json::{repair, trim, unescape, why_not};
-use crate::keys::Found;
+use crate::keys::{Found, beginning};
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{GiveUp, Scanner};
 use crate::unknown::Unknown;
@@ -107,7 +107,7 @@ pub(crate) fn rewrite<'a>(text: &'a str, name: &str, arena: &'a Arena) -> Result
             }
         };
     } else {
-        let shown: String = text.chars().take(60).collect();
+        let shown = beginning(text);
         let detail =
             format!("{name} = \"{shown}\" is no list of items in any format that is known");
         return Err(Refusal::new(Reason::BadItems, detail));

@@ -116,12 +116,18 @@ impl Found<'_> {
 
     /// The key and the beginning of its value, for a sentence.
     pub(crate) fn shown(&self) -> String {
-        let mut value: String = self.raw.get().chars().take(60).collect();
-        if value.len() < self.raw.get().len() {
-            value.push('…');
-        }
+        let value = beginning(self.raw.get());
         format!("{} = {value}", self.key)
     }
+}
+
+/// The beginning of a text, for a sentence.
+pub(crate) fn beginning(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The keys of one event, its own and those of its objects of parameters.

@@ -22,7 +22,10 @@ const ECOMMERCE: [(&str, &str); 4] = [
 /// Rewrites a row; `None` where `event_params` is no list of keys and values.
 pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<'a>> {
     let params = params(get(row, "event_params")?, arena)?;
-    let says = |name: &str| params.iter().any(|(key, _)| key == &name);
+    let lifts = ECOMMERCE.map(|(column, param)| {
+        let is_said = params.iter().any(|(key, _)| *key == param);
+        (column, (!is_said).then_some(param))
+    });
     let mut out = JsonText::new(arena);
     out.begin_object();
     for (key, value) in row {
@@ -42,12 +45,9 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
     let mut lifted = Vec::new();
     let mut rest = Vec::new();
     for (column, value) in columns.into_iter().filter(|(_, value)| !is_null(value)) {
-        match ECOMMERCE
-            .iter()
-            .find(|(name, param)| *name == column && !says(param))
-        {
-            Some((_, param)) => lifted.push((*param, value)),
-            None => rest.push((column, value)),
+        match lifts.iter().find(|(name, _)| *name == column) {
+            Some((_, Some(param))) => lifted.push((*param, value)),
+            _ => rest.push((column, value)),
         }
     }
     if !rest.is_empty() {

@@ -62,12 +62,11 @@ fn promotion_name(key: &str) -> &str {
 
 /// Whether a text is an item in parts: at least two, each with a key that is known.
 pub(crate) fn is_parts(text: &str) -> bool {
-    let mut parts = text.splitn(3, '~').take(2);
-    let is_part = |part: Option<&str>| part.and_then(|part| name(part.get(..2)?)).is_some();
-    is_part(parts.next()) && is_part(parts.next())
+    let is_part = |part: &str| part.get(..2).and_then(name).is_some();
+    is_part(text) && matches!(split(text).as_slice(), [_, second, ..] if is_part(second))
 }
 
-/// Writes an item in parts, with `defaults` for what it does not say.
+/// Writes an item in parts.
 pub(crate) fn write_parts(text: &str, out: &mut JsonText<'_>) {
     out.begin_object();
     parts(text, out);

@@ -68,6 +68,7 @@ impl<'t> Reader<'t> {
     fn dictionary(&mut self, out: &mut JsonText<'_>, depth: usize) -> Result<(), Fault> {
         out.begin_object();
         while !self.eat(b'}') {
+            let start = self.at;
             if self.peek() == Some(b'"') {
                 out.key(without_short_name(&self.quoted()?));
             } else {
@@ -75,7 +76,8 @@ impl<'t> Reader<'t> {
                 out.key(without_short_name(key));
             }
             if !self.eat(b'=') {
-                return self.fault("`=` is missing");
+                // At the key, since anything may be one: another reader of the text may know better.
+                return Err(Fault::new(start, "`=` is missing behind this key"));
             }
             self.value(out, depth + 1)?;
             if !self.eat(b';') && self.peek() != Some(b'}') {
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_no_dictionary_says_where() {
         for (text, expected) in [
-            ("{ a }", "`=` is missing at line 1 column 5"),
+            ("{ a }", "`=` is missing behind this key at line 1 column 3"),
             ("{ a = 1\n", "the text breaks off at line 1 column 7"),
             ("{ a = \"x; }", "a string does not end at line 1 column 7"),
             ("( a, , b )", "a value or key is missing at line 1 column 6"),

@@ -72,6 +72,18 @@ pub(crate) fn read<'a>(
     Ok(data_layer::read(&entries, is_named, arena))
 }
 
+/// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, under this or an older
+/// name: what the SQS extended client sends in place of a large body.
+pub(crate) fn is_s3_pointer(elements: &[&RawValue]) -> bool {
+    let [name, pointer] = elements else {
+        return false;
+    };
+    let pointer = pointer.get();
+    name.get().ends_with("S3Pointer\"")
+        && pointer.starts_with('{')
+        && pointer.contains("\"s3BucketName\"")
+}
+
 /// The entries of what is known to be an object; nothing otherwise.
 pub(crate) fn entries<'a>(json: &'a str, arena: &'a Arena) -> Entries<'a> {
     let mut entries = Vec::new();
@@ -91,7 +103,7 @@ pub(crate) fn get<'a>(entries: &Entries<'a>, key: &str) -> Option<&'a RawValue> 
 }
 
 /// The elements of a list; `None` for what is none.
-pub(crate) fn elements<'a>(list: &'a RawValue) -> Option<Vec<&'a RawValue>> {
+pub(crate) fn elements(list: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(list.get()).ok()
 }
 
