@@ -10,7 +10,8 @@
 //! 4. `"`: a JSON string, whose text is read from the top, up to three strings deep.
 //! 5. What begins as JSON and is none: several documents one after another; then what iOS logs in brackets;
 //!    then a literal of Python or JavaScript; then what iOS prints of a dictionary.
-//! 6. What does not begin as JSON: a line that a Firebase SDK logs ([`log_line`]), `dataLayer.push(…)` ([`literal`]),
+//! 6. What does not begin as JSON: a line that a Firebase SDK logs ([`log_line`]), `dataLayer.push(…)` or a string
+//!    of Python ([`literal`]),
 //!    a web hit ([`hit`]), base64 of gzip or of any of the above.
 //!
 //! What is none of these is refused, with the error of the reader that got furthest.
@@ -23,7 +24,6 @@ use crate::arena::Arena;
 use crate::budget::Budget;
 use crate::envelope::Envelope;
 use crate::event;
-use crate::formats::json_text::JsonText;
 use crate::formats::shape::{self, Shape};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
 use crate::items::literal_or_plist;
@@ -313,11 +313,12 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Reads the JSON that a literal means: one event, or a list of them.
+    /// Reads the JSON that a literal means: one event, a list of them, or a string.
     fn rewritten(&mut self, json: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         match serde_json::from_str::<Vec<&RawValue>>(json) {
             Ok(elements) => self.elements(elements, layers),
             Err(_) if json.starts_with('{') => self.object(json, raw, layers),
+            Err(_) if json.starts_with('"') => self.text(json, raw, layers),
             Err(_) => Err(no_event(json)),
         }
     }
@@ -330,15 +331,12 @@ impl<'a> Reader<'a, '_> {
         if log_line::is_log_line(text) {
             return self.log_lines(text, raw);
         }
-        if literal::is_push(text) {
-            let mut out = JsonText::new(self.arena);
-            literal::read(text, &mut out).map_err(|fault| malformed(&fault, text))?;
-            return self.rewritten(out.finish(), raw, layers);
-        }
-        if text.starts_with('(') {
-            let json =
-                literal_or_plist(text, self.arena).map_err(|fault| malformed(&fault, text))?;
-            return self.rewritten(json, raw, layers);
+        if let Some(part) = literal::part(text) {
+            let before = text.len() - part.len();
+            return match literal_or_plist(part, self.arena) {
+                Ok(json) => self.rewritten(json, raw, layers),
+                Err(fault) => Err(malformed(&fault.after(before), text)),
+            };
         }
         if hit::is_hit(text) {
             let events = hit::read(text, self.arena, &mut self.budget)?;

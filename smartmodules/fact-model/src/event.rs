@@ -157,7 +157,8 @@ impl<'a> Event<'a> {
     }
 
     /// The fact of one item. Where both the item and the event name a list, a promotion or a creative, the
-    /// item's wins (<https://support.google.com/analytics/answer/12947610>).
+    /// item's wins (<https://support.google.com/analytics/answer/12947610>). Of an affiliation GA4 knows only the item's; the one of a
+    /// whole order, as Universal Analytics has it, fills the gap.
     fn fact(&self, item_ordinal: i32, item: &Item<'a>) -> Fact<'a> {
         let text = |text: Option<&'a str>| text.map(Cow::Borrowed);
         let [category, category2, category3, category4, category5] = item.categories.map(text);

@@ -90,7 +90,7 @@ pub struct Fact<'a> {
     /// `coupon` of the item.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub item_coupon: Option<Cow<'a, str>>,
-    /// The shop or supplier, of the item.
+    /// The shop or supplier, of the item or else of the event.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub affiliation: Option<Cow<'a, str>>,
     /// The physical place of the item.

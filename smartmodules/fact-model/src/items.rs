@@ -130,6 +130,9 @@ pub(crate) fn literal_or_plist<'a>(text: &str, arena: &'a Arena) -> Result<&'a s
         }
         Err(fault) => fault,
     };
+    if !text.starts_with(['{', '(', '[']) {
+        return Err(of_literal);
+    }
     let mut out = JsonText::new(arena);
     let of_plist = plist::read(text, 0, &mut out).and_then(|end| at_end(text, end));
     match of_plist {

@@ -558,6 +558,23 @@ fn literals_of_python_and_javascript() {
         facts[0].as_object_mut().unwrap().remove("extra");
         assert_eq!(facts, event(), "{body}");
     }
+    for body in [
+        format!("b'{EVENT}'"),
+        format!("'{EVENT}'"),
+        format!("window.dataLayer = window.dataLayer || [];\nwindow.dataLayer.push({EVENT});"),
+        format!("dataLayer = [];dataLayer.push({{ecommerce: null}});dataLayer.push({EVENT})"),
+    ] {
+        assert_eq!(facts(&body), event(), "{body}");
+    }
+    let bad = flatten(b"window.dataLayer = [];\ndataLayer.push({event: x})");
+    assert_eq!(&*bad.rejected[0].at, "$");
+    assert!(
+        bad.rejected[0]
+            .detail
+            .ends_with("is no value at line 2 column 24"),
+        "{}",
+        bad.rejected[0].detail
+    );
     let bad = flatten(b"{event: 'view_item',\n price: productPrice}");
     assert_eq!(bad.rejected[0].reason, "malformed");
     assert!(
@@ -567,6 +584,15 @@ fn literals_of_python_and_javascript() {
         "{}",
         bad.rejected[0].detail
     );
+}
+
+#[test]
+fn the_affiliation_of_an_order_is_that_of_its_items() {
+    let facts = facts(
+        r#"{"event_name":"purchase","ts":1795382400,"affiliation":"Shop","items":[{"affiliation":"Other"},{}]}"#,
+    );
+    assert_eq!(facts[0]["affiliation"], "Other");
+    assert_eq!(facts[1]["affiliation"], "Shop");
 }
 
 #[test]

@@ -24,9 +24,22 @@ pub(crate) fn read(text: &str, out: &mut JsonText<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a text begins with a call of `push`, as a snippet of a page does.
-pub(crate) fn is_push(text: &str) -> bool {
-    Reader { text, at: 0 }.pushed().is_some()
+/// What a data layer is called on nearly every page.
+const PUSH: &str = "dataLayer.push(";
+
+/// The part of a text that may be literals though it does not begin as JSON: a string or a tuple, or the pushes of a snippet, behind
+/// what sets their data layer up.
+pub(crate) fn part(text: &str) -> Option<&str> {
+    let is_string =
+        text.starts_with(['\'', '(', '`']) || text.starts_with("b'") || text.starts_with("b\"");
+    if is_string || (Reader { text, at: 0 }).pushed().is_some() {
+        return Some(text);
+    }
+    let sets_up = ["window.dataLayer", "dataLayer", "var dataLayer"];
+    if !sets_up.iter().any(|start| text.starts_with(start)) {
+        return None;
+    }
+    text.get(text.find(PUSH)?..)
 }
 
 struct Reader<'t> {
