@@ -1,5 +1,5 @@
-//! `etl flatten`: what would become of message bodies, with no server running. It is how one finds out why an event was
-//! refused.
+//! `etl flatten`: what would become of message bodies, with no server running. It is how one finds out why an
+//! event was refused.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};

@@ -2,9 +2,10 @@
 //!
 //! # Layout
 //!
-//! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in a body),
-//! [`migrate`], [`status`]. Around them what the demo is made of: [`generate`] (made-up events), [`expectation`] (what must arrive), [`tables`]
-//! (what did), [`progress`] (bars), [`answers`] (the analysts' questions).
+//! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
+//! a body), [`migrate`], [`status`]. Around them what the demo is made of: [`generate`] (made-up events),
+//! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
+//! questions).
 
 mod answers;
 mod bodies;

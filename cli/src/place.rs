@@ -33,8 +33,8 @@ fn mark_place(text: &str, place: &str, sentence: &str) -> Vec<String> {
     )
 }
 
-/// What stands at a place such as `$.events[2].params`, as far as the place can be followed, and what is left of it: it ends at
-/// a text that is JSON itself, or at what is no JSON.
+/// What stands at a place such as `$.events[2].params`, as far as the place can be followed, and what is left
+/// of it: it ends at a text that is JSON itself, or at what is no JSON.
 fn resolve<'t, 'p>(text: &'t str, place: &'p str) -> (&'t str, &'p str) {
     let mut value = text.trim_start();
     let mut rest = place.strip_prefix('$').unwrap_or(place);

@@ -3,16 +3,17 @@
 //! # In which order formats are told apart
 //!
 //! 1. gzip, by its magic number: inflated and read from the top. All else must be UTF-8.
-//! 2. `{`: a JSON object. This is the fast path: a plain event is flattened as its keys are read, and only a key that no
-//!    column takes can tell that it is something else ([`shape`]): an SNS notification or an EventBridge event around
-//!    another body, a GA4 Measurement Protocol body, a BigQuery row, a push to a data layer.
-//! 3. `[`: a JSON array of such objects, or of strings that hold them; or the pointer to S3 of the SQS extended client.
+//! 2. `{`: a JSON object. This is the fast path: a plain event is flattened as its keys are read, and only a
+//!    key that no column takes can tell that it is something else ([`shape`]): an SNS notification or an
+//!    EventBridge event around another body, a GA4 Measurement Protocol body, a BigQuery row, a push to a data
+//!    layer.
+//! 3. `[`: a JSON array of such objects, or of strings that hold them; or the pointer to S3 of the SQS extended
+//!    client.
 //! 4. `"`: a JSON string, whose text is read from the top, up to three strings deep.
 //! 5. What begins as JSON and is none: several documents one after another; then what iOS logs in brackets;
 //!    then a literal of Python or JavaScript; then what iOS prints of a dictionary.
-//! 6. What does not begin as JSON: a line that a Firebase SDK logs ([`log_line`]), `dataLayer.push(…)` or a string
-//!    of Python ([`literal`]),
-//!    a web hit ([`hit`]), base64 of gzip or of any of the above.
+//! 6. What does not begin as JSON: a line that a Firebase SDK logs ([`log_line`]), `dataLayer.push(…)` or a
+//!    string of Python ([`literal`]), a web hit ([`hit`]), base64 of gzip or of any of the above.
 //!
 //! What is none of these is refused, with the error of the reader that got furthest.
 
@@ -82,8 +83,8 @@ fn refuse(refusal: Refusal, body: &[u8]) -> Envelope<'_> {
 
 /// What is becoming of a body.
 ///
-/// A body may have parts that are accepted or rejected by themselves: elements of an array, documents one after another. `raw` is
-/// always the part that is being read, as it came, and an error refuses that part.
+/// A body may have parts that are accepted or rejected by themselves: elements of an array, documents one after
+/// another. `raw` is always the part that is being read, as it came, and an error refuses that part.
 struct Reader<'a, 'o> {
     arena: &'a Arena,
     budget: Budget<'o>,

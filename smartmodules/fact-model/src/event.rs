@@ -17,8 +17,8 @@ use crate::rejection::{Reason, Refusal};
 use crate::time;
 use crate::value::{self, Column};
 
-/// Turns the `keys` of one event, which took `size` bytes, into its facts, appended to `facts`. There is at least one: an
-/// event without items is a fact without a product, so that no event vanishes from the counts.
+/// Turns the `keys` of one event, which took `size` bytes, into its facts, appended to `facts`. There is at
+/// least one: an event without items is a fact without a product, so that no event vanishes from the counts.
 pub(crate) fn flatten<'a>(
     mut keys: EventKeys<'a>,
     size: usize,
@@ -157,8 +157,8 @@ impl<'a> Event<'a> {
     }
 
     /// The fact of one item. Where both the item and the event name a list, a promotion or a creative, the
-    /// item's wins (<https://support.google.com/analytics/answer/12947610>). Of an affiliation GA4 knows only the item's; the one of a
-    /// whole order, as Universal Analytics has it, fills the gap.
+    /// item's wins (<https://support.google.com/analytics/answer/12947610>). Of an affiliation GA4 knows only
+    /// the item's; the one of a whole order, as Universal Analytics has it, fills the gap.
     fn fact(&self, item_ordinal: i32, item: &Item<'a>) -> Fact<'a> {
         let text = |text: Option<&'a str>| text.map(Cow::Borrowed);
         let [category, category2, category3, category4, category5] = item.categories.map(text);

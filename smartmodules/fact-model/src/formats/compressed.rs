@@ -23,8 +23,8 @@ pub(crate) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&[0x1f, 0x8b, 8])
 }
 
-/// Inflates a body, as long as it does not become larger than 256 KiB and 64 times its size, nor than `room` bytes. JSON in
-/// gzip becomes twenty times as large.
+/// Inflates a body, as long as it does not become larger than 256 KiB and 64 times its size, nor than `room`
+/// bytes. JSON in gzip becomes twenty times as large.
 pub(crate) fn inflate(body: &[u8], room: usize) -> Result<Vec<u8>, Refusal> {
     let limit = body
         .len()

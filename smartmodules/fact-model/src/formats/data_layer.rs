@@ -1,8 +1,9 @@
 //! Pushes to the data layer of Google Tag Manager: an event whose values stand in `ecommerce`.
 //!
 //! GA4's has the parameters there, items included. That of Universal Analytics has actions there,
-//! `ecommerce.detail.products`, and one push can carry impressions, promotions and an action; each becomes an event of its
-//! own (<https://developers.google.cn/tag-manager/enhanced-ecommerce>). The name of the push itself is kept in `extra`.
+//! `ecommerce.detail.products`, and one push can carry impressions, promotions and an action; each becomes an
+//! event of its own (<https://developers.google.cn/tag-manager/enhanced-ecommerce>). The name of the push
+//! itself is kept in `extra`.
 
 use serde_json::value::RawValue;
 

@@ -1,7 +1,8 @@
 //! Web hits: the query string that a tag sends, of GA4 (`v=2&en=…`) or of Universal Analytics (`v=1&pa=…`).
 //!
-//! A body is one hit or one in each line. Lines without a version of their own are the events of one GA4 request, and share
-//! the parameters of its address, the first line. A whole address, `https://…/g/collect?v=2&…`, is read as well.
+//! A body is one hit or one in each line. Lines without a version of their own are the events of one GA4
+//! request, and share the parameters of its address, the first line. A whole address,
+//! `https://…/g/collect?v=2&…`, is read as well.
 
 use crate::arena::Arena;
 use crate::budget::Budget;

@@ -1,9 +1,10 @@
 //! The products, impressions and promotions in the parameters of a web hit.
 //!
-//! GA4 (gtag.js) packs an item into one parameter, `pr1=idSKU~nmTee~pr9.99`: parts with two-letter keys, `~` between
-//! them, a `~` in a value doubled. Universal Analytics has a parameter for each value, `pr1id=SKU&pr1nm=Tee`, and lists of
-//! impressions, `il1nm=…&il1pi1id=…`. Where both know a key it means the same, so one table serves them.
-//! Its sources: <https://developers.google.cn/analytics/devguides/collection/protocol/v1/devguide> and gtag.js.
+//! GA4 (gtag.js) packs an item into one parameter, `pr1=idSKU~nmTee~pr9.99`: parts with two-letter keys, `~`
+//! between them, a `~` in a value doubled. Universal Analytics has a parameter for each value,
+//! `pr1id=SKU&pr1nm=Tee`, and lists of impressions, `il1nm=…&il1pi1id=…`. Where both know a key it means the
+//! same, so one table serves them. Its sources:
+//! <https://developers.google.cn/analytics/devguides/collection/protocol/v1/devguide> and gtag.js.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

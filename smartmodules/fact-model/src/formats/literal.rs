@@ -1,8 +1,8 @@
 //! Literals of JavaScript and Python: a data layer copied from a page's source, `str()` of a Python list.
 //!
 //! One grammar reads both: keys with or without quotes, strings in any quotes with the escapes of either
-//! language, `True`, `None`, `undefined`, `NaN`, tuples, trailing commas, comments, and calls such as `Decimal('2.414')`,
-//! `datetime.datetime(…)` or `new Date(…)`, which stand for their argument.
+//! language, `True`, `None`, `undefined`, `NaN`, tuples, trailing commas, comments, and calls such as
+//! `Decimal('2.414')`, `datetime.datetime(…)` or `new Date(…)`, which stand for their argument.
 
 use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH, is_word, quoted};
@@ -27,8 +27,8 @@ pub(crate) fn read(text: &str, out: &mut JsonText<'_>) -> Result<(), Fault> {
 /// What a data layer is called on nearly every page.
 const PUSH: &str = "dataLayer.push(";
 
-/// The part of a text that may be literals though it does not begin as JSON: a string or a tuple, or the pushes of a snippet, behind
-/// what sets their data layer up.
+/// The part of a text that may be literals though it does not begin as JSON: a string or a tuple, or the pushes
+/// of a snippet, behind what sets their data layer up.
 pub(crate) fn part(text: &str) -> Option<&str> {
     let is_string =
         text.starts_with(['\'', '(', '`']) || text.starts_with("b'") || text.starts_with("b\"");

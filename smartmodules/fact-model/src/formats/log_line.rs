@@ -1,8 +1,8 @@
 //! The lines in which the Firebase SDKs log their events.
 //!
-//! Android: `Logging event: origin=app,name=purchase,params=Bundle[{…}]`, or `Logging event (FE): purchase, Bundle[{…}]`.
-//! iOS: `Logging event: origin, name, params: app, view_item, {…}`. Without what a logger puts in front it is
-//! `view_item, {…}`. A logger's own prefix says when the line was written, without a year or a time
+//! Android: `Logging event: origin=app,name=purchase,params=Bundle[{…}]`, or `Logging event (FE): purchase,
+//! Bundle[{…}]`. iOS: `Logging event: origin, name, params: app, view_item, {…}`. Without what a logger puts in
+//! front it is `view_item, {…}`. A logger's own prefix says when the line was written, without a year or a time
 //! zone, so it is no time of the event.
 
 use crate::arena::Arena;

@@ -1,7 +1,7 @@
 //! Bodies of GA4's Measurement Protocol: who and when once, then `events`, each with a name and `params`.
 //!
-//! <https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference>. What the body says holds for
-//! each event that does not say otherwise.
+//! <https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference>. What the body says
+//! holds for each event that does not say otherwise.
 
 use serde_json::value::RawValue;
 

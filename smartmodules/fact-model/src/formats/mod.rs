@@ -1,9 +1,9 @@
-//! The formats that events and their items arrive in besides JSON with GA4's names. Each is rewritten as
-//! the JSON that it means, and from there on everything goes one way: times, numbers, sentinels, unknown
-//! keys and identities are the same whatever the format.
+//! The formats that events and their items arrive in besides JSON with GA4's names. Each is rewritten as the
+//! JSON that it means, and from there on everything goes one way: times, numbers, sentinels, unknown keys and
+//! identities are the same whatever the format.
 //!
-//! Of formats that don't tell texts from numbers (log lines, web hits) every value becomes a JSON string: the columns read numbers out
-//! of strings, and an id such as `007` or `1.0` stays what it is.
+//! Of formats that don't tell texts from numbers (log lines, web hits) every value becomes a JSON string: the
+//! columns read numbers out of strings, and an id such as `007` or `1.0` stays what it is.
 //!
 //! Which format a body or a list of items is in is decided in [`body`](crate::body) and
 //! [`items`](crate::items).

@@ -1,7 +1,8 @@
 //! What iOS prints of an `NSDictionary` or `NSArray`: `{ item_id = "card 1"; price = 1.5; }`, `( a, b )`.
 //!
-//! OpenStep property lists: `;` behind each entry, quotes only around tokens with special characters, `\U00e9` for
-//! what is not ASCII. Lists may stand in square brackets too; keys may have their short names behind them, `ga_event_origin (_o)`.
+//! OpenStep property lists: `;` behind each entry, quotes only around tokens with special characters, `\U00e9`
+//! for what is not ASCII. Lists may stand in square brackets too; keys may have their short names behind them,
+//! `ga_event_origin (_o)`.
 
 use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH};

@@ -2,8 +2,8 @@
 
 use crate::formats::Fault;
 
-/// Reads the string whose quote stands at `at`, and tells where it ends. The escapes `\xHH` of Python's `bytes` are parts
-/// of UTF-8, those of a text are characters.
+/// Reads the string whose quote stands at `at`, and tells where it ends. The escapes `\xHH` of Python's `bytes`
+/// are parts of UTF-8, those of a text are characters.
 pub(crate) fn read(text: &str, at: usize, is_bytes: bool) -> Result<(String, usize), Fault> {
     let mut reader = Reader { text, at };
     let string = reader.string(is_bytes)?;
