@@ -151,7 +151,7 @@ impl<'a> Item<'a> {
 
 /// The levels of a category, the widest first; those that are empty are left out.
 fn levels(path: &str) -> [Option<&str>; 5] {
-    let mut parts = path.trim_matches('/').splitn(5, |c| c == '/').map(trim);
+    let mut parts = path.trim_matches('/').splitn(5, '/').map(trim);
     std::array::from_fn(|_| parts.find(|level| !level.is_empty()))
 }
 

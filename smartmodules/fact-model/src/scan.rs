@@ -155,33 +155,49 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips a string, and tells whether there are escapes in it.
+    #[inline(always)]
     fn string(&mut self) -> Result<bool, GiveUp> {
-        let bytes = self.json.as_bytes();
-        if bytes.get(self.at) != Some(&b'"') {
+        if self.byte() != Some(b'"') {
             return Err(GiveUp);
         }
-        let mut has_escapes = false;
-        let mut at = self.at + 1;
-        loop {
-            let (seen, count) = match swar::eight(bytes, at) {
-                Some(eight) => (eight, 8),
-                None => (swar::one(*bytes.get(at).ok_or(GiveUp)?), 1),
-            };
-            let marks = swar::special(seen);
+        self.at += 1;
+        // Most strings end within eight bytes, or soon after.
+        while let Some(eight) = swar::eight(self.json.as_bytes(), self.at) {
+            let marks = swar::special(eight);
             if marks == 0 {
-                at += count;
+                self.at += 8;
                 continue;
             }
-            at += swar::first(marks);
-            match bytes.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
+            self.at += swar::first(marks);
+            break;
+        }
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.rest_of_string()
+    }
+
+    /// Skips what is left of a string where it is not plain: at an escape, at what can't stand there, or near the end of
+    /// the text.
+    #[cold]
+    fn rest_of_string(&mut self) -> Result<bool, GiveUp> {
+        let mut has_escapes = false;
+        loop {
+            let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
+            match rest {
+                [] => return Err(GiveUp),
+                [b'"', ..] => {
+                    self.at += 1;
                     return Ok(has_escapes);
                 }
-                Some(b'\\') => at += escape_length(bytes.get(at + 1..).unwrap_or_default())?,
-                _ => return Err(GiveUp),
+                [b'\\', rest @ ..] => {
+                    self.at += escape_length(rest)?;
+                    has_escapes = true;
+                }
+                [byte, ..] if *byte < b' ' => return Err(GiveUp),
+                _ => self.at += plain_length(rest),
             }
-            has_escapes = true;
         }
     }
 
@@ -258,6 +274,15 @@ impl<'a> Scanner<'a> {
         } else {
             Err(GiveUp)
         }
+    }
+}
+
+/// How many of the bytes, of which the first is plain, are so; all of the first eight, or fewer.
+fn plain_length(bytes: &[u8]) -> usize {
+    match swar::eight(bytes, 0).map(swar::special) {
+        Some(0) => 8,
+        Some(marks) => swar::first(marks),
+        None => 1,
     }
 }
 

@@ -23,7 +23,7 @@ const TOKENS: [&str; 24] = [
 
 #[test]
 fn changed_bodies() {
-    run("body", |body| checked::check(body));
+    run("body", checked::check);
 }
 
 #[test]
@@ -64,6 +64,8 @@ fn run(corpus: &str, check: impl Fn(&[u8])) {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
+    // What a long fuzz run has added has a hash for its name.
+    files.retain(|file| file.file_name().is_some_and(|name| name.len() < 40));
     files.sort();
     let samples: Vec<Vec<u8>> = files
         .iter()
