@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the SmartModules to WebAssembly, beside the release binaries: target/release/flatten-items.wasm.
+# Builds the SmartModules to WebAssembly, beside the release binaries: target/release/flatten-items.wasm
+# and list-items.wasm.
 #
 # The one place that finds a toolchain for WebAssembly. WASM_TOOLCHAIN chooses:
 #   rustup   rustup's target wasm32-wasip1, added where it is missing (2 s, 91 MB)
@@ -9,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target_dir=${CARGO_TARGET_DIR:-target}
-smartmodules=(flatten-items)
+smartmodules=(flatten-items list-items)
 
 say() { printf 'smartmodules: %s\n' "$*" >&2; }
 

@@ -52,7 +52,8 @@ pub fn table() -> Table {
     table
 }
 
-fn align_numbers(table: &mut Table) {
+/// Aligns the columns that hold only numbers to the right.
+pub fn align_numbers(table: &mut Table) {
     let numeric: Vec<bool> = table
         .column_iter()
         .map(|column| {

@@ -2,16 +2,19 @@
 //!
 //! # Layout
 //!
-//! One file a subcommand: [`demo`], [`up`], [`send`], [`migrate`], [`status`]. Around them what the
-//! demo is made of: [`generate`] (made-up events), [`expectation`] (what must arrive), [`tables`]
-//! (what did), [`progress`] (bars), [`answers`] (the analysts' questions).
+//! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
+//! a body), [`migrate`], [`status`]. Around them what the demo is made of: [`generate`] (made-up events),
+//! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
+//! questions).
 
 mod answers;
 mod bodies;
 mod demo;
 mod expectation;
+mod flatten;
 mod generate;
 mod migrate;
+mod place;
 mod progress;
 mod send;
 mod status;
@@ -39,6 +42,8 @@ enum Command {
     Up(up::Args),
     /// Put the lines of a file into a queue, each a message
     Send(send::Args),
+    /// Show what would become of message bodies, and why one is refused; needs no server
+    Flatten(flatten::Args),
     /// Create or update the tables
     Migrate(migrate::Args),
     /// Show queue, topic and tables side by side
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Up(args) => up::run(args).await,
             Command::Send(args) => send::run(args).await,
+            Command::Flatten(args) => flatten::run(&args),
             Command::Migrate(args) => migrate::run(args).await,
             Command::Status(args) => status::run(args).await,
         }

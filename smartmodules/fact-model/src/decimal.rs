@@ -28,6 +28,9 @@ impl<'a> Decimal<'a> {
     /// `None` for what is ambiguous or no number (thousands separators, decimal commas, symbols) and
     /// for what has more than [`MAX_DIGITS`] digits.
     pub fn parse(text: &'a str) -> Option<Self> {
+        if let Some(number) = canonical(text) {
+            return Some(Self(Cow::Borrowed(number)));
+        }
         let (sign, unsigned) = match text.as_bytes().first()? {
             b'-' => ("-", text.get(1..)?),
             b'+' => ("+", text.get(1..)?),
@@ -110,6 +113,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for Decimal<'a> {
             )
         })
     }
+}
+
+/// The canonical text of a number where the number begins with it, as nearly every price does: a few digits without a
+/// leading zero, perhaps a point, digits, and zeros at the end. All other texts are for [`Decimal::parse`].
+fn canonical(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    if bytes.len() > MAX_DIGITS || matches!(bytes, [b'0', b'0'..=b'9', ..]) {
+        return None;
+    }
+    let mut point = None;
+    let mut end = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'1'..=b'9' => end = at + 1,
+            b'0' if point.is_none() => end = at + 1,
+            b'0' => {}
+            b'.' if point.is_none() && at > 0 => point = Some(at),
+            _ => return None,
+        }
+    }
+    // Without a digit in front, `end` is 0.
+    text.get(..end).filter(|number| !number.is_empty())
 }
 
 fn are_digits(text: &str) -> bool {

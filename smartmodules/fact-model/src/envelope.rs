@@ -2,23 +2,48 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, de};
 
 use crate::fact::Fact;
 use crate::rejection::Rejection;
 
 /// Everything that came of one message body, as one JSON record.
 ///
-/// A body may carry several events, some of them good and some not, so both lists may be filled.
-/// They are never both empty: what yields no fact yields a rejection.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A body may carry several events, some of them good and some not, so both lists may be filled. An
+/// empty one is not written, but both are empty where [`Options`](crate::Options) left all events out:
+/// `{"facts":[]}`. What has neither list is no envelope.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Envelope<'a> {
     /// One fact for each product interaction, in the order of the body.
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Fact<'a>>,
     /// What could not be read, and why.
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejection<'a>>,
+    /// How many U+0000, which PostgreSQL can't hold, were removed from the body's texts.
+    pub nuls_removed: u32,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(expecting = "an envelope of facts and rejections")]
+        struct Lists<'a> {
+            #[serde(borrow)]
+            facts: Option<Vec<Fact<'a>>>,
+            #[serde(borrow)]
+            rejected: Option<Vec<Rejection<'a>>>,
+            #[serde(default)]
+            nuls_removed: u32,
+        }
+        let lists = Lists::deserialize(deserializer)?;
+        if lists.facts.is_none() && lists.rejected.is_none() {
+            return Err(de::Error::custom("there are neither facts nor rejections"));
+        }
+        Ok(Self {
+            facts: lists.facts.unwrap_or_default(),
+            rejected: lists.rejected.unwrap_or_default(),
+            nuls_removed: lists.nuls_removed,
+        })
+    }
 }
 
 impl Envelope<'_> {
@@ -31,6 +56,7 @@ impl Envelope<'_> {
                 .into_iter()
                 .map(Rejection::into_owned)
                 .collect(),
+            nuls_removed: self.nuls_removed,
         }
     }
 }

@@ -12,30 +12,36 @@ use crate::fact::Fact;
 use crate::hash::{self, FactHash};
 use crate::item::Item;
 use crate::items;
-use crate::json::repair;
 use crate::keys::{EventKeys, Known};
 use crate::rejection::{Reason, Refusal};
 use crate::time;
 use crate::value::{self, Column};
 
-/// Turns the JSON object `json` into the facts of one event, appended to `facts`. There is at least one: an event
-/// without items is a fact without a product, so that no event vanishes from the counts.
+/// Turns the `keys` of one event, which took `size` bytes, into its facts, appended to `facts`. There is at
+/// least one: an event without items is a fact without a product, so that no event vanishes from the counts.
 pub(crate) fn flatten<'a>(
-    json: &'a str,
+    mut keys: EventKeys<'a>,
+    size: usize,
     arena: &'a Arena,
-    budget: &mut Budget,
+    budget: &mut Budget<'_>,
     facts: &mut Vec<Fact<'a>>,
 ) -> Result<(), Refusal> {
-    let json = repair(json, arena);
-    let mut keys = EventKeys::read(json, arena)?;
-    let event_time = event_time(&mut keys, arena)?;
-    let event_name = event_name(&mut keys, arena)?;
+    let event_name = event_name(&mut keys, arena);
+    if event_name
+        .as_ref()
+        .is_ok_and(|name| !budget.options.pass(name))
+    {
+        return Ok(());
+    }
+    let event_time = event_time(&mut keys, budget, arena)?;
+    let event_name = event_name?;
     let items = keys.take(Known::Items);
     let event = Event::read(event_time, event_name, keys, arena);
 
-    let repeated = json.len() - items.as_ref().map_or(0, |items| items.raw.get().len());
+    let repeated = size - items.as_ref().map_or(0, |items| items.raw.get().len());
     let items = match items {
-        Some(found) => items::read(&found, event.currency, arena, &mut || {
+        Some(found) => items::read(&found, event.currency, arena, &mut |count| {
+            budget.check_items(count)?;
             budget.spend(repeated)
         })?,
         None => Vec::new(),
@@ -43,25 +49,34 @@ pub(crate) fn flatten<'a>(
     let start = facts.len();
     if items.is_empty() {
         budget.spend(repeated)?;
-        facts.push(event.fact(0, Item::default()));
+        facts.push(event.fact(0, &Item::default()));
     }
-    for (ordinal, item) in (1..).zip(items) {
-        facts.push(event.fact(ordinal, item));
-    }
+    facts.extend(
+        items
+            .iter()
+            .zip(1..)
+            .map(|(item, ordinal)| event.fact(ordinal, item)),
+    );
     if let Some(facts) = facts.get_mut(start..) {
-        hash::identify(facts);
+        hash::identify(facts, budget.options.identity);
     }
     Ok(())
 }
 
-fn event_time(keys: &mut EventKeys<'_>, arena: &Arena) -> Result<DateTime<Utc>, Refusal> {
-    let found = keys.take(Known::Time).ok_or_else(|| {
-        Refusal::new(
-            Reason::MissingTime,
-            "the event has no time: none of event_time, event_timestamp, timestamp_micros, \
-             timestamp, time, ts is set",
-        )
-    })?;
+fn event_time(
+    keys: &mut EventKeys<'_>,
+    budget: &Budget<'_>,
+    arena: &Arena,
+) -> Result<DateTime<Utc>, Refusal> {
+    let Some(found) = keys.take(Known::Time) else {
+        return budget.time_of_record().ok_or_else(|| {
+            Refusal::new(
+                Reason::MissingTime,
+                "the event has no time: none of event_time, event_timestamp, timestamp_micros, \
+                 timestamp, time, ts is set",
+            )
+        });
+    };
     let read = match value::text(found.raw, arena) {
         Column::Value(text) => time::read(text),
         Column::Null | Column::Misfit => Err("it is neither a text nor a number"),
@@ -104,6 +119,7 @@ struct Event<'a> {
     tax: Option<Decimal<'a>>,
     shipping: Option<Decimal<'a>>,
     coupon: Option<&'a str>,
+    affiliation: Option<&'a str>,
     list_id: Option<&'a str>,
     list_name: Option<&'a str>,
     promotion_id: Option<&'a str>,
@@ -129,6 +145,7 @@ impl<'a> Event<'a> {
             tax: keys.column(Known::Tax, |raw| value::decimal(raw, arena)),
             shipping: keys.column(Known::Shipping, |raw| value::decimal(raw, arena)),
             coupon: keys.text(Known::Coupon, arena),
+            affiliation: keys.text(Known::Affiliation, arena),
             list_id: keys.text(Known::ListId, arena),
             list_name: keys.text(Known::ListName, arena),
             promotion_id: keys.text(Known::PromotionId, arena),
@@ -140,8 +157,9 @@ impl<'a> Event<'a> {
     }
 
     /// The fact of one item. Where both the item and the event name a list, a promotion or a creative, the
-    /// item's wins (<https://support.google.com/analytics/answer/12947610>).
-    fn fact(&self, item_ordinal: i32, item: Item<'a>) -> Fact<'a> {
+    /// item's wins (<https://support.google.com/analytics/answer/12947610>). Of an affiliation GA4 knows only
+    /// the item's; the one of a whole order, as Universal Analytics has it, fills the gap.
+    fn fact(&self, item_ordinal: i32, item: &Item<'a>) -> Fact<'a> {
         let text = |text: Option<&'a str>| text.map(Cow::Borrowed);
         let [category, category2, category3, category4, category5] = item.categories.map(text);
         Fact {
@@ -165,11 +183,11 @@ impl<'a> Event<'a> {
             list_name: text(item.list_name.or(self.list_name)),
             list_position: item.index,
             item_ordinal,
-            price: item.price,
-            quantity: item.quantity,
-            discount: item.discount,
+            price: item.price.clone(),
+            quantity: item.quantity.clone(),
+            discount: item.discount.clone(),
             item_coupon: text(item.coupon),
-            affiliation: text(item.affiliation),
+            affiliation: text(item.affiliation.or(self.affiliation)),
             location_id: text(item.location_id),
             promotion_id: text(item.promotion_id.or(self.promotion_id)),
             promotion_name: text(item.promotion_name.or(self.promotion_name)),

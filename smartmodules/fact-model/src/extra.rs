@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
+
+use crate::write::{serialize_json, write_plain, write_text};
 
 /// Keys with the JSON text of their values, sorted by key, each key once.
 pub(crate) type Keys<'a> = &'a [(&'a str, &'a RawValue)];
@@ -35,11 +36,47 @@ impl<'a> Extra<'a> {
     pub fn json(&self) -> Cow<'_, str> {
         match &self.0 {
             Form::Json(json) => Cow::Borrowed(json.get()),
-            Form::Parts { .. } => match serde_json::to_string(self) {
-                Ok(json) => Cow::Owned(json),
-                Err(_) => Cow::Borrowed("{}"),
-            },
+            Form::Parts { .. } => {
+                let mut json = Vec::new();
+                self.write_json(&mut json);
+                String::from_utf8(json).unwrap_or_default().into()
+            }
         }
+    }
+
+    /// Whether both are the same keys of an event, and no keys of an item.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (
+                Form::Parts { event, item: [] },
+                Form::Parts {
+                    event: same,
+                    item: [],
+                },
+            ) => std::ptr::eq::<[_]>(*event, *same),
+            _ => false,
+        }
+    }
+
+    /// Appends the object as JSON.
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        let (event, item) = match &self.0 {
+            Form::Json(json) => return out.extend_from_slice(json.get().as_bytes()),
+            Form::Parts { event, item } => (event, item),
+        };
+        out.push(b'{');
+        if !event.is_empty() {
+            out.extend_from_slice(b"\"event\":");
+            write_part(event, out);
+        }
+        if !event.is_empty() && !item.is_empty() {
+            out.push(b',');
+        }
+        if !item.is_empty() {
+            out.extend_from_slice(b"\"item\":");
+            write_part(item, out);
+        }
+        out.push(b'}');
     }
 
     /// The same object with its own copy of every text.
@@ -55,6 +92,18 @@ impl<'a> Extra<'a> {
     }
 }
 
+fn write_part(keys: Keys<'_>, out: &mut Vec<u8>) {
+    let mut before = b'{';
+    for (key, value) in keys {
+        out.push(before);
+        write_text(key, out);
+        out.push(b':');
+        write_plain(value.get().as_bytes(), out);
+        before = b',';
+    }
+    out.push(b'}');
+}
+
 impl PartialEq for Extra<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.json() == other.json()
@@ -63,25 +112,7 @@ impl PartialEq for Extra<'_> {
 
 impl Serialize for Extra<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (event, item) = match &self.0 {
-            Form::Json(json) => return json.serialize(serializer),
-            Form::Parts { event, item } => (event, item),
-        };
-        let mut parts = serializer.serialize_map(None)?;
-        for (name, part) in [("event", event), ("item", item)] {
-            if !part.is_empty() {
-                parts.serialize_entry(name, &Part(part))?;
-            }
-        }
-        parts.end()
-    }
-}
-
-struct Part<'a>(Keys<'a>);
-
-impl Serialize for Part<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
+        serialize_json(|out| self.write_json(out), serializer)
     }
 }
 

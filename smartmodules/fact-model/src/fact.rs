@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::borrow::optional_text;
 use crate::decimal::Decimal;
@@ -17,247 +17,117 @@ use crate::hash::FactHash;
 /// the event wherever GA4 knows both (list, promotion, creative); the two coupons are separate.
 /// What is not known is absent. Every field is `None` where the event has a sentinel such as
 /// `(not set)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Fact<'a> {
     /// When it happened, in UTC, to the microsecond; between 2000 and 2099.
-    #[serde(with = "crate::time::rfc3339_micros")]
+    #[serde(deserialize_with = "crate::time::rfc3339_micros::deserialize")]
     pub event_time: DateTime<Utc>,
     /// What happened: `view_item_list`, `view_item`, `begin_checkout`, `purchase` or any other.
     #[serde(borrow)]
     pub event_name: Cow<'a, str>,
     /// The producer's own id of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub event_id: Option<Cow<'a, str>>,
     /// Who did it, where the user is signed in.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub user_id: Option<Cow<'a, str>>,
     /// The device or browser that it happened on; GA's client id.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub user_pseudo_id: Option<Cow<'a, str>>,
     /// The visit that it was part of.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub session_id: Option<Cow<'a, str>>,
     /// `WEB`, `IOS`, `ANDROID`, or whatever the producer says.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub platform: Option<Cow<'a, str>>,
     /// `item_id`.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_id: Option<Cow<'a, str>>,
     /// `item_name`.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_name: Option<Cow<'a, str>>,
     /// `item_brand`.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_brand: Option<Cow<'a, str>>,
     /// `item_category`, or its first level where one text holds several: `Apparel/Adult/Shirts`.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_category: Option<Cow<'a, str>>,
     /// The second level of the category.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_category2: Option<Cow<'a, str>>,
     /// The third level of the category.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_category3: Option<Cow<'a, str>>,
     /// The fourth level of the category.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_category4: Option<Cow<'a, str>>,
     /// The fifth level of the category, and all below it.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_category5: Option<Cow<'a, str>>,
     /// `item_variant`: colour, size.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub product_variant: Option<Cow<'a, str>>,
     /// `item_list_id`, of the item or else of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub list_id: Option<Cow<'a, str>>,
     /// `item_list_name`, of the item or else of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub list_name: Option<Cow<'a, str>>,
     /// `index`: the product's position in the list, counted as the producer counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub list_position: Option<i32>,
     /// The item's place in `items`, from 1; 0 for an event without items.
     pub item_ordinal: i32,
     /// The price of one unit, after its discount.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub price: Option<Decimal<'a>>,
     /// How many units.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub quantity: Option<Decimal<'a>>,
     /// The discount on one unit.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub discount: Option<Decimal<'a>>,
     /// `coupon` of the item.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub item_coupon: Option<Cow<'a, str>>,
-    /// The shop or supplier, of the item.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    /// The shop or supplier, of the item or else of the event.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub affiliation: Option<Cow<'a, str>>,
     /// The physical place of the item.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub location_id: Option<Cow<'a, str>>,
     /// `promotion_id`, of the item or else of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub promotion_id: Option<Cow<'a, str>>,
     /// `promotion_name`, of the item or else of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub promotion_name: Option<Cow<'a, str>>,
     /// `creative_name`, of the item or else of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub creative_name: Option<Cow<'a, str>>,
     /// `creative_slot`, of the item or else of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub creative_slot: Option<Cow<'a, str>>,
     /// Three upper-case letters, ISO 4217, of the event or else of the item.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub currency: Option<Cow<'a, str>>,
     /// The value of the whole event; the same on each of its facts, so never to be summed over them.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub value: Option<Decimal<'a>>,
     /// The order that the event belongs to.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub transaction_id: Option<Cow<'a, str>>,
     /// The tax of the whole event.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub tax: Option<Decimal<'a>>,
     /// The shipping of the whole event.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub shipping: Option<Decimal<'a>>,
     /// `coupon` of the event.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "optional_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "optional_text")]
     pub event_coupon: Option<Cow<'a, str>>,
     /// What no column takes: unknown keys, and known ones whose value a column can't hold.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub extra: Option<Extra<'a>>,
     /// The fact's identity; see [`FactHash`].
     pub fact_hash: FactHash,

@@ -10,9 +10,9 @@
 //!
 //! - An event **with an event id**: `fact_hash` = hash of the fields `etl-fact-1`, `id`, `event_id`,
 //!   `event_name`, `item_ordinal`.
-//! - An event **without**: `content` = hash of the fields `etl-fact-1`, `content` and then, for each
+//! - An event **without**, and every event where the parameter `identity` is `content`: `content` = hash of the fields `etl-fact-1`, `content` and then, for each
 //!   fact of the event in the order of `item_ordinal`, all columns of [`Fact`] in their order from
-//!   `event_time` to `extra`, as their envelope texts; then `fact_hash` = hash of the fields
+//!   `event_time` to `extra`, as their envelope texts, `event_id` always as null; then `fact_hash` = hash of the fields
 //!   `etl-fact-1`, `fact`, `content` (its 32 hex digits), `item_ordinal`.
 //!
 //! Numbers are decimal texts, those of the envelope, which are equal when the numbers are. `extra` is
@@ -65,8 +65,11 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::borrow::Text;
 use crate::canonical;
 use crate::decimal::Decimal;
+use crate::extra::Extra;
 use crate::fact::Fact;
+use crate::options::Identity;
 use crate::time::rfc3339_micros;
+use crate::write::{write_integer, write_plain};
 
 /// The version of the rule, first of all fields. Another rule is another identity for every fact.
 const RULE: &str = "etl-fact-1";
@@ -82,7 +85,7 @@ impl FactHash {
     }
 
     /// The 32 hex digits, as ASCII.
-    fn digits(self) -> [u8; 32] {
+    pub(crate) fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
             for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
@@ -98,10 +101,10 @@ impl FactHash {
 }
 
 /// Gives the facts of one event, all of them and in their order, their identities.
-pub(crate) fn identify(facts: &mut [Fact<'_>]) {
+pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
     let mut fields = Fields::default();
     let Some(first) = facts.first() else { return };
-    if let Some(event_id) = &first.event_id {
+    if let (Some(event_id), Identity::EventId) = (&first.event_id, identity) {
         fields.rule("id");
         fields.text(event_id);
         fields.text(&first.event_name);
@@ -121,12 +124,15 @@ pub(crate) fn identify(facts: &mut [Fact<'_>]) {
 /// The hash of all that an event says.
 fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
     fields.rule("content");
+    // Facts without an extra of their item have that of the event, canonical once.
+    let mut last_extra: Option<&Extra<'_>> = None;
+    let mut extra_place = 0..0;
     for fact in facts {
         fields
             .text(std::str::from_utf8(&rfc3339_micros::text(&fact.event_time)).unwrap_or_default());
         fields.text(&fact.event_name);
+        fields.optional(None); // The event id.
         for text in [
-            &fact.event_id,
             &fact.user_id,
             &fact.user_pseudo_id,
             &fact.session_id,
@@ -176,9 +182,19 @@ fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
         }
         fields.optional(fact.event_coupon.as_deref());
         match &fact.extra {
-            Some(extra) => fields.with(|bytes| canonical::write(&extra.json(), bytes)),
+            Some(extra) if last_extra.is_some_and(|last| extra.is_same(last)) => {
+                let start = fields.0.len();
+                fields.0.extend_from_within(extra_place);
+                extra_place = start..fields.0.len();
+            }
+            Some(extra) => {
+                let start = fields.0.len();
+                fields.with(|bytes| canonical::write(&extra.json(), bytes));
+                extra_place = start..fields.0.len();
+            }
             None => fields.optional(None),
         }
+        last_extra = fact.extra.as_ref();
     }
     FactHash::of(fields)
 }
@@ -196,7 +212,7 @@ impl Fields {
     }
 
     fn text(&mut self, text: &str) {
-        self.with(|bytes| bytes.extend_from_slice(text.as_bytes()));
+        self.with(|bytes| write_plain(text.as_bytes(), bytes));
     }
 
     fn optional(&mut self, text: Option<&str>) {
@@ -207,9 +223,7 @@ impl Fields {
     }
 
     fn integer(&mut self, number: i32) {
-        use std::io::Write as _;
-        // Writing to a `Vec` can't fail.
-        self.with(|bytes| write!(bytes, "{number}").unwrap_or_default());
+        self.with(|bytes| write_integer(number, bytes));
     }
 
     /// A field of whatever `write` appends, with the length of it in front.

@@ -6,7 +6,7 @@ use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::extra::Keys;
 use crate::unknown::Unknown;
-use crate::value::{self, Column};
+use crate::value::{self, Column, trim};
 
 /// What an item says, before the event's own values fill its gaps.
 #[derive(Debug, Default)]
@@ -33,6 +33,24 @@ pub(crate) struct Item<'a> {
     /// The currency with the text that it came as.
     pub(crate) currency: Option<(&'a str, &'a RawValue)>,
     pub(crate) extra: Keys<'a>,
+    /// Values under other names than GA4's, as they came.
+    other_names: Vec<(&'a str, &'a RawValue)>,
+}
+
+/// The name in GA4 of what older tags call otherwise: those of Universal Analytics, which gtag.js takes in an
+/// item too, and BigQuery's `item_list_index`. Where an item has both, GA4's wins.
+fn other_name(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "id" => "item_id",
+        "name" => "item_name",
+        "brand" => "item_brand",
+        "category" => "item_category",
+        "variant" => "item_variant",
+        "list" | "list_name" => "item_list_name",
+        "position" | "list_position" | "item_list_index" => "index",
+        "creative" => "creative_name",
+        _ => return None,
+    })
 }
 
 impl<'a> Item<'a> {
@@ -44,73 +62,83 @@ impl<'a> Item<'a> {
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) {
+        match self.column(key, raw, arena) {
+            Some(true) => {}
+            None if other_name(key).is_some() => self.other_names.push((key, raw)),
+            _ => unknown.push(key, raw),
+        }
+    }
+
+    /// Takes a value for the column of `key` and tells whether it fits; `None` where there is no such column.
+    fn column(&mut self, key: &str, raw: &'a RawValue, arena: &'a Arena) -> Option<bool> {
         let [category, category2, category3, category4, category5] = &mut self.categories;
-        let text = match key {
-            "item_id" => &mut self.id,
-            "item_name" => &mut self.name,
-            "item_brand" => &mut self.brand,
-            "item_category" => category,
-            "item_category2" => category2,
-            "item_category3" => category3,
-            "item_category4" => category4,
-            "item_category5" => category5,
-            "item_variant" => &mut self.variant,
-            "item_list_id" => &mut self.list_id,
-            "item_list_name" => &mut self.list_name,
-            "coupon" => &mut self.coupon,
-            "affiliation" => &mut self.affiliation,
-            "location_id" => &mut self.location_id,
-            "promotion_id" => &mut self.promotion_id,
-            "promotion_name" => &mut self.promotion_name,
-            "creative_name" => &mut self.creative_name,
-            "creative_slot" => &mut self.creative_slot,
-            _ => return self.take_other(key, raw, unknown, arena),
+        let text = match key.as_bytes() {
+            b"item_id" => &mut self.id,
+            b"item_name" => &mut self.name,
+            b"item_brand" => &mut self.brand,
+            b"item_category" => category,
+            b"item_category2" => category2,
+            b"item_category3" => category3,
+            b"item_category4" => category4,
+            b"item_category5" => category5,
+            b"item_variant" => &mut self.variant,
+            b"item_list_id" => &mut self.list_id,
+            b"item_list_name" => &mut self.list_name,
+            b"coupon" => &mut self.coupon,
+            b"affiliation" => &mut self.affiliation,
+            b"location_id" => &mut self.location_id,
+            b"promotion_id" => &mut self.promotion_id,
+            b"promotion_name" => &mut self.promotion_name,
+            b"creative_name" => &mut self.creative_name,
+            b"creative_slot" => &mut self.creative_slot,
+            b"price" => return Some(set(&mut self.price, value::decimal(raw, arena))),
+            b"quantity" => return Some(set(&mut self.quantity, value::decimal(raw, arena))),
+            b"discount" => return Some(set(&mut self.discount, value::decimal(raw, arena))),
+            b"index" => return Some(set(&mut self.index, value::integer(raw, arena))),
+            b"currency" => {
+                let currency = value::currency(raw, arena).map(|currency| (currency, raw));
+                return Some(set(&mut self.currency, currency));
+            }
+            _ => return None,
         };
-        let fits = set(text, value::text(raw, arena));
-        if !fits {
-            unknown.push(key, raw);
+        Some(set(text, value::text(raw, arena)))
+    }
+
+    /// Whether the column of `key`, one of those with another name, has a value.
+    fn has(&self, key: &str) -> bool {
+        match key {
+            "item_id" => self.id.is_some(),
+            "item_name" => self.name.is_some(),
+            "item_brand" => self.brand.is_some(),
+            "item_category" => self.categories.iter().any(Option::is_some),
+            "item_variant" => self.variant.is_some(),
+            "item_list_name" => self.list_name.is_some(),
+            "creative_name" => self.creative_name.is_some(),
+            _ => self.index.is_some(),
         }
     }
 
-    fn take_other(
-        &mut self,
-        key: &'a str,
-        raw: &'a RawValue,
-        unknown: &mut Unknown<'a>,
-        arena: &'a Arena,
-    ) {
-        let fits = match key {
-            "price" => set(&mut self.price, value::decimal(raw, arena)),
-            "quantity" => set(&mut self.quantity, value::decimal(raw, arena)),
-            "discount" => set(&mut self.discount, value::decimal(raw, arena)),
-            "index" => set(&mut self.index, value::integer(raw, arena)),
-            "currency" => set(
-                &mut self.currency,
-                value::currency(raw, arena).map(|currency| (currency, raw)),
-            ),
-            _ => false,
-        };
-        if !fits {
-            unknown.push(key, raw);
-        }
-    }
-
-    /// Completes the item when all its keys are taken.
+    /// Completes the item when all its keys are taken, first with what came under other names.
     ///
     /// One category text that holds several levels, `Apparel/Adult/Shirts`, is split, as Google's own
     /// tag does; what is below the fifth level stays with the fifth. A currency other than the
     /// event's can't be the fact's, since `value` is in the event's; it is kept in `extra`.
     pub(crate) fn finish(
-        mut self,
+        &mut self,
         event_currency: Option<&str>,
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
-    ) -> Self {
+    ) {
+        for (key, raw) in std::mem::take(&mut self.other_names) {
+            let name = other_name(key).unwrap_or(key);
+            if self.has(name) || self.column(name, raw, arena) != Some(true) {
+                unknown.push(key, raw);
+            }
+        }
         if let [Some(path), None, None, None, None] = self.categories
-            && path.contains('/')
+            && path.as_bytes().contains(&b'/')
         {
-            let mut levels = path.trim_matches('/').splitn(5, '/').map(str::trim);
-            self.categories = std::array::from_fn(|_| levels.find(|level| !level.is_empty()));
+            self.categories = levels(path);
         }
         if let (Some((currency, raw)), Some(event_currency)) = (self.currency, event_currency)
             && currency != event_currency
@@ -118,8 +146,13 @@ impl<'a> Item<'a> {
             unknown.push("currency", raw);
         }
         self.extra = unknown.take(arena);
-        self
     }
+}
+
+/// The levels of a category, the widest first; those that are empty are left out.
+fn levels(path: &str) -> [Option<&str>; 5] {
+    let mut parts = path.trim_matches('/').splitn(5, '/').map(trim);
+    std::array::from_fn(|_| parts.find(|level| !level.is_empty()))
 }
 
 /// Sets a column where the value fits, and tells whether it did.

@@ -1,12 +1,12 @@
 //! Reading JSON without building a tree: an object's keys come with the text of their values, and
 //! only the values that matter are looked into.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 use crate::arena::Arena;
+use crate::scan::Scanner;
+use crate::swar;
 
 /// Reads `json`, which must be one object and nothing else, and hands each key with its value to `take`.
 pub(crate) fn each_entry<'a>(
@@ -14,64 +14,16 @@ pub(crate) fn each_entry<'a>(
     arena: &'a Arena,
     take: impl FnMut(&'a str, &'a RawValue),
 ) -> serde_json::Result<()> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    Entries { arena, take }.deserialize(&mut deserializer)?;
-    deserializer.end()
+    let mut scanner = Scanner::new(json);
+    let read = scanner.object(arena, take).and_then(|()| scanner.end());
+    read.map_err(|_| why_not(json, "it is no object"))
 }
 
-/// An object whose keys and values go to `take` as they come.
-pub(crate) struct Entries<'a, F> {
-    pub(crate) arena: &'a Arena,
-    pub(crate) take: F,
-}
-
-impl<'a, F: FnMut(&'a str, &'a RawValue)> DeserializeSeed<'a> for Entries<'a, F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Entries<'a, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Key(self.arena))? {
-            (self.take)(key, map.next_value()?);
-        }
-        Ok(())
-    }
-}
-
-/// A key, which nearly never has an escape and so nearly always stands in the text as it is.
-struct Key<'a>(&'a Arena);
-
-impl<'a> DeserializeSeed<'a> for Key<'a> {
-    type Value = &'a str;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<&'a str, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Key<'a> {
-    type Value = &'a str;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'a str) -> Result<&'a str, E> {
-        Ok(key)
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<&'a str, E> {
-        Ok(self.0.text(key))
+/// What is wrong with a text that could not be read; `otherwise` if it is JSON.
+pub(crate) fn why_not(json: &str, otherwise: &str) -> serde_json::Error {
+    match serde_json::from_str::<&RawValue>(json) {
+        Ok(_) => serde_json::Error::custom(otherwise),
+        Err(error) => error,
     }
 }
 
@@ -88,7 +40,7 @@ pub(crate) fn trim(json: &str) -> &str {
 /// The text of a JSON string, its escapes undone.
 pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str> {
     let inner = string.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    if !swar::any_special(inner) {
         return Some(inner);
     }
     let text: String = serde_json::from_str(string).ok()?;
@@ -99,6 +51,9 @@ pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str>
 /// pair, which is no character (a producer that cuts a text in the middle of an emoji sends it), becomes
 /// U+FFFD. Both can stand in JSON only as escapes.
 pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
+    if !json.as_bytes().contains(&b'\\') {
+        return json;
+    }
     let mut repaired = String::new();
     let mut copied = 0;
     let mut at = 0;
@@ -106,7 +61,10 @@ pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
         at += found;
         let (length, replacement) = match code_unit(json, at) {
             None => (2, None),
-            Some(0) => (6, Some("")),
+            Some(0) => {
+                arena.count_nuls(1);
+                (6, Some(""))
+            }
             Some(0xd800..0xdc00) if matches!(code_unit(json, at + 6), Some(0xdc00..0xe000)) => {
                 (12, None)
             }

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::extra::Keys;
+use crate::formats::shape;
 use crate::json::each_entry;
 use crate::rejection::{Reason, Refusal};
 use crate::unknown::Unknown;
@@ -26,6 +27,7 @@ pub(crate) enum Known {
     Tax,
     Shipping,
     Coupon,
+    Affiliation,
     ListId,
     ListName,
     PromotionId,
@@ -40,36 +42,37 @@ const KNOWN: usize = Known::CreativeSlot as usize + 1;
 impl Known {
     /// What `key` stands for. Of several names for the same thing, the one with the lower number wins.
     fn named(key: &str) -> Option<(Self, u8)> {
-        Some(match key {
-            "event_name" => (Self::Name, 0),
-            "name" => (Self::Name, 1),
-            "event" => (Self::Name, 2),
-            "event_time" => (Self::Time, 0),
-            "event_timestamp" => (Self::Time, 1),
-            "timestamp_micros" => (Self::Time, 2),
-            "timestamp" => (Self::Time, 3),
-            "time" => (Self::Time, 4),
-            "ts" => (Self::Time, 5),
-            "event_id" => (Self::Id, 0),
-            "user_id" => (Self::UserId, 0),
-            "user_pseudo_id" => (Self::UserPseudoId, 0),
-            "client_id" => (Self::UserPseudoId, 1),
-            "session_id" => (Self::SessionId, 0),
-            "ga_session_id" => (Self::SessionId, 1),
-            "platform" => (Self::Platform, 0),
-            "items" => (Self::Items, 0),
-            "currency" => (Self::Currency, 0),
-            "value" => (Self::Value, 0),
-            "transaction_id" => (Self::TransactionId, 0),
-            "tax" => (Self::Tax, 0),
-            "shipping" => (Self::Shipping, 0),
-            "coupon" => (Self::Coupon, 0),
-            "item_list_id" => (Self::ListId, 0),
-            "item_list_name" => (Self::ListName, 0),
-            "promotion_id" => (Self::PromotionId, 0),
-            "promotion_name" => (Self::PromotionName, 0),
-            "creative_name" => (Self::CreativeName, 0),
-            "creative_slot" => (Self::CreativeSlot, 0),
+        Some(match key.as_bytes() {
+            b"event_name" => (Self::Name, 0),
+            b"name" => (Self::Name, 1),
+            b"event" => (Self::Name, 2),
+            b"event_time" => (Self::Time, 0),
+            b"event_timestamp" => (Self::Time, 1),
+            b"timestamp_micros" => (Self::Time, 2),
+            b"timestamp" => (Self::Time, 3),
+            b"time" => (Self::Time, 4),
+            b"ts" => (Self::Time, 5),
+            b"event_id" => (Self::Id, 0),
+            b"user_id" => (Self::UserId, 0),
+            b"user_pseudo_id" => (Self::UserPseudoId, 0),
+            b"client_id" => (Self::UserPseudoId, 1),
+            b"session_id" => (Self::SessionId, 0),
+            b"ga_session_id" => (Self::SessionId, 1),
+            b"platform" => (Self::Platform, 0),
+            b"items" => (Self::Items, 0),
+            b"currency" => (Self::Currency, 0),
+            b"value" => (Self::Value, 0),
+            b"transaction_id" => (Self::TransactionId, 0),
+            b"tax" => (Self::Tax, 0),
+            b"shipping" => (Self::Shipping, 0),
+            b"coupon" => (Self::Coupon, 0),
+            b"affiliation" => (Self::Affiliation, 0),
+            b"item_list_id" => (Self::ListId, 0),
+            b"item_list_name" => (Self::ListName, 0),
+            b"promotion_id" => (Self::PromotionId, 0),
+            b"promotion_name" => (Self::PromotionName, 0),
+            b"creative_name" => (Self::CreativeName, 0),
+            b"creative_slot" => (Self::CreativeSlot, 0),
             _ => return None,
         })
     }
@@ -113,12 +116,18 @@ impl Found<'_> {
 
     /// The key and the beginning of its value, for a sentence.
     pub(crate) fn shown(&self) -> String {
-        let mut value: String = self.raw.get().chars().take(60).collect();
-        if value.len() < self.raw.get().len() {
-            value.push('…');
-        }
+        let value = beginning(self.raw.get());
         format!("{} = {value}", self.key)
     }
+}
+
+/// The beginning of a text, for a sentence.
+pub(crate) fn beginning(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The keys of one event, its own and those of its objects of parameters.
@@ -129,6 +138,8 @@ pub(crate) struct EventKeys<'a> {
     unknown: [Unknown<'a>; 3],
     params: Option<&'a RawValue>,
     event_params: Option<&'a RawValue>,
+    /// Whether a key tells that this may be no plain event.
+    is_shaped: bool,
 }
 
 impl<'a> EventKeys<'a> {
@@ -148,6 +159,16 @@ impl<'a> EventKeys<'a> {
         Ok(keys)
     }
 
+    /// Whether this may be something else than a plain event; see [`shape`].
+    pub(crate) fn is_shaped(&self) -> bool {
+        self.is_shaped
+    }
+
+    /// Whether the event has a name.
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self.known.get(Known::Name as usize), Some(Some(_)))
+    }
+
     fn objects(&self) -> impl Iterator<Item = (Place, &'a RawValue)> + use<'a> {
         [
             (Place::Params, self.params),
@@ -159,6 +180,7 @@ impl<'a> EventKeys<'a> {
 
     fn entry(&mut self, place: Place, key: &'a str, raw: &'a RawValue) {
         let Some((known, name)) = Known::named(key) else {
+            self.is_shaped |= place == Place::Top && shape::hints(key, raw);
             return self.keep(place, key, raw);
         };
         let Some(held) = self.known.get_mut(known as usize) else {

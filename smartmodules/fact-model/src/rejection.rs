@@ -61,6 +61,14 @@ pub enum Reason {
     NotJson,
     /// The body is JSON, but no object (or array of objects) that could be an event.
     NotAnEvent,
+    /// The body, or the text that it holds, is in a known format and breaks off or breaks its rules.
+    Malformed,
+    /// The body points to an object in S3, where the Amazon SQS Extended Client Library has put the event.
+    S3Pointer,
+    /// The text stands for something that was never printed, such as a parcelled Android `Bundle`.
+    Unrecoverable,
+    /// The body is wrapped too often: texts in texts, envelopes in envelopes.
+    TooDeep,
     /// The event tells no time.
     MissingTime,
     /// The event's time can't be read, or is before 2000 or after 2099.
@@ -71,6 +79,10 @@ pub enum Reason {
     BadItems,
     /// The facts would be out of all proportion to the body.
     TooLarge,
+    /// The body is larger than the operator allows.
+    BodyTooLarge,
+    /// The event has more items than the operator allows.
+    TooManyItems,
 }
 
 impl Reason {
@@ -81,11 +93,17 @@ impl Reason {
             Self::NotUtf8 => "not-utf8",
             Self::NotJson => "not-json",
             Self::NotAnEvent => "not-an-event",
+            Self::Malformed => "malformed",
+            Self::S3Pointer => "s3-pointer",
+            Self::Unrecoverable => "unrecoverable",
+            Self::TooDeep => "too-deep",
             Self::MissingTime => "missing-time",
             Self::BadTime => "bad-time",
             Self::MissingName => "missing-name",
             Self::BadItems => "bad-items",
             Self::TooLarge => "too-large",
+            Self::BodyTooLarge => "body-too-large",
+            Self::TooManyItems => "too-many-items",
         }
     }
 }
@@ -112,6 +130,12 @@ impl Refusal {
             detail: detail.into(),
             below: below.into(),
         }
+    }
+
+    /// The same refusal of what stands at `place` in something larger.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        self.below.insert_str(0, place);
+        self
     }
 
     /// The rejection of the event that stands at `place` and arrived as `raw`.

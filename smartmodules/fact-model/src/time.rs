@@ -43,6 +43,11 @@ fn unix_time(number: &Decimal<'_>) -> Option<DateTime<Utc>> {
     micros(nanos / 1_000)
 }
 
+/// A time in ms of Unix time, unless it is absurd: `-1` is Fluvio's way to say that there is none.
+pub(crate) fn of_millis(millis: i64) -> Option<DateTime<Utc>> {
+    micros(i128::from(millis) * 1_000)
+}
+
 fn micros(micros: i128) -> Option<DateTime<Utc>> {
     if !(EARLIEST * 1_000_000..LATEST * 1_000_000).contains(&micros) {
         return None;
@@ -56,7 +61,7 @@ pub(crate) mod rfc3339_micros {
     use std::ops::Range;
 
     use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
+    use serde::{Deserialize as _, Deserializer, de};
 
     use crate::borrow::Text;
 
@@ -82,13 +87,6 @@ pub(crate) mod rfc3339_micros {
             }
         }
         text
-    }
-
-    pub(crate) fn serialize<S: Serializer>(
-        time: &DateTime<Utc>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(std::str::from_utf8(&text(time)).unwrap_or_default())
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

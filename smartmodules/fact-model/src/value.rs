@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::json::unescape;
+use crate::money;
 
 /// What a value is to a column of type `T`.
 #[derive(Debug, PartialEq)]
@@ -40,8 +41,22 @@ const SENTINELS: [&str; 5] = ["(not set)", "", "null", "undefined", "NaN"];
 
 /// Whether a text stands for no value.
 pub(crate) fn is_sentinel(text: &str) -> bool {
-    // Most texts are none, and the longest sentinel is short.
-    text.len() <= 9 && SENTINELS.contains(&text)
+    // Most texts are none, and their first byte tells.
+    let can_be = match text.as_bytes().first() {
+        Some(first) => matches!(first, b'(' | b'n' | b'u' | b'N'),
+        None => true,
+    };
+    can_be && SENTINELS.contains(&text)
+}
+
+/// The text without white space at its ends, where there nearly never is any.
+pub(crate) fn trim(text: &str) -> &str {
+    let is_sign = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    if is_sign(text.as_bytes().first()) && is_sign(text.as_bytes().last()) {
+        text
+    } else {
+        text.trim()
+    }
 }
 
 /// Whether a value says that there is none.
@@ -51,7 +66,7 @@ pub(crate) fn is_null(raw: &RawValue) -> bool {
         || json
             .strip_prefix('"')
             .and_then(|json| json.strip_suffix('"'))
-            .is_some_and(|text| is_sentinel(text.trim()))
+            .is_some_and(|text| is_sentinel(trim(text)))
 }
 
 /// A value as text, white space at its ends cut off. A number becomes plain text without `.0`, since
@@ -59,7 +74,7 @@ pub(crate) fn is_null(raw: &RawValue) -> bool {
 pub(crate) fn text<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
     let json = raw.get();
     match json.as_bytes().first() {
-        Some(b'"') => match unescape(json, arena).map(str::trim) {
+        Some(b'"') => match unescape(json, arena).map(trim) {
             Some(text) if is_sentinel(text) => Column::Null,
             text => Column::of(text),
         },
@@ -71,7 +86,7 @@ pub(crate) fn text<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
 }
 
 fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
-    if !number.contains(['.', 'e', 'E']) {
+    if number.bytes().all(|byte| byte.is_ascii_digit()) {
         return number;
     }
     match Decimal::parse(number) {
@@ -80,13 +95,13 @@ fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
     }
 }
 
-/// A value as an exact decimal: a number, or a text that is plainly one.
+/// A value as an exact decimal: a number, or a text that can be but one.
 pub(crate) fn decimal<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<Decimal<'a>> {
     let json = raw.get();
     match json.as_bytes().first() {
         Some(b't' | b'f') => Column::Misfit,
         Some(b'-' | b'0'..=b'9') => Column::of(Decimal::parse(json)),
-        _ => text(raw, arena).and_then(Decimal::parse),
+        _ => text(raw, arena).and_then(|text| Decimal::parse(text).or_else(|| money::parse(text))),
     }
 }
 
@@ -178,7 +193,11 @@ mod tests {
             decimal(raw("\" 19.90 \""), &arena),
             Column::of(Decimal::parse("19.9"))
         );
-        for json in ["\"1.234,56\"", "\"$5\"", "true", "[1]", "1e99"] {
+        assert_eq!(
+            decimal(raw("\"1.234,56\""), &arena),
+            Column::of(Decimal::parse("1234.56"))
+        );
+        for json in ["\"1,234\"", "\"five\"", "true", "[1]", "1e99"] {
             assert_eq!(decimal(raw(json), &arena), Column::Misfit, "{json}");
         }
         assert_eq!(integer(raw("\"3\""), &arena), Column::Value(3));

@@ -10,7 +10,9 @@ use fact_model::{Envelope, Fact, flatten};
 
 /// The facts of a body that holds nothing to reject.
 fn facts(body: &str) -> Vec<Fact<'static>> {
-    let Envelope { facts, rejected } = flatten(body.as_bytes());
+    let Envelope {
+        facts, rejected, ..
+    } = flatten(body.as_bytes());
     assert_eq!(rejected, [], "{body}");
     facts
 }
@@ -291,14 +293,14 @@ fn money_is_exact_and_what_is_ambiguous_is_kept_as_it_came() {
     assert_eq!(fact.discount.unwrap().as_str(), "0.01");
 
     let fact = with(
-        r#""value":"1.234,56","tax":"€ 9","shipping":[1],"currency":"€","items":[{"price":"1,234","quantity":1e999999999,"discount":true,"index":"Slide 3"}]"#,
+        r#""value":"1,234","tax":"five","shipping":[1],"currency":"€","items":[{"price":"1,234","quantity":1e999999999,"discount":true,"index":"Slide 3"}]"#,
     );
     assert!(fact.price.is_none() && fact.quantity.is_none() && fact.discount.is_none());
     assert!(fact.value.is_none() && fact.tax.is_none() && fact.shipping.is_none());
     assert!(fact.currency.is_none() && fact.list_position.is_none());
     assert_eq!(
         extra(&fact),
-        r#"{"event":{"currency":"€","shipping":[1],"tax":"€ 9","value":"1.234,56"},"item":{"discount":true,"index":"Slide 3","price":"1,234","quantity":"1e999999999"}}"#
+        r#"{"event":{"currency":"€","shipping":[1],"tax":"five","value":"1,234"},"item":{"discount":true,"index":"Slide 3","price":"1,234","quantity":"1e999999999"}}"#
     );
 }
 

@@ -1,5 +1,5 @@
 //! The parts of Fluvio's encoding that a batch of records is made of: big-endian numbers, zigzag
-//! varints, and texts with their length in front.
+//! varints, and bytes with their length in front.
 
 /// Bytes that are read from the front. `None` means that there are too few of them.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,26 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         // Fluvio writes an empty list as 0 and reads a negative count as one.
         Some(usize::try_from(i32::from_be_bytes(*number)).unwrap_or(0))
+    }
+
+    /// A number of 16 bits, that counts something.
+    pub(crate) fn short(&mut self) -> Option<usize> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(usize::from(u16::from_be_bytes(*number)))
+    }
+
+    /// A number of 64 bits.
+    pub(crate) fn long(&mut self) -> Option<i64> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i64::from_be_bytes(*number))
+    }
+
+    /// A text with its length as 16 bits in front.
+    pub(crate) fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.short()?;
+        self.take(length)
     }
 
     /// A zigzag varint.
@@ -54,6 +74,13 @@ pub(crate) fn write_length(length: usize, out: &mut Vec<u8>) {
         bits >>= 7;
     }
     out.push(bits as u8);
+}
+
+/// Appends a text with its length as 16 bits in front, which are enough for its first 65,535 bytes.
+pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
+    let length = text.floor_char_boundary(usize::from(u16::MAX));
+    out.extend_from_slice(&(length as u16).to_be_bytes());
+    out.extend_from_slice(text.as_bytes().get(..length).unwrap_or_default());
 }
 
 /// How many bytes [`write_length`] appends.

@@ -1,0 +1,368 @@
+//! `etl flatten`: what would become of message bodies, with no server running. It is how one finds out why an
+//! event was refused.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use fact_model::{Arena, Envelope, Fact, Options, Rejection, flatten_in};
+use serde_json::{Map, Value};
+
+use crate::{answers, place};
+
+/// The columns of a fact, in the order in which they are shown.
+const COLUMNS: [&str; 38] = [
+    "event_time",
+    "event_name",
+    "event_id",
+    "user_id",
+    "user_pseudo_id",
+    "session_id",
+    "platform",
+    "item_ordinal",
+    "product_id",
+    "product_name",
+    "product_brand",
+    "product_category",
+    "product_category2",
+    "product_category3",
+    "product_category4",
+    "product_category5",
+    "product_variant",
+    "list_id",
+    "list_name",
+    "list_position",
+    "price",
+    "quantity",
+    "discount",
+    "item_coupon",
+    "affiliation",
+    "location_id",
+    "promotion_id",
+    "promotion_name",
+    "creative_name",
+    "creative_slot",
+    "currency",
+    "value",
+    "transaction_id",
+    "tax",
+    "shipping",
+    "event_coupon",
+    "extra",
+    "fact_hash",
+];
+
+/// How many characters of a value the table shows.
+const SHOWN: usize = 48;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file, one message body; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// Each line of the file is a message body
+    #[arg(long)]
+    lines: bool,
+    /// Print a JSON object a line, a fact or a rejection, instead of a table
+    #[arg(long)]
+    json: bool,
+    /// A parameter of the SmartModule, such as `missing-time=record`, for which the time of the record is now
+    #[arg(long = "with", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "a parameter is written NAME=VALUE".to_owned())
+}
+
+/// Prints what becomes of each body; exit code 1 when any of it is rejected.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let parameters = args
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let options = Options::parse(parameters)?;
+    let mut printer: Box<dyn Printer> = if args.json {
+        Box::new(JsonLines(BufWriter::new(io::stdout())))
+    } else {
+        Box::new(Tables {
+            out: BufWriter::new(io::stdout()),
+            rows: Vec::new(),
+            rejected: 0,
+            lines: args.lines,
+        })
+    };
+    match flatten(args, &options, printer.as_mut()) {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
+}
+
+fn flatten(args: &Args, options: &Options, printer: &mut dyn Printer) -> anyhow::Result<bool> {
+    let mut arena = Arena::new();
+    let mut all_read = true;
+    each_body(&args.file, args.lines, |line, body| {
+        arena.reset();
+        let envelope = flatten_in(&arena, options, body, now_millis());
+        all_read &= envelope.rejected.is_empty();
+        printer.print(line, body, &envelope)
+    })?;
+    printer.finish()?;
+    Ok(all_read)
+}
+
+/// Hands each body of the file to `with`, with the number of its line. Empty lines are passed over: SQS takes no
+/// empty message.
+fn each_body(
+    path: &Path,
+    lines: bool,
+    mut with: impl FnMut(usize, &[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let shown = path.display();
+    let mut reader: Box<dyn BufRead> = if path.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(
+            File::open(path).with_context(|| format!("cannot open {shown}"))?,
+        ))
+    };
+    if !lines {
+        let mut body = Vec::new();
+        reader
+            .read_to_end(&mut body)
+            .with_context(|| format!("cannot read {shown}"))?;
+        return with(1, &body);
+    }
+    for (index, line) in reader.split(b'\n').enumerate() {
+        let line = line.with_context(|| format!("{shown}, line {}: cannot be read", index + 1))?;
+        let body = line.strip_suffix(b"\r").unwrap_or(&line);
+        if !body.is_empty() {
+            with(index + 1, body)?;
+        }
+    }
+    Ok(())
+}
+
+trait Printer {
+    fn print(&mut self, line: usize, body: &[u8], envelope: &Envelope<'_>) -> anyhow::Result<()>;
+    fn finish(&mut self) -> anyhow::Result<()>;
+}
+
+/// A JSON object a line.
+struct JsonLines<W>(W);
+
+impl<W: Write> Printer for JsonLines<W> {
+    fn print(&mut self, _: usize, _: &[u8], envelope: &Envelope<'_>) -> anyhow::Result<()> {
+        for fact in &envelope.facts {
+            writeln!(self.0, "{}", serde_json::to_string(fact)?)?;
+        }
+        for rejection in &envelope.rejected {
+            let Rejection {
+                reason, detail, at, ..
+            } = rejection;
+            let [reason, detail, at] = [reason, detail, at].map(|text| Value::from(&**text));
+            writeln!(
+                self.0,
+                r#"{{"rejected":{{"reason":{reason},"detail":{detail},"at":{at}}}}}"#
+            )?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.flush()?)
+    }
+}
+
+/// Rejections as they come, and at the end one table of all facts.
+struct Tables<W> {
+    out: W,
+    rows: Vec<(usize, Map<String, Value>)>,
+    rejected: usize,
+    lines: bool,
+}
+
+impl<W: Write> Printer for Tables<W> {
+    fn print(&mut self, line: usize, body: &[u8], envelope: &Envelope<'_>) -> anyhow::Result<()> {
+        for fact in &envelope.facts {
+            self.rows.push((line, row(fact)?));
+        }
+        for rejection in &envelope.rejected {
+            let Rejection {
+                reason, detail, at, ..
+            } = rejection;
+            let of_line = if self.lines {
+                format!("line {line}: ")
+            } else {
+                String::new()
+            };
+            writeln!(self.out, "{of_line}rejected: {reason} at {at}\n  {detail}")?;
+            for shown in place::marked(body, rejection) {
+                writeln!(self.out, "  {shown}")?;
+            }
+            writeln!(self.out)?;
+        }
+        self.rejected += envelope.rejected.len();
+        if envelope.nuls_removed > 0 {
+            writeln!(self.out, "U+0000 removed: {}\n", envelope.nuls_removed)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        if !self.rows.is_empty() {
+            writeln!(self.out, "{}", self.table())?;
+        }
+        let count = |count: usize, one: &str, many: &str| {
+            format!("{count} {}", if count == 1 { one } else { many })
+        };
+        writeln!(
+            self.out,
+            "{}, {} rejected",
+            count(self.rows.len(), "fact", "facts"),
+            self.rejected
+        )?;
+        Ok(self.out.flush()?)
+    }
+}
+
+impl<W> Tables<W> {
+    /// The facts, in the columns that any of them has a value for.
+    fn table(&self) -> comfy_table::Table {
+        let columns: Vec<&str> = COLUMNS
+            .into_iter()
+            .filter(|column| self.rows.iter().any(|(_, row)| row.contains_key(*column)))
+            .collect();
+        let line = self.lines.then_some("line");
+        let mut table = answers::table();
+        table.set_header(line.iter().chain(&columns));
+        for (number, row) in &self.rows {
+            let line = line.map(|_| number.to_string());
+            let values = columns
+                .iter()
+                .map(|column| row.get(*column).map_or_else(String::new, shown));
+            table.add_row(line.into_iter().chain(values));
+        }
+        answers::align_numbers(&mut table);
+        table
+    }
+}
+
+fn row(fact: &Fact<'_>) -> anyhow::Result<Map<String, Value>> {
+    match serde_json::to_value(fact)? {
+        Value::Object(row) => Ok(row),
+        other => Err(anyhow!("a fact is no JSON object: {other}")),
+    }
+}
+
+/// A value as the table shows it, without what would break its lines.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut shown: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(SHOWN)
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn now_millis() -> Option<i64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_column_of_a_fact_is_shown() {
+        let body = json!({
+            "event_id": "e", "event_name": "n", "ts": 1_795_382_400, "user_id": "u", "client_id": "c", "session_id": "s",
+            "platform": "IOS", "currency": "EUR", "value": 1, "transaction_id": "t", "tax": 1, "shipping": 1, "coupon": "c", "x": 1,
+            "items": [{"item_id": "i", "item_name": "n", "item_brand": "b", "item_category": "a/b/c/d/e", "item_variant": "v",
+                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1,
+                       "coupon": "c", "affiliation": "a", "location_id": "l", "promotion_id": "p", "promotion_name": "p",
+                       "creative_name": "c", "creative_slot": "s"}]
+        });
+        let envelope = fact_model::flatten(body.to_string().as_bytes());
+        let row = row(&envelope.facts[0]).unwrap();
+        let mut columns = COLUMNS.to_vec();
+        columns.sort_unstable();
+        let mut keys: Vec<_> = row.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, columns);
+    }
+
+    fn printed(body: &str) -> String {
+        let mut tables = Tables {
+            out: Vec::new(),
+            rows: Vec::new(),
+            rejected: 0,
+            lines: true,
+        };
+        tables
+            .print(7, body.as_bytes(), &fact_model::flatten(body.as_bytes()))
+            .unwrap();
+        tables.finish().unwrap();
+        String::from_utf8(tables.out).unwrap()
+    }
+
+    #[test]
+    fn a_rejection_shows_its_place() {
+        assert_eq!(
+            printed(r#"{"name":"a","ts":1795382400,"items":[{},7]}"#),
+            "line 7: rejected: bad-items at $.items[1]\n  item 2 of 2 is no object\n  {\"name\":\"a\",\"ts\":1795382400,\"items\":[{},7]}\n                                          ^\n\n0 facts, 1 rejected\n"
+        );
+    }
+
+    #[test]
+    fn a_table_has_the_columns_that_have_values() {
+        let printed =
+            printed(r#"{"name":"a","ts":1795382400,"event_id":"e","items":[{"item_id":"x\ny"}]}"#);
+        let header = printed
+            .lines()
+            .nth(1)
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>();
+        assert_eq!(
+            header,
+            [
+                "│",
+                "line",
+                "event_time",
+                "event_name",
+                "event_id",
+                "item_ordinal",
+                "product_id",
+                "fact_hash",
+                "│"
+            ]
+        );
+        assert!(printed.contains(" x y "), "{printed}");
+        assert!(printed.ends_with("1 fact, 0 rejected\n"));
+    }
+}

@@ -1,0 +1,286 @@
+//! What an operator may choose: the parameters of the SmartModules.
+//!
+//! | parameter | value | default |
+//! |---|---|---|
+//! | `events` | names of the events that pass: `view_item,purchase`, or a JSON array | all pass |
+//! | `missing-time` | `reject`, or `record`: an event without a time gets its record's | `reject` |
+//! | `max-items` | how many items an event may have; one with more is rejected | no limit |
+//! | `max-body` | how large a body may be: bytes, `256KiB`, `1MiB`; a larger one is rejected | no limit |
+//! | `identity` | `event-id`, or `content`: the event id is no part of `fact_hash` | `event-id` |
+//!
+//! An event that does not pass leaves an envelope without facts, `{"facts":[]}`, since one record in must
+//! be one record out. An event whose name can't be read is a rejection all the same.
+//!
+//! `missing-time: record` is for formats that carry no time, such as web hits. It costs deduplication: a message
+//! that is delivered again is another record at another time, so that its facts are new rows.
+
+use std::fmt;
+
+use serde::Deserialize as _;
+
+/// What an operator chose. The default is that of each parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Sorted; `None` lets all pass.
+    events: Option<Vec<String>>,
+    pub(crate) missing_time: MissingTime,
+    pub(crate) max_items: usize,
+    pub(crate) max_body: usize,
+    pub(crate) identity: Identity,
+}
+
+/// What becomes of an event that says no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissingTime {
+    Reject,
+    Record,
+}
+
+/// What a fact's identity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// The producer's event id where there is one, else the content.
+    EventId,
+    /// The content, of which the event id is no part: for producers that give a retry a new id, or
+    /// several events the same.
+    Content,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            events: None,
+            missing_time: MissingTime::Reject,
+            max_items: usize::MAX,
+            max_body: usize::MAX,
+            identity: Identity::EventId,
+        }
+    }
+}
+
+impl Options {
+    /// The names of all parameters.
+    pub const NAMES: [&'static str; 5] = [
+        "events",
+        "missing-time",
+        "max-items",
+        "max-body",
+        "identity",
+    ];
+
+    /// Reads parameters, each a name and a value. White space around a value is ignored.
+    ///
+    /// # Errors
+    /// When a parameter is unknown, or its value is not one of those it allows.
+    pub fn parse<'p>(
+        parameters: impl IntoIterator<Item = (&'p str, &'p str)>,
+    ) -> Result<Self, BadOption> {
+        let mut options = Self::default();
+        for (name, value) in parameters {
+            options.set(name, value.trim())?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), BadOption> {
+        let bad = |allowed| BadOption::Value {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            allowed,
+        };
+        match name {
+            "events" => self.events = Some(names(value).ok_or_else(|| bad(NAMES_OF_EVENTS))?),
+            "missing-time" => {
+                self.missing_time = match value {
+                    "reject" => MissingTime::Reject,
+                    "record" => MissingTime::Record,
+                    _ => return Err(bad("`reject` or `record`")),
+                }
+            }
+            "max-items" => {
+                self.max_items = positive(value).ok_or_else(|| bad("a number from 1 on"))?;
+            }
+            "max-body" => self.max_body = size(value).ok_or_else(|| bad(A_SIZE))?,
+            "identity" => {
+                self.identity = match value {
+                    "event-id" => Identity::EventId,
+                    "content" => Identity::Content,
+                    _ => return Err(bad("`event-id` or `content`")),
+                }
+            }
+            _ => return Err(BadOption::Unknown(name.to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Whether events of this name become facts.
+    pub(crate) fn pass(&self, event_name: &str) -> bool {
+        self.events.as_ref().is_none_or(|names| {
+            names
+                .binary_search_by(|name| name.as_str().cmp(event_name))
+                .is_ok()
+        })
+    }
+}
+
+const NAMES_OF_EVENTS: &str =
+    "names of events, separated by commas or as a JSON array of strings, none of them empty";
+const A_SIZE: &str = "a number of bytes from 1 on, also as `256KiB` or `1MiB`";
+
+/// The error for a parameter that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadOption {
+    /// There is no parameter of this name.
+    Unknown(String),
+    /// The value is none that the parameter can have.
+    Value {
+        /// The parameter.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What it may be instead, as the end of a sentence.
+        allowed: &'static str,
+    },
+}
+
+impl std::error::Error for BadOption {}
+
+impl fmt::Display for BadOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(
+                f,
+                "there is no parameter `{name}`; the parameters are {}",
+                Options::NAMES.join(", ")
+            ),
+            Self::Value {
+                name,
+                value,
+                allowed,
+            } => write!(
+                f,
+                "the parameter `{name}` is `{value}`; it can be {allowed}"
+            ),
+        }
+    }
+}
+
+/// A list of names, sorted.
+fn names(value: &str) -> Option<Vec<String>> {
+    let mut names: Vec<String> = if value.starts_with('[') {
+        let mut json = serde_json::Deserializer::from_str(value);
+        let names = Vec::deserialize(&mut json).ok()?;
+        json.end().ok()?;
+        names
+    } else {
+        value.split(',').map(str::to_owned).collect()
+    };
+    for name in &mut names {
+        *name = name.trim().to_owned();
+    }
+    names.sort();
+    (!names.is_empty() && names.iter().all(|name| !name.is_empty())).then_some(names)
+}
+
+fn positive(value: &str) -> Option<usize> {
+    value.parse().ok().filter(|number| *number > 0)
+}
+
+fn size(value: &str) -> Option<usize> {
+    let (number, unit) = if let Some(number) = value.strip_suffix("KiB") {
+        (number, 1024)
+    } else if let Some(number) = value.strip_suffix("MiB") {
+        (number, 1024 * 1024)
+    } else {
+        (value, 1)
+    };
+    positive(number.trim_end())?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_parameter_is_every_default() {
+        assert_eq!(Options::parse([]), Ok(Options::default()));
+        assert!(Options::default().pass("anything"));
+    }
+
+    #[test]
+    fn every_parameter_is_read() {
+        let options = Options::parse([
+            ("events", " view_item , purchase"),
+            ("missing-time", "record"),
+            ("max-items", "200"),
+            ("max-body", "256KiB"),
+            ("identity", "content"),
+        ])
+        .unwrap();
+        assert!(options.pass("view_item") && options.pass("purchase"));
+        assert!(!options.pass("view_item_list") && !options.pass("PURCHASE") && !options.pass(""));
+        assert_eq!(options.missing_time, MissingTime::Record);
+        assert_eq!(options.max_items, 200);
+        assert_eq!(options.max_body, 262_144);
+        assert_eq!(options.identity, Identity::Content);
+    }
+
+    #[test]
+    fn a_list_in_yaml_arrives_as_json() {
+        let options = Options::parse([("events", r#"["Order, placed", "x"]"#)]).unwrap();
+        assert!(options.pass("Order, placed") && options.pass("x"));
+        assert!(!options.pass("placed"));
+    }
+
+    #[test]
+    fn an_error_names_the_parameter_its_value_and_what_it_can_be() {
+        for (name, value, expected) in [
+            (
+                "event",
+                "purchase",
+                "there is no parameter `event`; the parameters are \
+                 events, missing-time, max-items, max-body, identity",
+            ),
+            (
+                "missing-time",
+                "now",
+                "the parameter `missing-time` is `now`; it can be `reject` or `record`",
+            ),
+            (
+                "max-items",
+                "0",
+                "the parameter `max-items` is `0`; it can be a number from 1 on",
+            ),
+            (
+                "max-body",
+                "1 GB",
+                "the parameter `max-body` is `1 GB`; \
+                 it can be a number of bytes from 1 on, also as `256KiB` or `1MiB`",
+            ),
+            (
+                "identity",
+                "",
+                "the parameter `identity` is ``; it can be `event-id` or `content`",
+            ),
+        ] {
+            let error = Options::parse([(name, value)]).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+        for value in [
+            "",
+            ",",
+            "a,,b",
+            "[]",
+            "[1]",
+            "[\"a\"",
+            "[\"a\"] b",
+            "[\"\"]",
+        ] {
+            let error = Options::parse([("events", value)]).unwrap_err();
+            assert!(error.to_string().ends_with("none of them empty"), "{value}");
+        }
+        for value in ["-1", "1.5", "18446744073709551615MiB", "KiB", "0KiB", "1kb"] {
+            assert!(Options::parse([("max-body", value)]).is_err(), "{value}");
+        }
+    }
+}

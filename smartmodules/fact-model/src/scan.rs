@@ -1,0 +1,434 @@
+//! Finding where the values of a JSON text begin and end, fast.
+//!
+//! It knows the grammar of JSON, as `serde_json` does, and that is all: where it finds no JSON it gives up, and `serde_json` is
+//! asked what is wrong.
+
+use serde::Deserialize as _;
+use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer};
+use serde_json::value::RawValue;
+
+use crate::arena::Arena;
+use crate::swar;
+
+/// A JSON text that is read from the front.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    json: &'a str,
+    at: usize,
+    /// The closing brackets that are waited for.
+    open: Vec<u8>,
+}
+
+/// This is no JSON, or not the kind of value that was asked for.
+#[derive(Debug)]
+pub(crate) struct GiveUp;
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(json: &'a str) -> Self {
+        Self {
+            json,
+            at: 0,
+            open: Vec::new(),
+        }
+    }
+
+    /// Reads an object and hands each key with its value to `take`.
+    pub(crate) fn object(
+        &mut self,
+        arena: &'a Arena,
+        mut take: impl FnMut(&'a str, &'a RawValue),
+    ) -> Result<(), GiveUp> {
+        self.expect(b'{')?;
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let key = self.key(arena)?;
+            self.expect(b':')?;
+            take(key, self.value()?);
+            match self.next()? {
+                b',' => {}
+                b'}' => return Ok(()),
+                _ => return Err(GiveUp),
+            }
+        }
+    }
+
+    /// Reads an array, each element by `read`.
+    pub(crate) fn array(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<(), GiveUp>,
+    ) -> Result<(), GiveUp> {
+        self.expect(b'[')?;
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            read(self)?;
+            match self.next()? {
+                b',' => {}
+                b']' => return Ok(()),
+                _ => return Err(GiveUp),
+            }
+        }
+    }
+
+    /// Checks that only white space is left.
+    pub(crate) fn end(&mut self) -> Result<(), GiveUp> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(GiveUp),
+        }
+    }
+
+    /// Reads a value of any kind.
+    fn value(&mut self) -> Result<&'a RawValue, GiveUp> {
+        self.peek();
+        let start = self.at;
+        self.skip()?;
+        self.json.get(start..self.at).and_then(raw).ok_or(GiveUp)
+    }
+
+    /// Reads a key, which nearly never has an escape.
+    fn key(&mut self, arena: &'a Arena) -> Result<&'a str, GiveUp> {
+        self.peek();
+        let start = self.at;
+        let has_escapes = self.string()?;
+        let key = self.json.get(start + 1..self.at - 1).ok_or(GiveUp)?;
+        if !has_escapes {
+            return Ok(key);
+        }
+        let key = self.json.get(start..self.at).ok_or(GiveUp)?;
+        let key: String = serde_json::from_str(key).map_err(|_| GiveUp)?;
+        Ok(arena.text(&key))
+    }
+
+    /// Skips a value, however deep it is.
+    fn skip(&mut self) -> Result<(), GiveUp> {
+        loop {
+            match self.peek().ok_or(GiveUp)? {
+                b'"' => drop(self.string()?),
+                b'-' | b'0'..=b'9' => self.number()?,
+                b'{' => {
+                    self.at += 1;
+                    if self.peek() != Some(b'}') {
+                        self.open.push(b'}');
+                        self.skip_key()?;
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                b'[' => {
+                    self.at += 1;
+                    if self.peek() != Some(b']') {
+                        self.open.push(b']');
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                b't' => self.word("true")?,
+                b'f' => self.word("false")?,
+                b'n' => self.word("null")?,
+                _ => return Err(GiveUp),
+            }
+            // Behind a value: brackets close, until there is a next one.
+            loop {
+                let Some(&close) = self.open.last() else {
+                    return Ok(());
+                };
+                match self.next()? {
+                    b',' if close == b'}' => break self.skip_key()?,
+                    b',' => break,
+                    byte if byte == close => drop(self.open.pop()),
+                    _ => return Err(GiveUp),
+                }
+            }
+        }
+    }
+
+    fn skip_key(&mut self) -> Result<(), GiveUp> {
+        self.peek();
+        self.string()?;
+        self.expect(b':')
+    }
+
+    /// Skips a string, and tells whether there are escapes in it.
+    #[inline(always)]
+    fn string(&mut self) -> Result<bool, GiveUp> {
+        if self.byte() != Some(b'"') {
+            return Err(GiveUp);
+        }
+        self.at += 1;
+        // Most strings end within eight bytes, or soon after.
+        while let Some(eight) = swar::eight(self.json.as_bytes(), self.at) {
+            let marks = swar::special(eight);
+            if marks == 0 {
+                self.at += 8;
+                continue;
+            }
+            self.at += swar::first(marks);
+            break;
+        }
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.rest_of_string()
+    }
+
+    /// Skips what is left of a string where it is not plain: at an escape, at what can't stand there, or near the end of
+    /// the text.
+    #[cold]
+    fn rest_of_string(&mut self) -> Result<bool, GiveUp> {
+        let mut has_escapes = false;
+        loop {
+            let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
+            match rest {
+                [] => return Err(GiveUp),
+                [b'"', ..] => {
+                    self.at += 1;
+                    return Ok(has_escapes);
+                }
+                [b'\\', rest @ ..] => {
+                    self.at += escape_length(rest)?;
+                    has_escapes = true;
+                }
+                [byte, ..] if *byte < b' ' => return Err(GiveUp),
+                _ => self.at += plain_length(rest),
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<(), GiveUp> {
+        if self.byte() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.byte() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.byte() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), GiveUp> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.byte() {
+            self.at += 1;
+        }
+        if self.at == start {
+            return Err(GiveUp);
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), GiveUp> {
+        let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word.as_bytes()) {
+            return Err(GiveUp);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// The byte that is next.
+    #[inline]
+    fn byte(&self) -> Option<u8> {
+        self.json.as_bytes().get(self.at).copied()
+    }
+
+    /// Skips white space, and gives the byte behind it.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                byte => return byte,
+            }
+        }
+    }
+
+    /// Reads the first byte behind white space.
+    #[inline]
+    fn next(&mut self) -> Result<u8, GiveUp> {
+        let byte = self.peek().ok_or(GiveUp)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn expect(&mut self, wanted: u8) -> Result<(), GiveUp> {
+        if self.next()? == wanted {
+            Ok(())
+        } else {
+            Err(GiveUp)
+        }
+    }
+}
+
+/// How many of the bytes, of which the first is plain, are so; all of the first eight, or fewer.
+fn plain_length(bytes: &[u8]) -> usize {
+    match swar::eight(bytes, 0).map(swar::special) {
+        Some(0) => 8,
+        Some(marks) => swar::first(marks),
+        None => 1,
+    }
+}
+
+/// The length of an escape with its `\`, behind which stands `rest`.
+fn escape_length(rest: &[u8]) -> Result<usize, GiveUp> {
+    match rest {
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Ok(2),
+        [b'u', a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Ok(6),
+        _ => Err(GiveUp),
+    }
+}
+
+/// A JSON text as a value, without reading it again. `serde_json` takes values from other deserializers only as a map of
+/// one key that only it would write; should it no longer do so, it reads the text.
+fn raw(json: &str) -> Option<&RawValue> {
+    const KEY: &str = "$serde_json::private::RawValue";
+    let value = BorrowedStrDeserializer::<Error>::new(json);
+    let map = MapDeserializer::new(std::iter::once((KEY, value)));
+    <&RawValue>::deserialize(map)
+        .ok()
+        .or_else(|| serde_json::from_str(json).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is found in an object, by the scanner.
+    fn scanned(json: &str) -> Option<Vec<(String, String)>> {
+        let arena = Arena::new();
+        let mut scanner = Scanner::new(json);
+        let mut found = Vec::new();
+        let read = scanner.object(&arena, |key, value| {
+            found.push((key.to_owned(), value.get().to_owned()));
+        });
+        read.and_then(|()| scanner.end()).ok().map(|()| found)
+    }
+
+    /// The same, by `serde_json`.
+    fn expected(json: &str) -> Option<Vec<(String, String)>> {
+        struct Entries(Vec<(String, String)>);
+        impl<'de> serde::Deserialize<'de> for Entries {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_map(Entries(Vec::new()))
+            }
+        }
+        impl<'de> serde::de::Visitor<'de> for Entries {
+            type Value = Self;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                mut self,
+                mut map: A,
+            ) -> Result<Self, A::Error> {
+                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
+                    self.0.push((key, value.get().to_owned()));
+                }
+                Ok(self)
+            }
+        }
+        let entries: Entries = serde_json::from_str(json).ok()?;
+        Some(entries.0)
+    }
+
+    #[test]
+    fn what_is_json_and_what_is_not() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        for json in [
+            "{}",
+            " {\t}\r\n",
+            r#"{"a":1}"#,
+            r#"{ "a" : [ 1 , { "b" : [ ] , "c" : { } } ] , "a" : -0.5e+10 }"#,
+            r#"{"":"","\u00e9\n":"\ud83d\ude00\\"}"#,
+            r#"{"a":true,"b":false,"c":null}"#,
+            r#"{"é":"é","long key of many bytes":"long text of many, many bytes \" and more"}"#,
+            &deep,
+        ] {
+            assert!(scanned(json).is_some(), "{json}");
+            assert_eq!(scanned(json), expected(json), "{json}");
+        }
+        for json in [
+            "",
+            "{",
+            "}",
+            "[]",
+            "null",
+            "{}{}",
+            "{} x",
+            "{,}",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1 "b":2}"#,
+            r#"{a:1}"#,
+            r#"{'a':1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":-}"#,
+            r#"{"a":1e}"#,
+            r#"{"a":1e+}"#,
+            r#"{"a":tru}"#,
+            r#"{"a":nul}"#,
+            r#"{"a":"}"#,
+            r#"{"a":"\"}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\u12g4"}"#,
+            r#"{"a":"\u12"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":[1}"#,
+            r#"{"a":{]}}"#,
+            r#"{"a":[[]}"#,
+            r#"{"a":{"b":1]}"#,
+            r#"{"a":[,1]}"#,
+            r#"{"a":{"b"}}"#,
+            r#"{"a":NaN}"#,
+            "{\"a\":\"\t\"}",
+            "{\u{a0}}",
+            r#"{"\ud800":1}"#,
+        ] {
+            assert_eq!(scanned(json), None, "{json}");
+            assert_eq!(expected(json), None, "{json}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_of_json_s_own_signs(text in r#"[{}\[\]",:\\ \n\tau0-9.eE+\-truefalsnl]{0,24}"#) {
+            for json in [text.clone(), format!("{{\"a\":{text}}}"), format!("{{\"{text}\":1}}")] {
+                prop_assert_eq!(scanned(&json), expected(&json), "{}", json);
+            }
+        }
+
+        #[test]
+        fn json_cut_or_changed_anywhere(at in 0..200_usize, sign in "[{}\\[\\]\",:\\\\0-9 ]", cut in any::<bool>()) {
+            let json = r#"{"event_id":"e","a":[1,-2.5E+3,{"b":"\u00e9 \" and a long text"},[],{}],"c":{"d":true,"e":null},"é":"x"}"#;
+            let at = at % json.len();
+            let Some((before, after)) = json.split_at_checked(at) else { return Ok(()) };
+            let json = if cut { before.to_owned() } else { format!("{before}{sign}{}", after.get(1..).unwrap_or_default()) };
+            prop_assert_eq!(scanned(&json), expected(&json), "{}", json);
+        }
+    }
+}

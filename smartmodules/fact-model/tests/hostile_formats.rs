@@ -1,0 +1,246 @@
+//! No text in whatever format makes the flattener fail, come back with nothing, or take long.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod checked;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use checked::check;
+use fact_model::flatten;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+/// Bodies in every format, well formed, to be cut, changed, mixed and repeated.
+const FORMATS: [&str; 16] = [
+    r#"{"client_id":"C","events":[{"name":"a","params":{"items":[{"item_id":"x","price":"1.234,56"}]}}]}"#,
+    r#"{"event_timestamp":"1653679818347831","event_name":"a","event_params":[{"key":"k","value":{"int_value":"1"}}],"ecommerce":{"transaction_id":"T"},"items":[{"item_list_index":"x"}]}"#,
+    "Logging event: origin=app,name=a,params=Bundle[{items=[Bundle[{item_id=x, price=Double(1.9)}], Bundle[{n=String(a, b=c)}]], c_(_s)=USD}]",
+    "view_item, {\n currency = UAH;\n ga_event_origin (_o) = app;\n items = (\n {\n \"item_id\" = \"a\\U00e9\";\n }\n);\n}",
+    "v=2&tid=G-X&en=a&cu=USD&epn.value=30.03&pr1=idSKU~~1~nmA%20b~k0c~v0d&ep.event_time=1795382400\nen=b&pr2=idx",
+    "v=1&t=pageview&pa=purchase&ti=T&pr1id=2&pr1cd1=gb&il1nm=r&il1pi1id=h&promo1id=p&promoa=click&event_time=1795382400",
+    "dataLayer.push({ecommerce: null}); dataLayer.push({'event':'x', ts: 1795382400, ecommerce:{click:{actionField:{list:'S'},products:[{name:\"T\\x41\",price:'15,25'}]}}});",
+    "[{'event_name': 'a', 'ts': Decimal('1795382400'), 't': datetime.datetime(2024, 1, 2, tzinfo=timezone(timedelta(seconds=3600))), 'items': ({'a': u'\\u00e9'},)}]",
+    r#"{"Type":"Notification","TopicArn":"t","Message":"{\"detail-type\":\"x\",\"detail\":{\"name\":\"a\",\"ts\":1795382400}}"}"#,
+    r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","s3Key":"k"}]"#,
+    r#""\"{\\\"name\\\":\\\"a\\\",\\\"ts\\\":1795382400}\"""#,
+    "eyJuYW1lIjoiYSIsInRzIjoxNzk1MzgyNDAwfQ==",
+    r#"{"name":"a","ts":1795382400}{"name":"b","ts":1795382400};{name:'c'}"#,
+    r#"{"name":"a","ts":1795382400,"params":"Bundle[{items=[Bundle[{a=1}]], b=2}]"}"#,
+    r#"{"name":"a","ts":1795382400,"items":["idx~nmy","Bundle[{a=1}]","{'a':1}","{ a = 1; }",{"id":1}]}"#,
+    r#"{"name":"a","ts":1795382400,"ecommerce":{"impressions":[{"id":"a"}],"promoView":{"promotions":[{"id":1}]},"add":{"products":[]}}}"#,
+];
+
+/// What opens, closes, separates or escapes in some format.
+const PIECES: [&str; 58] = [
+    "Bundle[{",
+    "Bundle[",
+    "Bundle[{a=",
+    "Bundle[{a=[",
+    "Logging event",
+    "Logging event: a, Bundle[{}]\n",
+    "{a=",
+    "(",
+    "( {",
+    "{ a = (",
+    "\"\\",
+    "'\\",
+    "f(",
+    "new ",
+    "{'a':",
+    "[{'a':[",
+    "u'",
+    "/*",
+    "//",
+    "//\n",
+    "~",
+    "id~",
+    "~~~",
+    "&",
+    "pr1=",
+    "pr1id=&",
+    "il1pi1id=a&",
+    "%",
+    "\n",
+    "v=2&en=a\n",
+    "en=a\n",
+    "{}",
+    "{},",
+    "[]",
+    "\"\"",
+    "\"a\"\n",
+    "{}x",
+    "a, {",
+    "a, Bundle[{",
+    ", a=",
+    ", ",
+    "(a, b=",
+    "}]",
+    "])",
+    "=;",
+    "datetime.datetime(",
+    "Decimal('",
+    "-",
+    "€",
+    "1,",
+    "`",
+    "\\U00e9",
+    "k0a~",
+    "{\"ecommerce\":null}",
+    "a.",
+    "u{",
+    "\0",
+    " ",
+];
+
+/// An event with a text as its items.
+fn with_items(text: &str) -> String {
+    let items = serde_json::to_string(text).unwrap();
+    format!(r#"{{"name":"a","ts":1795382400,"items":{items}}}"#)
+}
+
+/// Flattens in a time that grows no faster than the body.
+fn in_time(body: &str) {
+    let start = cpu_time();
+    let envelope = flatten(body.as_bytes());
+    let took = cpu_time() - start;
+    assert!(!envelope.facts.is_empty() || !envelope.rejected.is_empty());
+    // Of code that is not optimised; what is quadratic takes minutes.
+    let allowed = Duration::from_secs(1) + Duration::from_millis(20) * (body.len() as u32 / 1024);
+    let shown: String = body.chars().take(80).collect();
+    assert!(took < allowed, "{took:?} for {} bytes: {shown}", body.len());
+}
+
+/// How long this thread has been on a processor, whatever else the machine does.
+fn cpu_time() -> Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(
+        statistics
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap(),
+    )
+}
+
+#[test]
+fn repetition_takes_no_longer_than_its_size() {
+    for format in FORMATS {
+        let repeated = format.repeat(40_000 / format.len());
+        in_time(&repeated);
+        in_time(&with_items(&repeated));
+        in_time(&format!("{format}\n").repeat(40_000 / format.len()));
+    }
+    for piece in PIECES {
+        let repeated = piece.repeat(40_000 / piece.len());
+        for text in [
+            repeated.clone(),
+            format!("Bundle[{{a={repeated}}}]"),
+            format!("[Bundle[{{a=b}}], {repeated}]"),
+            format!("{{ a = \"{repeated}"),
+            format!("[{{'a': '{repeated}"),
+            format!("v=2&en=a&event_time=1795382400&pr1=id{repeated}"),
+            format!("v=2&cid={repeated}\n{}", "en=a\n".repeat(1000)),
+            format!("view_item, {{ a = {repeated}; }}"),
+            format!("[{repeated}"),
+            format!("{{{repeated}"),
+        ] {
+            in_time(&with_items(&text));
+            in_time(&text);
+        }
+    }
+}
+
+#[test]
+fn many_bombs_are_no_more_than_one() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&vec![b'['; 900_000]).unwrap();
+    let bomb = STANDARD.encode(encoder.finish().unwrap());
+    let body = format!("[{}]", vec![format!("\"{bomb}\""); 500].join(","));
+    in_time(&body);
+    assert_eq!(flatten(body.as_bytes()).rejected[0].reason, "too-large");
+}
+
+#[test]
+fn what_many_events_share_is_not_repeated_without_end() {
+    let long = "x".repeat(50_000);
+    for body in [
+        format!(
+            r#"{{"client_id":"{long}","events":[{}]}}"#,
+            vec![r#"{"name":"a"}"#; 10_000].join(",")
+        ),
+        format!(
+            r#"{{"timestamp_micros":1795382400000000,"x":"{long}","events":[{}]}}"#,
+            vec![r#"{"name":"a"}"#; 10_000].join(",")
+        ),
+        format!(
+            r#"{{"ts":1795382400,"x":"{long}","ecommerce":{{{}}}}}"#,
+            vec![r#""add":{}"#; 10_000].join(",")
+        ),
+        format!(
+            r#"{{"name":"a","event_params":[{}]}}"#,
+            vec![r#"{"key":"a","value":{}}"#; 5_000].join(",")
+        ),
+        format!(
+            "v=2&event_time=1795382400&cid={long}\n{}",
+            "en=a\n".repeat(10_000)
+        ),
+        format!(r#"["{long}",{}]"#, vec![r#""{}""#; 10_000].join(",")),
+    ] {
+        in_time(&body);
+        check(body.as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_format_cut_or_changed_anywhere(
+        format in prop::sample::select(FORMATS.to_vec()),
+        at in any::<prop::sample::Index>(),
+        change in any::<[u8; 4]>(),
+        length in 0..4_usize,
+        cut in any::<bool>(),
+    ) {
+        let mut body = format.as_bytes().to_vec();
+        let at = at.index(body.len());
+        if cut {
+            body.truncate(at);
+        } else {
+            let end = (at + length).min(body.len());
+            body.splice(at..end, change.into_iter().take(length));
+        }
+        check(&body);
+        check(with_items(&String::from_utf8_lossy(&body)).as_bytes());
+    }
+
+    #[test]
+    fn two_formats_mixed(
+        one in prop::sample::select(FORMATS.to_vec()),
+        other in prop::sample::select(FORMATS.to_vec()),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let mut body = one.as_bytes().to_vec();
+        let at = at.index(body.len());
+        body.splice(at..at, other.bytes());
+        check(&body);
+        check(with_items(&String::from_utf8_lossy(&body)).as_bytes());
+    }
+
+    #[test]
+    fn any_pieces(pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..12)) {
+        let body = pieces.concat();
+        check(body.as_bytes());
+        check(with_items(&body).as_bytes());
+    }
+}

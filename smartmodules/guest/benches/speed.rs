@@ -1,0 +1,133 @@
+//! How fast the built modules are in Fluvio's engine, beside the same code native.
+//!
+//! It counts the CPU time of its thread, so that a busy machine changes it little. Each figure is the best of several
+//! rounds that take turns.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use fact_model::Envelope;
+use fluvio_protocol::Encoder as _;
+use fluvio_protocol::record::Record;
+use fluvio_smartengine::{DEFAULT_SMARTENGINE_VERSION, SmartModuleChainInstance};
+use fluvio_smartmodule::dataplane::smartmodule::SmartModuleInput;
+use smartmodule_guest::batch::{Flattener, Records};
+
+/// Events without an id are hashed whole.
+const KINDS: [(&str, fn(usize) -> String); 2] = [
+    ("with an event id", support::event),
+    ("without", |number| {
+        support::event(number).replacen("event_id", "other_id", 1)
+    }),
+];
+const EVENTS: usize = 1000;
+const BATCH: usize = 16 * 1024;
+const ROUNDS: usize = 7;
+/// How often a round goes through all events.
+const REPEATS: usize = 10;
+
+fn main() {
+    // What `cargo test` passes to a bench says that it is only to be seen working.
+    let rounds = if std::env::args().any(|argument| argument == "--bench") {
+        ROUNDS
+    } else {
+        1
+    };
+    println!("| events of 1.1 KB, 5 items | | µs of CPU a record | records/s a core | of native |");
+    println!("|---|---|---:|---:|---:|");
+    for (kind, event) in KINDS {
+        let batches = batches(event);
+        let mut native = [
+            Flattener::new(put_envelope as fn(&Envelope<'_>, &mut Records<'_>)),
+            Flattener::new(put_facts),
+        ];
+        let mut chains = ["flatten-items", "list-items"].map(support::chain);
+        let mut best = [[Duration::MAX; 2]; 2];
+        for _ in 0..rounds {
+            for module in 0..2 {
+                let times = [
+                    time_native(&mut native[module], &batches),
+                    time_engine(&mut chains[module], &batches),
+                ];
+                for (best, time) in best[module].iter_mut().zip(times) {
+                    *best = time.min(*best);
+                }
+            }
+        }
+        for (name, [native, engine]) in ["flatten-items", "list-items"].into_iter().zip(best) {
+            for (place, time) in [("native", native), ("in the engine", engine)] {
+                let micros = time.as_secs_f64() * 1e6 / (EVENTS * REPEATS) as f64;
+                println!(
+                    "| {kind} | `{name}` {place} | {micros:.2} | {:.0} | {:.0}% |",
+                    1e6 / micros,
+                    100.0 * native.as_secs_f64() / time.as_secs_f64()
+                );
+            }
+        }
+    }
+}
+
+fn put_envelope(envelope: &Envelope<'_>, records: &mut Records<'_>) {
+    records.put(|value| envelope.write_json(value));
+}
+
+fn put_facts(envelope: &Envelope<'_>, records: &mut Records<'_>) {
+    for fact in &envelope.facts {
+        records.put(|value| fact.write_json(value));
+    }
+}
+
+/// All events, in batches of the size that a producer sends by default.
+fn batches(event: fn(usize) -> String) -> Vec<SmartModuleInput> {
+    let events: Vec<String> = (0..EVENTS).map(event).collect();
+    let in_a_batch = BATCH / events[0].len();
+    events
+        .chunks(in_a_batch)
+        .map(|events| support::input(events.iter().cloned().map(Record::new).collect()))
+        .collect()
+}
+
+fn time_native(flattener: &mut Flattener, batches: &[SmartModuleInput]) -> Duration {
+    let version = DEFAULT_SMARTENGINE_VERSION;
+    let encoded: Vec<Vec<u8>> = batches
+        .iter()
+        .map(|batch| {
+            let mut bytes = Vec::new();
+            batch.encode(&mut bytes, version).unwrap();
+            bytes
+        })
+        .collect();
+    let start = cpu_time();
+    for _ in 0..REPEATS {
+        for batch in &encoded {
+            assert!(flattener.flatten(batch, version.into()).unwrap() > 0);
+        }
+    }
+    cpu_time() - start
+}
+
+fn time_engine(chain: &mut SmartModuleChainInstance, batches: &[SmartModuleInput]) -> Duration {
+    let start = cpu_time();
+    for _ in 0..REPEATS {
+        for batch in batches {
+            let output = chain.process(batch.clone()).unwrap();
+            assert!(output.error.is_none() && !output.successes.is_empty());
+        }
+    }
+    cpu_time() - start
+}
+
+/// The CPU time that this thread has used.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = text.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
