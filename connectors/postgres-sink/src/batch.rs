@@ -104,15 +104,7 @@ impl Batch {
     /// Adds the record that follows.
     pub fn push(&mut self, record: Record) {
         match serde_json::from_slice::<Envelope<'_>>(&record.value) {
-            Ok(envelope) if !(envelope.facts.is_empty() && envelope.rejected.is_empty()) => {
-                self.take(&envelope, &record)
-            }
-            Ok(_) => self.set_aside(
-                &record,
-                NOT_AN_ENVELOPE,
-                "the record is an object with neither facts nor rejections".to_owned(),
-                0,
-            ),
+            Ok(envelope) => self.take(&envelope, &record),
             Err(error) => self.set_aside(
                 &record,
                 NOT_AN_ENVELOPE,

@@ -22,7 +22,10 @@ use fluvio_smartmodule::dataplane::smartmodule::SmartModuleInput;
 use smartmodule_guest::batch::{Flattener, Records};
 
 /// Events without an id are hashed whole.
-const KINDS: [(&str, fn(usize) -> String); 2] = [
+/// Makes the event of a number.
+type Event = fn(usize) -> String;
+
+const KINDS: [(&str, Event); 2] = [
     ("with an event id", support::event),
     ("without", |number| {
         support::event(number).replacen("event_id", "other_id", 1)
