@@ -293,3 +293,43 @@ async fn the_output_of_a_pipe_is_plain() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn flatten_shows_facts_and_where_a_body_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bodies.jsonl");
+    let good = r#"{"event_name":"view_item","event_timestamp":1767225600000,"items":[{"item_id":"A","price":"1.234,56"}]}"#;
+    let bad =
+        r#"{"event_name":"view_item","event_timestamp":1767225600000,"items":"[{'item_id' 'B'}]"}"#;
+    std::fs::write(&file, good).unwrap();
+    let (code, stdout, stderr) = run(etl().args(["flatten", "--json"]).arg(&file)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let fact: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(fact["product_id"], "A");
+    assert_eq!(fact["price"], "1234.56");
+
+    std::fs::write(&file, format!("{good}\n{bad}\n")).unwrap();
+    let (code, stdout, _) = run(etl().args(["flatten", "--lines", "--json"]).arg(&file)).await;
+    assert_eq!(code, Some(1), "a body was rejected");
+    let lines: Vec<serde_json::Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{stdout}");
+    assert_eq!(lines[1]["rejected"]["reason"], "bad-items");
+    assert!(
+        lines[1]["rejected"]["at"]
+            .as_str()
+            .unwrap()
+            .contains("items")
+    );
+
+    let (code, stdout, stderr) = run(etl().args(["flatten", "--lines"]).arg(&file)).await;
+    assert_eq!(code, Some(1));
+    let said = stdout + &stderr;
+    let marked = said.lines().any(|line| line.trim() == "^");
+    assert!(
+        said.contains("bad-items") && marked,
+        "the place is marked:\n{said}"
+    );
+}

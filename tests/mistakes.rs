@@ -206,6 +206,21 @@ async fn a_smart_module_that_is_not_loaded_is_named() {
     pipeline.stack.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_the_smart_module_refuses_is_shown() {
+    let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    let config = sink(pipeline.stack.database_url())
+        .replace(
+            "{ uses: flatten-items }",
+            "{ uses: flatten-items, with: { identity: name } }",
+        )
+        .replace("shop-events", pipeline.stack.topic());
+    let fluvio = pipeline.stack.fluvio_address();
+    let said = Connector::new(SINK, &config, fluvio).gives_up().await;
+    assert_says(&said, &["identity", "name", "event-id", "content"]);
+    pipeline.stack.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_queue_that_cannot_be_reached_is_named_and_waited_for() {
     let config = source("  queue-url: http://127.0.0.1:1/q\n");

@@ -148,7 +148,12 @@ remove_topic() {
 
 remove_smartmodule() {
     need fluvio
-    run fluvio smartmodule delete "$smartmodule"
+    local package
+    package=$(fluvio smartmodule list 2>/dev/null | awk '{print $1}' | grep "/$smartmodule@") || {
+        echo "there is no SmartModule $smartmodule"
+        return
+    }
+    run fluvio smartmodule delete "$package"
 }
 
 step() {
