@@ -11,10 +11,11 @@ use local_stack::{Part, StackOptions};
 const VISIBILITY: Duration = Duration::from_secs(5);
 
 /// Sends `count` bodies in seven parts; while each is under way, one of `victims` is killed and started again.
-async fn survives(seed: u64, count: usize, victims: &[Part]) {
+async fn survives(seed: u64, count: usize, partitions: u32, victims: &[Part]) {
     let bodies = shop::bodies(seed, count);
     let options = StackOptions {
         visibility_timeout: Some(VISIBILITY),
+        partitions: Some(partitions),
         ..StackOptions::default()
     };
     let mut pipeline = Pipeline::start(options).await.unwrap();
@@ -34,22 +35,28 @@ async fn survives(seed: u64, count: usize, victims: &[Part]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sink_is_killed() {
-    survives(11, 7_000, &[Part::Sink]).await;
+    survives(11, 7_000, 1, &[Part::Sink]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_source_is_killed() {
-    survives(12, 4_000, &[Part::Source]).await;
+    survives(12, 4_000, 1, &[Part::Source]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_is_killed() {
-    survives(13, 4_000, &[Part::Node]).await;
+    survives(13, 4_000, 1, &[Part::Node]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_killed_in_turn() {
-    survives(14, 4_000, &[Part::Node, Part::Sink, Part::Source]).await;
+    survives(14, 4_000, 1, &[Part::Node, Part::Sink, Part::Source]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: for a cluster, with `cargo test --release -p end-to-end -- --ignored --test-threads=1`"]
+async fn everything_is_killed_in_turn_among_fifty_thousand_events() {
+    survives(91, 50_000, 3, &[Part::Source, Part::Sink, Part::Node]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
