@@ -23,7 +23,8 @@ pub struct Config {
     /// written, one waits, one is filled.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: ByteSize,
-    /// How long the first record of a batch waits for others at most. Default 250ms.
+    /// How long the first record of a batch waits for others at most while the database is busy
+    /// with the batch before. Default 250ms. When the database has nothing to do, it is 10ms.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
     /// Connections to the database at most. Default 8. Each partition that writes needs one while

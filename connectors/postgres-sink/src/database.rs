@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::Host;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, IsolationLevel, NoTls};
 
 use crate::config::Config;
 use crate::errors::{DatabaseError, Doing};
 use crate::rows;
+use crate::statements::{Prepared, Work};
 
 /// A database and the connections to it.
 #[derive(Debug)]
@@ -17,14 +18,21 @@ pub struct Database {
     config: tokio_postgres::Config,
     session: String,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Session>>,
+}
+
+/// A connection and what is prepared on it.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    prepared: Prepared,
 }
 
 /// A connection in use. [`Lease::keep`] returns it for the next batch; dropping closes it, since
 /// nobody knows what state a transaction that failed has left it in.
 #[derive(Debug)]
 pub struct Lease {
-    client: Client,
+    session: Session,
     database: Arc<Database>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -100,27 +108,30 @@ impl Database {
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
         // `None` would mean a closed semaphore, and nobody closes this one.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let client = match self.take_idle() {
-            Some(client) => client,
+        let session = match self.take_idle() {
+            Some(session) => session,
             None => {
                 let client = self.connect().await?;
                 client
                     .batch_execute(&self.session)
                     .await
                     .doing("cannot prepare the session")?;
-                client
+                Session {
+                    client,
+                    prepared: Prepared::default(),
+                }
             }
         };
         Ok(Lease {
-            client,
+            session,
             database: Arc::clone(self),
             _permit: permit,
         })
     }
 
-    fn take_idle(&self) -> Option<Client> {
+    fn take_idle(&self) -> Option<Session> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|client| !client.is_closed());
+        idle.retain(|session| !session.client.is_closed());
         idle.pop()
     }
 }
@@ -128,7 +139,20 @@ impl Database {
 impl Lease {
     /// The connection itself.
     pub fn client(&mut self) -> &mut Client {
-        &mut self.client
+        &mut self.session.client
+    }
+
+    /// Begins a transaction. Its later statements see what others committed meanwhile, whatever
+    /// the database's default.
+    pub(crate) async fn begin(&mut self) -> Result<Work<'_>, DatabaseError> {
+        let Session { client, prepared } = &mut self.session;
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .start()
+            .await
+            .doing("cannot begin a transaction")?;
+        Ok(Work::new(transaction, prepared))
     }
 
     /// Returns the connection for the next batch.
@@ -137,6 +161,6 @@ impl Lease {
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(self.client);
+            .push(self.session);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use connector_common::{Start, Stop};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
@@ -52,7 +52,8 @@ impl Lane {
         );
         // One batch waits while one is written and the next is read and decoded.
         let (sender, mut batches) = mpsc::channel(1);
-        let reader = Reader::new(self.partition.clone(), from, self.limits, sender);
+        let (through, written) = watch::channel(0);
+        let reader = Reader::new(self.partition.clone(), from, self.limits, sender, written);
         let mut reading = JoinSet::new();
         reading.spawn(reader.read(stop.clone()));
         while let Some(batch) = batches.recv().await {
@@ -60,6 +61,7 @@ impl Lane {
             let (next, read) = (batch.next_offset(), batch.volume());
             match deliver(&mut self.writer, batch, stop).await {
                 Ok(written) => {
+                    through.send_modify(|batches| *batches += 1);
                     self.progress.add(began, next, read, written);
                     if self.progress.is_due() {
                         self.progress.say(&self.partition);

@@ -13,7 +13,7 @@
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
 //! - [`writer`]: the transaction; before it the month's partition is made ([`months`])
 //! - `progress`: what came of it, for the log and the metric socket
-//! - [`database`]: connections; [`errors`]: what an SQLSTATE means for the sink
+//! - [`database`]: connections; `statements`: what is prepared on them; [`errors`]: what an SQLSTATE means for the sink
 //! - [`migrate`](mod@migrate): the schema; [`config`]: the reference of the section `postgres`
 
 mod backoff;
@@ -33,6 +33,7 @@ pub mod reader;
 pub mod rejected;
 pub mod rows;
 pub mod sink;
+mod statements;
 pub mod writer;
 
 pub use config::Config;
