@@ -4,18 +4,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, IsolationLevel, NoTls};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, IsolationLevel};
 
 use crate::config::Config;
 use crate::errors::{DatabaseError, Doing};
+use crate::password::Password;
 use crate::rows;
 use crate::statements::{Prepared, Work};
+use crate::tls::{TlsMode, TlsSettings};
 
 /// A database and the connections to it.
 #[derive(Debug)]
 pub struct Database {
     config: tokio_postgres::Config,
+    tls: TlsSettings,
+    password: Password,
+    password_limit: Duration,
     session: String,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
@@ -41,11 +47,16 @@ impl Database {
     /// The database of `config`. Connects when a connection is asked for.
     ///
     /// # Errors
-    /// A URL that can't be understood.
+    /// A URL that can't be understood, or a certificate that can't be read.
     pub fn new(config: &Config) -> Result<Arc<Self>, String> {
         let millis = |limit: Duration| limit.as_millis().max(1);
+        let connection = config.connection()?;
+        connection.tls.connector()?;
         Ok(Arc::new(Self {
-            config: config.database()?,
+            password: config.password(connection.database.get_password().is_some())?,
+            password_limit: config.connect_timeout,
+            config: connection.database,
+            tls: connection.tls,
             session: format!(
                 "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; {}",
                 millis(config.statement_timeout),
@@ -92,7 +103,23 @@ impl Database {
     /// # Errors
     /// The server can't be reached or refuses.
     pub async fn connect(&self) -> Result<Client, DatabaseError> {
-        let (client, connection) = self.config.connect(NoTls).await.doing("cannot connect")?;
+        let doing = "cannot connect";
+        let tls = self.tls.connector().doing(doing)?;
+        let mut config = self.config.clone();
+        if let Some(password) = self.password.ask(self.password_limit).await.doing(doing)? {
+            config.password(password);
+        }
+        let connected = match config.connect(tls.clone()).await {
+            // What a server answers that takes no connection without TLS.
+            Err(error)
+                if self.tls.mode == TlsMode::Allow
+                    && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) =>
+            {
+                config.ssl_mode(SslMode::Require).connect(tls).await
+            }
+            connected => connected,
+        };
+        let (client, connection) = connected.doing(doing)?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("connection closed: {}", crate::errors::describe(&error));
