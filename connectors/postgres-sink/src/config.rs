@@ -39,6 +39,10 @@ pub struct Config {
     /// one. Default postgres-sink.
     #[serde(default = "default_application_name")]
     pub application_name: String,
+    /// Whether to create and update the tables at the start. Default true. With false a schema that
+    /// is not up to date ends the sink, with a list of what is missing; `etl migrate` adds it.
+    #[serde(default = "default_migrate")]
+    pub migrate: bool,
     /// Facts in one transaction at most. Default 20000. An event is never cut, so the last one may
     /// go beyond.
     #[serde(default = "default_max_rows")]
@@ -52,8 +56,8 @@ pub struct Config {
     /// with the batch before. Default 250ms. When the database has nothing to do, it is 10ms.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Connections to the database at most. Default 8. Each partition that writes needs one while
-    /// it writes.
+    /// Connections to the database at most, besides one that marks the partitions as taken.
+    /// Default 8. Each partition that writes needs one while it writes.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
     /// Limit for making one connection. Default 10s.
@@ -82,6 +86,7 @@ impl Config {
             password_file: None,
             password_command: None,
             application_name: default_application_name(),
+            migrate: default_migrate(),
             max_rows: default_max_rows(),
             max_bytes: default_max_bytes(),
             max_delay: default_max_delay(),
@@ -189,6 +194,10 @@ fn is_socket(host: &Host) -> bool {
 
 fn default_application_name() -> String {
     "postgres-sink".to_owned()
+}
+
+fn default_migrate() -> bool {
+    true
 }
 
 fn default_max_rows() -> usize {

@@ -1,5 +1,6 @@
 //! One partition's way from the topic into the tables: one task reads and decodes, this one writes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -8,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
+use crate::claims::Claims;
 use crate::delivery::{DeliveryError, deliver};
 use crate::partition::Partition;
 use crate::progress::Progress;
@@ -22,6 +24,7 @@ const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Lane {
     pub(crate) partition: Partition,
     pub(crate) writer: Writer,
+    pub(crate) claims: Arc<Claims>,
     pub(crate) start: Start,
     pub(crate) limits: Limits,
     pub(crate) overtaken: Vec<Instant>,
@@ -31,7 +34,7 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let Partition { topic, number, .. } = self.partition.clone();
-        while !stop.is_requested() {
+        while self.claims.wait(self.writer.source(), &stop).await && !stop.is_requested() {
             self.run_from_stored_offset(&stop)
                 .await
                 .with_context(|| format!("topic {topic}, partition {number}"))?;

@@ -8,6 +8,7 @@
 //! # Layout, along the way of a record
 //!
 //! - [`sink`]: the connector itself; `lane`: one partition's way, of which there is a task for each
+//! - [`claims`]: one sink for each partition
 //! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`])
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
@@ -19,6 +20,7 @@
 
 mod backoff;
 pub mod batch;
+pub mod claims;
 pub mod config;
 mod connection_string;
 pub mod continuity;
