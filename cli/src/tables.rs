@@ -1,27 +1,27 @@
 //! What has arrived, asked of the tables.
 
-use anyhow::Context;
+use anyhow::anyhow;
+use connector_common::Secret;
 use fact_model::FactHash;
 use futures_util::{TryStreamExt, pin_mut};
-use tokio_postgres::{Client, NoTls};
+use postgres_sink::{Config, database::Database};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::expectation::Fingerprint;
 
-/// Connects to the database at `url`.
+/// Connects to the database at `url`, which is written as for the sink.
 ///
 /// # Errors
 /// The server's own, without the password.
 pub async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .context("cannot connect to the database")?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to the database ended");
-        }
-    });
-    Ok(client)
+    let config = Config {
+        application_name: "etl".to_owned(),
+        ..Config::new(Secret::from(url.to_owned()))
+    };
+    let database = Database::new(&config).map_err(|reason| anyhow!("the database's {reason}"))?;
+    let connected = database.connect().await;
+    connected.map_err(|error| anyhow!("cannot connect to the database: {}", error.cause))
 }
 
 /// How many records of `topic` the sink has committed, over all partitions.

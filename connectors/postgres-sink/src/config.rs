@@ -1,19 +1,48 @@
 //! The section `postgres` of the connector's file: every key, with its unit and default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use connector_common::{Secret, Validate};
 use serde::Deserialize;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::connection_string::ConnectionString;
+use crate::password::Password;
 
 /// The section `postgres`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
     /// The database: `postgres://user:password@host:port/database` with special characters
-    /// percent-encoded, or libpq keywords (`host=… user=… password=… dbname=…`). Required.
+    /// percent-encoded, or libpq keywords (`host=… user=… password=… dbname=…`), or `service=NAME`
+    /// of a `pg_service.conf`. Required.
+    ///
+    /// TLS as in libpq: `sslmode` is one of disable, allow, prefer (default), require, verify-ca,
+    /// verify-full; `sslrootcert` is a PEM file of authorities, or `system` (default:
+    /// `~/.postgresql/root.crt`, else those of the operating system); `sslcert` and `sslkey` are the
+    /// PEM files of a client certificate. The host is compared with the certificate's subject
+    /// alternative names, never with its common name. The files are read for each new connection.
     pub url: Secret,
+    /// A file whose first line is the password, read for each new connection; for a password
+    /// that is not in `url`.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// A command for `sh -c` whose first line of output is the password, run for each new
+    /// connection; for passwords that expire, such as RDS IAM tokens:
+    /// `aws rds generate-db-auth-token --hostname HOST --port 5432 --username USER`. It has
+    /// `connect-timeout` for its answer.
+    #[serde(default)]
+    pub password_command: Option<String>,
+    /// The name that the server's administrator sees in `pg_stat_activity`, unless `url` gives
+    /// one. Default postgres-sink.
+    #[serde(default = "default_application_name")]
+    pub application_name: String,
+    /// Whether to create and update the tables at the start. Default true. With false a schema that
+    /// is not up to date ends the sink, with a list of what is missing; `etl migrate` adds it.
+    #[serde(default = "default_migrate")]
+    pub migrate: bool,
     /// Facts in one transaction at most. Default 20000. An event is never cut, so the last one may
     /// go beyond.
     #[serde(default = "default_max_rows")]
@@ -23,11 +52,12 @@ pub struct Config {
     /// written, one waits, one is filled.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: ByteSize,
-    /// How long the first record of a batch waits for others at most. Default 250ms.
+    /// How long the first record of a batch waits for others at most while the database is busy
+    /// with the batch before. Default 250ms. When the database has nothing to do, it is 10ms.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Connections to the database at most. Default 8. Each partition that writes needs one while
-    /// it writes.
+    /// Connections to the database at most, besides one that marks the partitions as taken.
+    /// Default 8. Each partition that writes needs one while it writes.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
     /// Limit for making one connection. Default 10s.
@@ -53,6 +83,10 @@ impl Config {
     pub fn new(url: Secret) -> Self {
         Self {
             url,
+            password_file: None,
+            password_command: None,
+            application_name: default_application_name(),
+            migrate: default_migrate(),
             max_rows: default_max_rows(),
             max_bytes: default_max_bytes(),
             max_delay: default_max_delay(),
@@ -68,12 +102,10 @@ impl Config {
     ///
     /// # Errors
     /// What is wrong with the URL, without quoting it: it holds the password.
-    pub fn database(&self) -> Result<tokio_postgres::Config, String> {
-        let mut database: tokio_postgres::Config = self.url.reveal().parse().map_err(|_| {
-            "`url` is no database URL; expected postgres://user:password@host:port/database with special characters \
-             percent-encoded, or libpq keywords such as `host=db user=etl password=… dbname=shop`"
-                .to_owned()
-        })?;
+    pub(crate) fn connection(&self) -> Result<ConnectionString, String> {
+        let mut connection = ConnectionString::parse(self.url.reveal())
+            .map_err(|reason| format!("`url` {reason}"))?;
+        let database = &mut connection.database;
         if database
             .get_hosts()
             .iter()
@@ -92,15 +124,38 @@ impl Config {
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(Duration::from_secs(60));
         if database.get_application_name().is_none() {
-            database.application_name("postgres-sink");
+            database.application_name(&self.application_name);
         }
-        Ok(database)
+        let is_on_this_machine = database.get_hosts().iter().all(is_socket);
+        database.ssl_mode(if is_on_this_machine {
+            SslMode::Disable
+        } else {
+            connection.tls.mode.for_client()
+        });
+        Ok(connection)
+    }
+
+    /// Where the password comes from.
+    ///
+    /// # Errors
+    /// More than one place is named.
+    pub(crate) fn password(&self, in_url: bool) -> Result<Password, String> {
+        match (&self.password_file, &self.password_command) {
+            (None, None) => Ok(Password::InUrl),
+            (Some(path), None) if !in_url => Ok(Password::File(path.clone())),
+            (None, Some(command)) if !in_url => Ok(Password::Command(command.clone())),
+            _ => Err(
+                "the password is given twice; keep one of `url`, `password-file` and `password-command`"
+                    .to_owned(),
+            ),
+        }
     }
 }
 
 impl Validate for Config {
     fn validate(&self) -> Result<(), String> {
-        self.database()?;
+        let connection = self.connection()?;
+        self.password(connection.database.get_password().is_some())?;
         for (key, value) in [
             ("max-rows", self.max_rows),
             ("max-connections", self.max_connections),
@@ -127,6 +182,22 @@ impl Validate for Config {
         }
         Ok(())
     }
+}
+
+/// TLS is for networks: libpq, too, leaves it out on a socket in the file system.
+fn is_socket(host: &Host) -> bool {
+    #[cfg(unix)]
+    return matches!(host, Host::Unix(_));
+    #[cfg(not(unix))]
+    return false;
+}
+
+fn default_application_name() -> String {
+    "postgres-sink".to_owned()
+}
+
+fn default_migrate() -> bool {
+    true
 }
 
 fn default_max_rows() -> usize {
@@ -191,6 +262,21 @@ mod tests {
         with_url("host=db user=u password='a b'")
             .validate()
             .unwrap();
+    }
+
+    #[test]
+    fn a_password_in_two_places_is_refused() {
+        let twice = Config {
+            password_command: Some("echo x".to_owned()),
+            ..with_url("postgres://u:p@host/db")
+        };
+        assert!(twice.validate().unwrap_err().contains("given twice"));
+        Config {
+            url: Secret::from("postgres://u@host/db".to_owned()),
+            ..twice
+        }
+        .validate()
+        .unwrap();
     }
 
     #[test]

@@ -4,27 +4,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, IsolationLevel};
 
 use crate::config::Config;
 use crate::errors::{DatabaseError, Doing};
+use crate::password::Password;
 use crate::rows;
+use crate::statements::{Prepared, Work};
+use crate::tls::{TlsMode, TlsSettings};
 
 /// A database and the connections to it.
 #[derive(Debug)]
 pub struct Database {
     config: tokio_postgres::Config,
+    tls: TlsSettings,
+    password: Password,
+    password_limit: Duration,
     session: String,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Session>>,
+}
+
+/// A connection and what is prepared on it.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    prepared: Prepared,
 }
 
 /// A connection in use. [`Lease::keep`] returns it for the next batch; dropping closes it, since
 /// nobody knows what state a transaction that failed has left it in.
 #[derive(Debug)]
 pub struct Lease {
-    client: Client,
+    session: Session,
     database: Arc<Database>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -33,11 +47,16 @@ impl Database {
     /// The database of `config`. Connects when a connection is asked for.
     ///
     /// # Errors
-    /// A URL that can't be understood.
+    /// A URL that can't be understood, or a certificate that can't be read.
     pub fn new(config: &Config) -> Result<Arc<Self>, String> {
         let millis = |limit: Duration| limit.as_millis().max(1);
+        let connection = config.connection()?;
+        connection.tls.connector()?;
         Ok(Arc::new(Self {
-            config: config.database()?,
+            password: config.password(connection.database.get_password().is_some())?,
+            password_limit: config.connect_timeout,
+            config: connection.database,
+            tls: connection.tls,
             session: format!(
                 "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; {}",
                 millis(config.statement_timeout),
@@ -84,7 +103,23 @@ impl Database {
     /// # Errors
     /// The server can't be reached or refuses.
     pub async fn connect(&self) -> Result<Client, DatabaseError> {
-        let (client, connection) = self.config.connect(NoTls).await.doing("cannot connect")?;
+        let doing = "cannot connect";
+        let tls = self.tls.connector().doing(doing)?;
+        let mut config = self.config.clone();
+        if let Some(password) = self.password.ask(self.password_limit).await.doing(doing)? {
+            config.password(password);
+        }
+        let connected = match config.connect(tls.clone()).await {
+            // What a server answers that takes no connection without TLS.
+            Err(error)
+                if self.tls.mode == TlsMode::Allow
+                    && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) =>
+            {
+                config.ssl_mode(SslMode::Require).connect(tls).await
+            }
+            connected => connected,
+        };
+        let (client, connection) = connected.doing(doing)?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("connection closed: {}", crate::errors::describe(&error));
@@ -100,27 +135,30 @@ impl Database {
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, DatabaseError> {
         // `None` would mean a closed semaphore, and nobody closes this one.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let client = match self.take_idle() {
-            Some(client) => client,
+        let session = match self.take_idle() {
+            Some(session) => session,
             None => {
                 let client = self.connect().await?;
                 client
                     .batch_execute(&self.session)
                     .await
                     .doing("cannot prepare the session")?;
-                client
+                Session {
+                    client,
+                    prepared: Prepared::default(),
+                }
             }
         };
         Ok(Lease {
-            client,
+            session,
             database: Arc::clone(self),
             _permit: permit,
         })
     }
 
-    fn take_idle(&self) -> Option<Client> {
+    fn take_idle(&self) -> Option<Session> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|client| !client.is_closed());
+        idle.retain(|session| !session.client.is_closed());
         idle.pop()
     }
 }
@@ -128,7 +166,20 @@ impl Database {
 impl Lease {
     /// The connection itself.
     pub fn client(&mut self) -> &mut Client {
-        &mut self.client
+        &mut self.session.client
+    }
+
+    /// Begins a transaction. Its later statements see what others committed meanwhile, whatever
+    /// the database's default.
+    pub(crate) async fn begin(&mut self) -> Result<Work<'_>, DatabaseError> {
+        let Session { client, prepared } = &mut self.session;
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .start()
+            .await
+            .doing("cannot begin a transaction")?;
+        Ok(Work::new(transaction, prepared))
     }
 
     /// Returns the connection for the next batch.
@@ -137,6 +188,6 @@ impl Lease {
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(self.client);
+            .push(self.session);
     }
 }

@@ -6,7 +6,7 @@ use connector_common::Stop;
 
 use crate::backoff::Backoff;
 use crate::batch::Batch;
-use crate::errors::{DatabaseError, Remedy, describe};
+use crate::errors::{DatabaseError, Remedy};
 use crate::writer::{WriteError, Writer, Written};
 
 /// How long a stop waits for a database that does not take the batch in hand. Nothing is lost: the
@@ -145,7 +145,7 @@ async fn patience(stop: &Stop) {
 
 fn reason(error: &WriteError) -> String {
     match error {
-        WriteError::Database(DatabaseError { cause, .. }) => describe(cause),
+        WriteError::Database(DatabaseError { cause, .. }) => cause.to_string(),
         other => other.to_string(),
     }
 }

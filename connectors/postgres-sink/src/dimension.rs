@@ -12,11 +12,11 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use fact_model::Fact;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
 use self::table::{LIST, PRODUCT, Table};
 use crate::errors::{DatabaseError, Doing};
+use crate::statements::Work;
 
 /// The members of one dimension that a batch names, each once.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl Dimension {
     /// them vanished meanwhile, because somebody deletes from the dimension.
     pub(crate) async fn resolve(
         &self,
-        transaction: &Transaction<'_>,
+        transaction: &Work<'_>,
     ) -> Result<Option<Vec<i64>>, DatabaseError> {
         let mut keys = vec![None; self.members.len()];
         if keys.is_empty() {
@@ -187,7 +187,7 @@ impl Dimension {
 
     /// Writes what the batch tells anew of its members. Rows are locked in the order of their key,
     /// and only those that change.
-    pub(crate) async fn update(&self, transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
+    pub(crate) async fn update(&self, transaction: &Work<'_>) -> Result<(), DatabaseError> {
         let members = self.in_order(self.members.iter());
         if members.is_empty() {
             return Ok(());
@@ -208,7 +208,7 @@ impl Dimension {
 
     async fn find(
         &self,
-        transaction: &Transaction<'_>,
+        transaction: &Work<'_>,
         members: &[&Member],
         keys: &mut [Option<i64>],
     ) -> Result<(), DatabaseError> {

@@ -2,7 +2,11 @@
 //!
 //! The classes are those of appendix A of PostgreSQL's manual.
 
+use std::error::Error as _;
+
 use tokio_postgres::error::SqlState;
+
+use crate::tls::TlsRefused;
 
 /// What to do about an error of PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +28,22 @@ impl Remedy {
     /// The remedy for `error`. One without an SQLSTATE comes from the connection.
     #[must_use]
     pub fn of(error: &tokio_postgres::Error) -> Self {
-        error.code().map_or(Self::Retry, Self::of_state)
+        match error.code() {
+            Some(state) => Self::of_state(state),
+            None if is_of_tls(error) => Self::Refused,
+            None => Self::Retry,
+        }
     }
 
     fn of_state(state: &SqlState) -> Self {
         if *state == SqlState::LOCK_NOT_AVAILABLE || *state == SqlState::TOO_MANY_CONNECTIONS {
+            return Self::Retry;
+        }
+        // A migration has changed a table under the prepared statements of a connection, or a pooler
+        // has put another one under it. The next attempt is on a new connection.
+        if *state == SqlState::FEATURE_NOT_SUPPORTED
+            || *state == SqlState::INVALID_SQL_STATEMENT_NAME
+        {
             return Self::Retry;
         }
         if *state == SqlState::UNDEFINED_DATABASE || *state == SqlState::DATABASE_DROPPED {
@@ -49,21 +64,43 @@ impl Remedy {
     }
 }
 
+/// Whether the server has no TLS, or shows a certificate that is not trusted.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|source| {
+        // The client's words for it; it has no type of its own.
+        source.is::<TlsRefused>() || source.to_string() == "server does not support TLS"
+    })
+}
+
 /// What went wrong in the database, with what the sink was doing.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing}: {}", describe(.cause))]
+#[error("{doing}: {cause}")]
 pub struct DatabaseError {
     /// What the sink was doing, as in "cannot insert facts".
     pub doing: &'static str,
-    /// PostgreSQL's answer.
-    pub cause: tokio_postgres::Error,
+    /// What went wrong.
+    pub cause: Cause,
+}
+
+/// Where it went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// PostgreSQL's answer, or the connection's.
+    #[error("{}", describe(.0))]
+    Server(#[from] tokio_postgres::Error),
+    /// A file or a command that a connection needs.
+    #[error("{0}")]
+    Here(String),
 }
 
 impl DatabaseError {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        Remedy::of(&self.cause)
+        match &self.cause {
+            Cause::Server(error) => Remedy::of(error),
+            Cause::Here(_) => Remedy::Refused,
+        }
     }
 }
 
@@ -74,14 +111,25 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
     fn doing(self, doing: &'static str) -> Result<T, DatabaseError> {
-        self.map_err(|cause| DatabaseError { doing, cause })
+        self.map_err(|error| DatabaseError {
+            doing,
+            cause: error.into(),
+        })
+    }
+}
+
+impl<T> Doing<T> for Result<T, String> {
+    fn doing(self, doing: &'static str) -> Result<T, DatabaseError> {
+        self.map_err(|words| DatabaseError {
+            doing,
+            cause: Cause::Here(words),
+        })
     }
 }
 
 /// `error` in a line: the server's message with its SQLSTATE, or what the connection reports.
 #[must_use]
 pub fn describe(error: &tokio_postgres::Error) -> String {
-    use std::error::Error as _;
     match error.as_db_error() {
         Some(server) => {
             let detail = server
@@ -116,6 +164,8 @@ mod tests {
             (SqlState::TOO_MANY_CONNECTIONS, Remedy::Retry),
             (SqlState::LOCK_NOT_AVAILABLE, Remedy::Retry),
             (SqlState::IN_FAILED_SQL_TRANSACTION, Remedy::Retry),
+            (SqlState::FEATURE_NOT_SUPPORTED, Remedy::Retry),
+            (SqlState::INVALID_SQL_STATEMENT_NAME, Remedy::Retry),
             (SqlState::DISK_FULL, Remedy::Wait),
             (SqlState::READ_ONLY_SQL_TRANSACTION, Remedy::Wait),
             (SqlState::INSUFFICIENT_PRIVILEGE, Remedy::Wait),

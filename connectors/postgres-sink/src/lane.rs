@@ -1,13 +1,15 @@
 //! One partition's way from the topic into the tables: one task reads and decodes, this one writes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use connector_common::{Start, Stop};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
+use crate::claims::Claims;
 use crate::delivery::{DeliveryError, deliver};
 use crate::partition::Partition;
 use crate::progress::Progress;
@@ -22,6 +24,7 @@ const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Lane {
     pub(crate) partition: Partition,
     pub(crate) writer: Writer,
+    pub(crate) claims: Arc<Claims>,
     pub(crate) start: Start,
     pub(crate) limits: Limits,
     pub(crate) overtaken: Vec<Instant>,
@@ -31,7 +34,7 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let Partition { topic, number, .. } = self.partition.clone();
-        while !stop.is_requested() {
+        while self.claims.wait(self.writer.source(), &stop).await && !stop.is_requested() {
             self.run_from_stored_offset(&stop)
                 .await
                 .with_context(|| format!("topic {topic}, partition {number}"))?;
@@ -52,7 +55,8 @@ impl Lane {
         );
         // One batch waits while one is written and the next is read and decoded.
         let (sender, mut batches) = mpsc::channel(1);
-        let reader = Reader::new(self.partition.clone(), from, self.limits, sender);
+        let (through, written) = watch::channel(0);
+        let reader = Reader::new(self.partition.clone(), from, self.limits, sender, written);
         let mut reading = JoinSet::new();
         reading.spawn(reader.read(stop.clone()));
         while let Some(batch) = batches.recv().await {
@@ -60,6 +64,7 @@ impl Lane {
             let (next, read) = (batch.next_offset(), batch.volume());
             match deliver(&mut self.writer, batch, stop).await {
                 Ok(written) => {
+                    through.send_modify(|batches| *batches += 1);
                     self.progress.add(began, next, read, written);
                     if self.progress.is_due() {
                         self.progress.say(&self.partition);

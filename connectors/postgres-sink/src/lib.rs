@@ -8,17 +8,21 @@
 //! # Layout, along the way of a record
 //!
 //! - [`sink`]: the connector itself; `lane`: one partition's way, of which there is a task for each
+//! - [`claims`]: one sink for each partition
 //! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`])
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
 //! - [`writer`]: the transaction; before it the month's partition is made ([`months`])
 //! - `progress`: what came of it, for the log and the metric socket
-//! - [`database`]: connections; [`errors`]: what an SQLSTATE means for the sink
+//! - [`database`]: connections (`connection_string`, `password`, `tls`); `statements`: what is prepared on
+//!   them; [`errors`]: what an SQLSTATE means for the sink
 //! - [`migrate`](mod@migrate): the schema; [`config`]: the reference of the section `postgres`
 
 mod backoff;
 pub mod batch;
+pub mod claims;
 pub mod config;
+mod connection_string;
 pub mod continuity;
 pub mod database;
 pub mod delivery;
@@ -28,11 +32,14 @@ mod lane;
 pub mod migrate;
 pub mod months;
 mod partition;
+mod password;
 mod progress;
 pub mod reader;
 pub mod rejected;
 pub mod rows;
 pub mod sink;
+mod statements;
+mod tls;
 pub mod writer;
 
 pub use config::Config;

@@ -47,6 +47,12 @@ pub enum MigrateError {
          JOIN pg_locks l USING (pid) WHERE l.locktype = 'advisory' AND l.granted"
     )]
     Locked(Duration),
+    /// The schema is not up to date, and this process may not change it.
+    #[error(
+        "the schema lacks {}, and `migrate: false` forbids to add it; run `etl migrate` as the tables' owner",
+        .0.join(", ")
+    )]
+    Missing(Vec<String>),
     /// A migration failed, or what was applied before differs from what this program knows.
     #[error("cannot migrate: {0}")]
     Migration(#[from] refinery::Error),
@@ -58,7 +64,11 @@ impl MigrateError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Database(error) => Some(error.remedy()),
-            Self::OldServer(_) | Self::Standby | Self::Locked(_) | Self::Migration(_) => None,
+            Self::OldServer(_)
+            | Self::Standby
+            | Self::Locked(_)
+            | Self::Missing(_)
+            | Self::Migration(_) => None,
         }
     }
 }
@@ -87,6 +97,43 @@ pub async fn migrate(client: &mut Client) -> Result<MigrationReport, MigrateErro
         .collect();
     let version = version?.map_or(0, |migration| migration.version());
     Ok(MigrationReport { applied, version })
+}
+
+/// Changes nothing: only looks whether the schema is up to date. A newer one is.
+///
+/// # Errors
+/// [`MigrateError::Missing`] with the migrations that were not applied, or what is wrong with the server.
+pub async fn check(client: &Client) -> Result<MigrationReport, MigrateError> {
+    check_server(client).await?;
+    let doing = "cannot look for the schema's version";
+    let history = client
+        .query_one(
+            "SELECT to_regclass('refinery_schema_history') IS NOT NULL",
+            &[],
+        )
+        .await
+        .doing(doing)?;
+    let mut applied: Vec<i32> = Vec::new();
+    if history.get(0) {
+        let rows = client
+            .query("SELECT version FROM refinery_schema_history", &[])
+            .await
+            .doing(doing)?;
+        applied.extend(rows.iter().map(|row| row.get::<_, i32>(0)));
+    }
+    let missing: Vec<String> = embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .filter(|migration| !applied.contains(&migration.version()))
+        .map(ToString::to_string)
+        .collect();
+    if !missing.is_empty() {
+        return Err(MigrateError::Missing(missing));
+    }
+    Ok(MigrationReport {
+        applied: Vec::new(),
+        version: applied.into_iter().max().unwrap_or(0),
+    })
 }
 
 async fn check_server(client: &Client) -> Result<(), MigrateError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use connector_common::Stop;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch as SentBatch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -22,6 +22,9 @@ const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 /// A stream that was open for this long was in order, even if it brought nothing.
 const HEALTHY: Duration = Duration::from_secs(10);
+/// How long the first record waits for others while nothing is being written. Records of one
+/// response, and of responses that follow closely, make one batch; a lone event is in the tables soon.
+const LINGER: Duration = Duration::from_millis(10);
 /// The largest response that is ever asked for.
 const MAX_BYTES_LIMIT: i32 = 1 << 30;
 const WIDER: i32 = 4;
@@ -33,7 +36,7 @@ pub struct Limits {
     pub rows: usize,
     /// Bytes of records.
     pub bytes: usize,
-    /// How long the first record waits.
+    /// How long the first record waits while another batch is being written.
     pub delay: Duration,
     /// The size of the responses to ask the cluster for.
     pub max_bytes: i32,
@@ -105,8 +108,11 @@ pub(crate) struct Reader {
     continuity: Continuity,
     pending: VecDeque<Record>,
     batch: Batch,
-    due: Option<Instant>,
+    /// When the first record of the batch came.
+    began: Option<Instant>,
     batches: mpsc::Sender<Batch>,
+    handed_on: u64,
+    written: watch::Receiver<u64>,
     max_bytes: i32,
 }
 
@@ -119,11 +125,13 @@ enum End {
 }
 
 impl Reader {
+    /// A reader from the offset `from` on. `written` counts the batches that are through.
     pub(crate) fn new(
         partition: Partition,
         from: i64,
         limits: Limits,
         batches: mpsc::Sender<Batch>,
+        written: watch::Receiver<u64>,
     ) -> Self {
         Self {
             partition,
@@ -131,8 +139,10 @@ impl Reader {
             continuity: Continuity::from(from),
             pending: VecDeque::new(),
             batch: Batch::after(from),
-            due: None,
+            began: None,
             batches,
+            handed_on: 0,
+            written,
             max_bytes: limits.max_bytes,
         }
     }
@@ -214,15 +224,17 @@ impl Reader {
         loop {
             self.fill();
             let is_full = self.is_full();
-            let is_due = is_full || self.due.is_some_and(|due| due <= Instant::now());
-            let waits = self.due.is_some() && !is_due;
-            let due = self.due.unwrap_or_else(Instant::now);
+            let due = self.due();
+            let is_due = is_full || due.is_some_and(|due| due <= Instant::now());
+            let waits = due.is_some() && !is_due;
+            let due = due.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
                 permit = batches.reserve(), if is_due => match permit {
                     Ok(permit) => {
                         permit.send(take(&mut self.batch));
-                        self.due = None;
+                        self.handed_on += 1;
+                        self.began = None;
                     }
                     Err(_) => return Ok(End::Stop),
                 },
@@ -233,7 +245,8 @@ impl Reader {
                     idle = IDLE[0];
                 }
                 () = tokio::time::sleep_until(due), if waits => {}
-                () = tokio::time::sleep(idle), if self.due.is_none() => {
+                Ok(()) = self.written.changed(), if waits => {}
+                () = tokio::time::sleep(idle), if self.began.is_none() => {
                     if self.is_stuck(&mut open).await? {
                         return Ok(End::Reopen);
                     }
@@ -309,14 +322,25 @@ impl Reader {
         self.batch.row_count() >= self.limits.rows || self.batch.bytes() >= self.limits.bytes
     }
 
+    /// When the batch is to be handed on; `None` while there is nothing in it. The database sets the
+    /// pace: as long as it writes, batches grow, and when it has nothing to do, nobody waits for more.
+    fn due(&self) -> Option<Instant> {
+        let is_writing = *self.written.borrow() < self.handed_on;
+        let delay = if is_writing {
+            self.limits.delay
+        } else {
+            self.limits.delay.min(LINGER)
+        };
+        self.began.map(|began| began + delay)
+    }
+
     /// Decodes what is pending, as far as the batch has room.
     fn fill(&mut self) {
         while !self.is_full() {
             let Some(record) = self.pending.pop_front() else {
                 return;
             };
-            self.due
-                .get_or_insert_with(|| Instant::now() + self.limits.delay);
+            self.began.get_or_insert_with(Instant::now);
             self.batch.push(record);
         }
     }
@@ -325,10 +349,11 @@ impl Reader {
     async fn hand_on_all(&mut self) {
         loop {
             self.fill();
-            self.due = None;
+            self.began = None;
             if self.batch.is_empty() || self.batches.send(take(&mut self.batch)).await.is_err() {
                 return;
             }
+            self.handed_on += 1;
         }
     }
 

@@ -3,12 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fact_model::Rejection;
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::batch::Record;
 use crate::errors::{DatabaseError, Doing};
+use crate::statements::Work;
 
 /// The reason of a record that is no envelope: it did not come through the SmartModule.
 pub const NOT_AN_ENVELOPE: &str = "not-an-envelope";
@@ -101,7 +101,7 @@ const INSERT: &str = "\
 
 /// Inserts `rejected`, which is in the order of offsets, and returns how many were new.
 pub(crate) async fn insert(
-    transaction: &Transaction<'_>,
+    transaction: &Work<'_>,
     topic: &str,
     partition: i32,
     rejected: &[Rejected],

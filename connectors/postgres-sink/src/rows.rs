@@ -2,12 +2,16 @@
 //!
 //! A row goes straight from the borrowed fact into one buffer for the whole batch; there is no owned
 //! fact in between. What is still unknown then, the two surrogate keys, stands at the end of the row
-//! and is put in when the row is sent.
+//! and is put in when the row is sent. A few rows are sent as arrays instead ([`arrays`]).
+
+mod arrays;
 
 use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fact_model::{Decimal, Fact};
+
+use self::arrays::Array;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -68,18 +72,34 @@ pub(crate) static CREATE_STAGE: LazyLock<String> = LazyLock::new(|| {
 pub(crate) const COPY_TO_STAGE: &str = "COPY pg_temp.fact_stage FROM STDIN (FORMAT binary)";
 
 /// Moves the stage into the facts, in the order of their key. `$1` is the topic, `$2` the partition.
-pub(crate) static INSERT_FROM_STAGE: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static INSERT_FROM_STAGE: LazyLock<String> =
+    LazyLock::new(|| insert_from("pg_temp.fact_stage ORDER BY event_time, fact_hash"));
+
+/// Inserts what [`Rows::arrays`] returns, the parameters from `$3` on, which are in order already.
+pub(crate) static INSERT_FROM_ARRAYS: LazyLock<String> = LazyLock::new(|| {
+    let arrays: Vec<String> = (3..)
+        .zip(COLUMNS)
+        .map(|(number, (_, sql_type))| match sql_type {
+            DECIMAL => format!("${number}::text[]"),
+            _ => format!("${number}::{sql_type}[]"),
+        })
+        .collect();
+    let names = COLUMNS.map(|(name, _)| name).join(", ");
+    insert_from(&format!("unnest({}) AS facts ({names})", arrays.join(", ")))
+});
+
+fn insert_from(source: &str) -> String {
     let names = COLUMNS.map(|(name, _)| name).join(", ");
     let values = COLUMNS.map(|(name, sql_type)| match sql_type {
         DECIMAL => format!("{name}::numeric"),
         _ => name.to_owned(),
     });
     format!(
-        "INSERT INTO fact_events (source_topic, source_partition, {names}) SELECT $1, $2, {} FROM pg_temp.fact_stage \
-         ORDER BY event_time, fact_hash ON CONFLICT DO NOTHING",
+        "INSERT INTO fact_events (source_topic, source_partition, {names}) SELECT $1, $2, {} FROM {source} \
+         ON CONFLICT DO NOTHING",
         values.join(", ")
     )
-});
+}
 
 /// The facts of a batch.
 #[derive(Debug, Default)]
@@ -194,6 +214,25 @@ impl Rows {
         self.index.sort_by_key(|row| row.key);
         self.index.dedup_by_key(|row| row.key);
         self.duplicates += before - self.index.len();
+    }
+
+    /// The facts as an array for each column. `products` and `lists` as for [`Rows::copy_data`].
+    pub(crate) fn arrays(&self, products: &[i64], lists: &[i64]) -> Vec<Array> {
+        let mut arrays: Vec<Array> = COLUMNS.iter().map(|_| Array::default()).collect();
+        let mut keys = BytesMut::new();
+        for row in &self.index {
+            keys.clear();
+            // Read as a row of its own, whose number of columns nobody looks at.
+            keys.put_i16(2);
+            put_key(&mut keys, row.product, products);
+            put_key(&mut keys, row.list, lists);
+            let encoded = self.encoded.get(row.start..row.end).unwrap_or_default();
+            let fields = arrays::fields(encoded).chain(arrays::fields(&keys));
+            for (array, field) in arrays.iter_mut().zip(fields) {
+                array.push(field);
+            }
+        }
+        arrays
     }
 
     /// The data of a COPY into the stage, in pieces. `products` and `lists` are the surrogate keys

@@ -9,11 +9,12 @@ use fluvio::metadata::topic::TopicSpec;
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
+use crate::claims::Claims;
 use crate::config::Config;
 use crate::database::Database;
 use crate::errors::Remedy;
 use crate::lane::Lane;
-use crate::migrate::{MigrateError, migrate};
+use crate::migrate::{self, MigrateError};
 use crate::partition::Partition;
 use crate::progress::{Progress, Totals};
 use crate::reader::Limits;
@@ -72,7 +73,8 @@ async fn start(connector: &Connector<Config>, totals: &Totals) -> anyhow::Result
     } = connector;
     let database = Database::new(config).map_err(|reason| anyhow!("postgres: {reason}"))?;
     let until = Instant::now() + config.start_timeout;
-    prepare_database(&database, until).await?;
+    prepare_database(&database, config.migrate, until).await?;
+    let claims = Arc::new(Claims::new(Arc::clone(&database)));
     let partitions = partitions(&meta.topic.name, &meta.consumer.partition, until).await?;
     let max_bytes = meta
         .consumer
@@ -102,6 +104,7 @@ async fn start(connector: &Connector<Config>, totals: &Totals) -> anyhow::Result
                 smartmodules: connector_common::smartmodules(transforms),
             },
             writer: Writer::new(Arc::clone(&database), source),
+            claims: Arc::clone(&claims),
             start: meta.consumer.offset.start,
             limits,
             overtaken: Vec::new(),
@@ -111,13 +114,21 @@ async fn start(connector: &Connector<Config>, totals: &Totals) -> anyhow::Result
     Ok(partitions.into_iter().map(lane).collect())
 }
 
-/// Connects and migrates; waits for a server that does not answer yet.
-async fn prepare_database(database: &Arc<Database>, until: Instant) -> anyhow::Result<()> {
+/// Connects and migrates, or only checks; waits for a server that does not answer yet.
+async fn prepare_database(
+    database: &Arc<Database>,
+    may_migrate: bool,
+    until: Instant,
+) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
     loop {
         let attempt = async {
             let mut client = database.connect().await?;
-            migrate(&mut client).await
+            if may_migrate {
+                migrate::migrate(&mut client).await
+            } else {
+                migrate::check(&client).await
+            }
         };
         let error: MigrateError = match attempt.await {
             Ok(report) if report.applied.is_empty() => {

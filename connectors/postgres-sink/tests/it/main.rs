@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+mod claims;
+mod connections;
 mod dimensions;
 mod months;
 mod questions;

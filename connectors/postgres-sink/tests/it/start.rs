@@ -95,3 +95,34 @@ async fn a_database_that_cannot_be_entered_is_named_and_the_password_is_not() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_schema_that_may_not_be_changed_is_checked() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+    let mut client = database.connect().await.unwrap();
+    let error = postgres_sink::migrate::check(&client).await.unwrap_err();
+    assert!(error.remedy().is_none());
+    let text = error.to_string();
+    assert!(
+        text.contains("V1__star_schema, V2__views") && text.contains("etl migrate"),
+        "{text}"
+    );
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    let there: i64 = client.query_one(tables, &[]).await.unwrap().get(0);
+    assert_eq!(there, 0, "a check changed the database");
+
+    let migrated = postgres_sink::migrate(&mut client).await.unwrap();
+    let found = postgres_sink::migrate::check(&client).await.unwrap();
+    assert_eq!((found.applied.len(), found.version), (0, migrated.version));
+    client
+        .execute("DELETE FROM refinery_schema_history WHERE version = 2", &[])
+        .await
+        .unwrap();
+    let error = postgres_sink::migrate::check(&client).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("V2__views") && !text.contains("V1__"),
+        "{text}"
+    );
+}

@@ -1,0 +1,234 @@
+//! TLS in every mode, client certificates, and passwords that are asked for.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use connector_common::Secret;
+use postgres_sink::Config;
+use postgres_sink::database::Database;
+use postgres_sink::errors::{DatabaseError, Remedy};
+use private_postgres::PrivatePostgres;
+
+fn database(url: String) -> Arc<Database> {
+    Database::new(&Config::new(Secret::from(url))).unwrap()
+}
+
+/// Connects and tells whether the connection is encrypted.
+async fn is_encrypted(url: String) -> Result<bool, DatabaseError> {
+    let client = database(url).connect().await?;
+    let row = client
+        .query_one(
+            "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+            &[],
+        )
+        .await
+        .unwrap();
+    Ok(row.get(0))
+}
+
+fn openssl(folder: &Path, args: &str) {
+    let output = Command::new("openssl")
+        .args(args.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {args}: {words}");
+}
+
+/// `NAME.crt` and `NAME.key`, signed by the authority `ca`.
+fn certificate(folder: &Path, name: &str, common_name: &str) {
+    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost").unwrap();
+    openssl(
+        folder,
+        &format!("req -new {KEY} -keyout {name}.key -out {name}.csr -subj /CN={common_name}"),
+    );
+    openssl(
+        folder,
+        &format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out {name}.crt"
+        ),
+    );
+}
+
+fn authority(folder: &Path, name: &str) {
+    openssl(
+        folder,
+        &format!("req -x509 {KEY} -keyout {name}.key -out {name}.crt -days 2 -subj /CN={name}"),
+    );
+}
+
+const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+
+/// Gives the server a certificate for `localhost`, and a role that only a client certificate lets in.
+async fn encrypt(server: &PrivatePostgres, folder: &Path) {
+    let client = database(server.url()).connect().await.unwrap();
+    let data: String = client
+        .query_one("SHOW data_directory", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let data = Path::new(&data);
+    let owner = std::fs::metadata(data).unwrap();
+    for (from, to) in [
+        ("server.crt", "server.crt"),
+        ("server.key", "server.key"),
+        ("ca.crt", "root.crt"),
+    ] {
+        let to = data.join(to);
+        std::fs::copy(folder.join(from), &to).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let rules = data.join("pg_hba.conf");
+    let others = std::fs::read_to_string(&rules).unwrap();
+    let certified = "hostssl all certified all cert\nhostnossl all certified all reject\n";
+    std::fs::write(&rules, format!("{certified}{others}")).unwrap();
+    client
+        .batch_execute("CREATE ROLE certified LOGIN")
+        .await
+        .unwrap();
+    for setting in ["ssl_ca_file = 'root.crt'", "ssl = on"] {
+        client
+            .batch_execute(&format!("ALTER SYSTEM SET {setting}"))
+            .await
+            .unwrap();
+    }
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+    let mut attempts = 0;
+    while !is_encrypted(format!("{}?sslmode=prefer", server.url()))
+        .await
+        .unwrap()
+    {
+        attempts += 1;
+        assert!(attempts < 100, "the server did not switch TLS on");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let refused = |result: Result<bool, DatabaseError>, words: &str| {
+        let error = result.unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Refused, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    let plain = server.url();
+    refused(
+        is_encrypted(format!("{plain}?sslmode=require")).await,
+        "does not support TLS",
+    );
+    assert!(
+        !is_encrypted(format!("{plain}?sslmode=prefer"))
+            .await
+            .unwrap()
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    authority(folder.path(), "ca");
+    authority(folder.path(), "stranger");
+    certificate(folder.path(), "server", "localhost");
+    certificate(folder.path(), "client", "certified");
+    encrypt(&server, folder.path()).await;
+    let by_name = plain.replace("127.0.0.1", "localhost");
+    let (known, unknown) = (
+        format!("sslrootcert={}", file("ca.crt")),
+        format!("sslrootcert={}", file("stranger.crt")),
+    );
+
+    for (url, settings, encrypted) in [
+        (&plain, "sslmode=disable".to_owned(), false),
+        (&plain, "sslmode=allow".to_owned(), false),
+        (&plain, "sslmode=prefer".to_owned(), true),
+        (&plain, "sslmode=require".to_owned(), true),
+        (&plain, format!("sslmode=verify-ca&{known}"), true),
+        (&by_name, format!("sslmode=verify-full&{known}"), true),
+    ] {
+        let found = is_encrypted(format!("{url}?{settings}")).await;
+        assert_eq!(found.unwrap(), encrypted, "{settings}");
+    }
+    let not_signed = "UnknownIssuer";
+    for (settings, words) in [
+        (format!("sslmode=require&{unknown}"), not_signed),
+        (format!("sslmode=verify-ca&{unknown}"), not_signed),
+        (
+            "sslmode=verify-full&sslrootcert=system".to_owned(),
+            not_signed,
+        ),
+        // The certificate is made out for localhost.
+        (format!("sslmode=verify-full&{known}"), "not valid for"),
+    ] {
+        refused(is_encrypted(format!("{plain}?{settings}")).await, words);
+    }
+
+    let certified = format!("postgres://certified@127.0.0.1:{}/etl", server.port());
+    let own = format!(
+        "sslcert={}&sslkey={}",
+        file("client.crt"),
+        file("client.key")
+    );
+    for mode in ["allow", "require", "verify-ca"] {
+        let url = format!("{certified}?sslmode={mode}&{known}&{own}");
+        assert!(is_encrypted(url).await.unwrap(), "{mode}");
+    }
+    refused(
+        is_encrypted(format!("{certified}?sslmode=require")).await,
+        "SQLSTATE 28000",
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let url = "postgres://u@db/x?sslmode=verify-full&sslrootcert=/nowhere/ca.crt";
+    let error = Database::new(&Config::new(Secret::from(url.to_owned()))).unwrap_err();
+    assert!(error.contains("/nowhere/ca.crt"), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_that_expires_is_asked_for_again() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let owner = database(server.url()).connect().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let url = format!("postgres://writer@127.0.0.1:{}/etl", server.port());
+    let config = Config::new(Secret::from(url));
+    let by_command = Database::new(&Config {
+        password_command: Some(format!("cat {} && echo more", file.display())),
+        ..config.clone()
+    })
+    .unwrap();
+    let by_file = Database::new(&Config {
+        password_file: Some(file.clone()),
+        ..config.clone()
+    })
+    .unwrap();
+    owner
+        .batch_execute("CREATE ROLE writer LOGIN")
+        .await
+        .unwrap();
+    for token in ["first", "second ' one"] {
+        let quoted = token.replace('\'', "''");
+        owner
+            .batch_execute(&format!("ALTER ROLE writer PASSWORD '{quoted}'"))
+            .await
+            .unwrap();
+        std::fs::write(&file, format!("{token}\n")).unwrap();
+        by_command.connect().await.unwrap();
+        by_file.connect().await.unwrap();
+    }
+    let failing = Database::new(&Config {
+        password_command: Some("echo no token for you >&2; exit 3".to_owned()),
+        ..config
+    })
+    .unwrap();
+    let error = failing.connect().await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::Refused);
+    assert!(error.to_string().contains("no token for you"), "{error}");
+}
