@@ -7,6 +7,7 @@ use connector_common::{Start, Stop};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::announce::{self, Announcements};
 use crate::backoff::Backoff;
 use crate::delivery::{DeliveryError, deliver};
 use crate::partition::Partition;
@@ -26,6 +27,7 @@ pub(crate) struct Lane {
     pub(crate) limits: Limits,
     pub(crate) overtaken: Vec<Instant>,
     pub(crate) progress: Progress,
+    pub(crate) announcements: Announcements,
 }
 
 impl Lane {
@@ -50,6 +52,7 @@ impl Lane {
             offset = from,
             "reading"
         );
+        self.announcements.begin(self.partition.number, from);
         // One batch waits while one is written and the next is read and decoded.
         let (sender, mut batches) = mpsc::channel(1);
         let reader = Reader::new(self.partition.clone(), from, self.limits, sender);
@@ -58,8 +61,11 @@ impl Lane {
         while let Some(batch) = batches.recv().await {
             let began = Instant::now();
             let (next, read) = (batch.next_offset(), batch.volume());
+            let keys = announce::keys(&batch);
             match deliver(&mut self.writer, batch, stop).await {
                 Ok(written) => {
+                    self.announcements
+                        .committed(self.partition.number, next, keys);
                     self.progress.add(began, next, read, written);
                     if self.progress.is_due() {
                         self.progress.say(&self.partition);
