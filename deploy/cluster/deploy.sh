@@ -64,11 +64,11 @@ packages() {
     cd "$here"
 }
 
-topic_exists() { fluvio topic list 2>/dev/null | awk '{print $1}' | grep -qx "$topic"; }
+topic_exists() { fluvio topic list 2>/dev/null | awk '{print $1}' | grep -qx "$1"; }
 
 topic() {
     need fluvio
-    if topic_exists; then
+    if topic_exists "$topic"; then
         echo "topic \"$topic\" is there already"
     else
         run_always fluvio topic create --config topic.yaml ${dry_run:+--dry-run}
@@ -137,13 +137,17 @@ check() {
     fi
 }
 
+# The connectors have made the second one, for what the sink announces to the source.
 remove_topic() {
     need fluvio
-    if topic_exists; then
-        run fluvio topic delete "$topic"
-    else
-        echo "there is no topic \"$topic\""
-    fi
+    local each
+    for each in "$topic" "$topic-committed"; do
+        if topic_exists "$each"; then
+            run fluvio topic delete "$each"
+        else
+            echo "there is no topic \"$each\""
+        fi
+    done
 }
 
 remove_smartmodule() {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use fluvio::consumer::ConsumerConfig;
+use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{
-    Fluvio, FluvioAdmin, FluvioClusterConfig, TopicProducerConfigBuilder, TopicProducerPool,
+    Fluvio, FluvioAdmin, FluvioClusterConfig, Offset, TopicProducerConfigBuilder, TopicProducerPool,
 };
+use futures_util::StreamExt;
 
 use crate::config::Meta;
 
@@ -17,6 +20,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(15);
 /// the record's frame and key as well.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
 
+/// Enough for a batch's head; the rest may be cut off.
+const HEAD_BYTES: i32 = 64 << 10;
+
 /// Connects to the cluster of the current Fluvio profile.
 ///
 /// # Errors
@@ -26,33 +32,65 @@ pub async fn connect() -> anyhow::Result<Fluvio> {
     bounded(&cluster, Fluvio::connect_with_config(&cluster)).await
 }
 
-/// Makes sure that the topic of `meta` exists, and returns the number of its partitions.
+/// Makes sure that a topic exists, as `spec` where it has to be created, and returns the number of
+/// its partitions.
 ///
 /// # Errors
 /// The cluster can't be reached or refuses to create the topic.
-pub async fn ensure_topic(meta: &Meta) -> anyhow::Result<u32> {
+pub async fn ensure_topic(name: &str, spec: &TopicSpec) -> anyhow::Result<u32> {
     let cluster = current_cluster()?;
     let admin = bounded(&cluster, FluvioAdmin::connect_with_config(&cluster)).await?;
-    let topic = &meta.topic;
-    if let Some(partitions) = bounded(&cluster, partitions_of(&admin, &topic.name)).await? {
+    if let Some(partitions) = bounded(&cluster, partitions_of(&admin, name)).await? {
         return Ok(partitions);
     }
-    let created = bounded(
-        &cluster,
-        admin.create(topic.name.clone(), false, topic.spec.clone()),
-    )
-    .await;
+    let created = bounded(&cluster, admin.create(name.to_owned(), false, spec.clone())).await;
     // Two connectors that start together both find it missing; one of them creates it.
-    let partitions = bounded(&cluster, partitions_of(&admin, &topic.name)).await?;
+    let partitions = bounded(&cluster, partitions_of(&admin, name)).await?;
     match (created, partitions) {
         (_, Some(partitions)) => Ok(partitions),
-        (Err(error), None) => {
-            Err(error.context(format!("cannot create the topic `{}`", topic.name)))
+        (Err(error), None) => Err(error.context(format!("cannot create the topic `{name}`"))),
+        (Ok(()), None) => Err(anyhow!("the topic `{name}` was created and is not there")),
+    }
+}
+
+/// The offset that the partition's next record will get, asked of its leader.
+///
+/// # Errors
+/// The cluster can't be reached, or has no such partition.
+// Whole batches, whose heads are what tells it, are to be had from the deprecated stream only.
+#[allow(deprecated)]
+pub async fn end_of_partition(topic: &str, partition: u32) -> anyhow::Result<i64> {
+    let cluster = current_cluster()?;
+    let end = async {
+        let client = Fluvio::connect_with_config(&cluster).await?;
+        let config = ConsumerConfig::builder()
+            .max_bytes(HEAD_BYTES)
+            .disable_continuous(true)
+            .build()?;
+        let consumer = client.partition_consumer(topic, partition).await?;
+        let batches = consumer
+            .stream_batches_with_config(Offset::from_end(1), config)
+            .await?;
+        match std::pin::pin!(batches).next().await {
+            Some(Ok(batch)) => Ok(batch.get_last_offset() + 1),
+            Some(Err(code)) => Err(anyhow!("partition {partition} of `{topic}`: {code}")),
+            None => empty_end(&client, topic, partition).await,
         }
-        (Ok(()), None) => Err(anyhow!(
-            "the topic `{}` was created and is not there",
-            topic.name
+    };
+    bounded(&cluster, end).await
+}
+
+/// Nothing came: then the partition must be empty, or the leader has said nothing at all.
+async fn empty_end(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
+    let name = format!("{topic}-{partition}");
+    let partitions = client.admin().await.all::<PartitionSpec>().await?;
+    let found = partitions.iter().find(|found| found.name == name);
+    match found.map(|found| found.status.leader.leo) {
+        Some(0) => Ok(0),
+        Some(end) => Err(anyhow!(
+            "the leader of `{name}` did not tell its end; the cluster has it at {end}"
         )),
+        None => Err(anyhow!("the cluster has no partition `{name}`")),
     }
 }
 

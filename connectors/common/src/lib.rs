@@ -13,12 +13,14 @@
 //! - [`secrets`]: `${{ secrets.NAME }}`, and values that never reach a log
 //! - [`transforms`]: the SmartModules that the cluster runs on the stream
 //! - [`cluster`]: clients built from the configuration
+//! - [`committed`]: what a sink tells a source, so that it deletes only what is in the tables
 //! - [`metrics`]: the socket that Fluvio's monitoring reads
 //! - [`backoff`]: the pause between attempts
 //! - [`stop`]: the stop signal, as something to wait for rather than something that kills
 
 pub mod backoff;
 pub mod cluster;
+pub mod committed;
 pub mod config;
 pub mod metrics;
 pub mod offset;
@@ -28,7 +30,7 @@ pub mod stop;
 pub mod transforms;
 
 pub use backoff::pause_after;
-pub use cluster::{connect, ensure_topic, producer};
+pub use cluster::{connect, end_of_partition, ensure_topic, producer};
 pub use config::{ConfigError, Connector, Consumer, Meta, Partitions, Producer, Topic, Validate};
 pub use offset::{ConsumerOffset, Start};
 pub use process::run;

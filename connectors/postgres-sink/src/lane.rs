@@ -8,6 +8,7 @@ use connector_common::{Start, Stop};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::announce::{self, Announcements};
 use crate::backoff::Backoff;
 use crate::claims::Claims;
 use crate::delivery::{DeliveryError, deliver};
@@ -29,6 +30,7 @@ pub(crate) struct Lane {
     pub(crate) limits: Limits,
     pub(crate) overtaken: Vec<Instant>,
     pub(crate) progress: Progress,
+    pub(crate) announcements: Announcements,
 }
 
 impl Lane {
@@ -53,6 +55,7 @@ impl Lane {
             offset = from,
             "reading"
         );
+        self.announcements.begin(self.partition.number, from);
         // One batch waits while one is written and the next is read and decoded.
         let (sender, mut batches) = mpsc::channel(1);
         let (through, written) = watch::channel(0);
@@ -62,9 +65,12 @@ impl Lane {
         while let Some(batch) = batches.recv().await {
             let began = Instant::now();
             let (next, read) = (batch.next_offset(), batch.volume());
+            let keys = announce::keys(&batch);
             match deliver(&mut self.writer, batch, stop).await {
                 Ok(written) => {
                     through.send_modify(|batches| *batches += 1);
+                    self.announcements
+                        .committed(self.partition.number, next, keys);
                     self.progress.add(began, next, read, written);
                     if self.progress.is_due() {
                         self.progress.say(&self.partition);

@@ -13,11 +13,13 @@
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
 //! - [`writer`]: the transaction; before it the month's partition is made ([`months`])
+//! - `announce`: what is committed, told to the sources of the records
 //! - `progress`: what came of it, for the log and the metric socket
 //! - [`database`]: connections (`connection_string`, `password`, `tls`); `statements`: what is prepared on
 //!   them; [`errors`]: what an SQLSTATE means for the sink
 //! - [`migrate`](mod@migrate): the schema; [`config`]: the reference of the section `postgres`
 
+mod announce;
 mod backoff;
 pub mod batch;
 pub mod claims;

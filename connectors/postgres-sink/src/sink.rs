@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use connector_common::{Connector, Partitions, Stop, metrics};
+use connector_common::{Connector, Meta, Partitions, Stop, metrics};
 use fluvio::metadata::topic::TopicSpec;
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::announce::{Announcements, announcements};
 use crate::backoff::Backoff;
 use crate::claims::Claims;
 use crate::config::Config;
@@ -21,6 +23,8 @@ use crate::reader::Limits;
 use crate::writer::{Source, Writer};
 
 const DEFAULT_MAX_BYTES: i32 = 16 << 20;
+/// How long a stop waits for the last commits to be announced.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Runs the sink until `stop`, then writes what is in hand and returns.
 ///
@@ -37,10 +41,13 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     let totals = Totals::default();
     let told = totals.clone();
     let _metrics = metrics::serve(move || told.snapshot());
+    let (announcements, announcer) =
+        announcements(name(&connector.meta), &connector.meta.topic.name);
     let started = tokio::select! {
-        started = start(&connector, &totals) => started?,
+        started = start(&connector, &totals, announcements) => started?,
         () = stop.requested() => return Ok(()),
     };
+    let mut announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run()));
     let (halt, halt_all) = Stop::manual();
     let mut tasks = JoinSet::new();
     for lane in started {
@@ -51,7 +58,7 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
         tokio::select! {
             () = stop.requested(), if !halt.is_requested() => halt_all(),
             ended = tasks.join_next() => match ended {
-                None => return outcome,
+                None => break,
                 Some(ended) => {
                     // One partition that can't go on ends the sink; the others finish their batch first.
                     let result = ended.map_err(anyhow::Error::from).and_then(|result| result);
@@ -63,9 +70,21 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
             },
         }
     }
+    // What is not said in this time, a source finds out by itself.
+    let _ = tokio::time::timeout(LAST_WORDS, &mut announcing).await;
+    outcome
 }
 
-async fn start(connector: &Connector<Config>, totals: &Totals) -> anyhow::Result<Vec<Lane>> {
+/// The name that the sink is known by, in the database and to sources.
+fn name(meta: &Meta) -> &str {
+    meta.consumer.id.as_ref().unwrap_or(&meta.name)
+}
+
+async fn start(
+    connector: &Connector<Config>,
+    totals: &Totals,
+    announcements: Announcements,
+) -> anyhow::Result<Vec<Lane>> {
     let Connector {
         meta,
         transforms,
@@ -93,7 +112,7 @@ async fn start(connector: &Connector<Config>, totals: &Totals) -> anyhow::Result
     };
     let lane = |number: u32| {
         let source = Source {
-            sink: meta.consumer.id.as_ref().unwrap_or(&meta.name).clone(),
+            sink: name(meta).to_owned(),
             topic: meta.topic.name.clone(),
             partition: i32::try_from(number).unwrap_or(i32::MAX),
         };
@@ -109,6 +128,7 @@ async fn start(connector: &Connector<Config>, totals: &Totals) -> anyhow::Result
             limits,
             overtaken: Vec::new(),
             progress: Progress::new(totals.clone()),
+            announcements: announcements.clone(),
         }
     };
     Ok(partitions.into_iter().map(lane).collect())

@@ -67,10 +67,36 @@ pub struct Config {
     #[serde(default = "default_acknowledgement_timeout", with = "humantime_serde")]
     pub acknowledgement_timeout: Duration,
 
+    /// What has to hold a message before it is deleted: `topic` (default) or `tables`. See
+    /// [`DeleteAfter`].
+    #[serde(default)]
+    pub delete_after: DeleteAfter,
+
+    /// With `delete-after: tables`, the sink whose tables count: its `meta.consumer.id`, else its
+    /// `meta.name`. Default: any sink that reads the topic, which is right as long as all of them
+    /// write to one database.
+    #[serde(default)]
+    pub sink: Option<String>,
+
     /// How long a stop may take to produce and delete what is in hand. What is left then is made
     /// visible in the queue again. Default: 20s.
     #[serde(default = "default_stop_timeout", with = "humantime_serde")]
     pub stop_timeout: Duration,
+}
+
+/// What has to hold a message before it is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeleteAfter {
+    /// The topic has acknowledged its record. Fluvio does so before the record is on a disk, so this
+    /// is for topics that are replicated, or may lose some records with their machine.
+    #[default]
+    Topic,
+    /// A postgres-sink has announced that the record's facts are committed. Until then the message
+    /// counts as in flight and is kept hidden, whatever is away meanwhile: choose `max-in-flight`
+    /// for what comes in between a receive and its commit, and a `visibility-timeout` of minutes,
+    /// since each message is extended twice in that time.
+    Tables,
 }
 
 fn default_wait_time() -> Duration {
@@ -162,6 +188,9 @@ impl Validate for Config {
                 QUEUE_IN_FLIGHT - 1,
                 self.max_in_flight
             ));
+        }
+        if self.sink.is_some() && self.delete_after == DeleteAfter::Topic {
+            return Err("`sink` needs `delete-after: tables`".to_owned());
         }
         if !(1..=100).contains(&self.pollers) {
             return Err(format!(
@@ -269,6 +298,8 @@ mod tests {
                 "acknowledgement-timeout",
             ),
             ("{queue-name: a, max_in_flight: 100}", "max_in_flight"),
+            ("{queue-name: a, delete-after: sink}", "delete"),
+            ("{queue-name: a, sink: s}", "delete-after"),
         ] {
             let error = parse(yaml).expect_err(yaml);
             assert!(error.contains(named), "{yaml}: {error}");

@@ -2,8 +2,10 @@
 //!
 //! A message goes through four stages: received (it is being produced), produced (the topic has
 //! acknowledged its record at a [`Place`]), safe (it may be deleted), deleted. [`Safe`] is the only
-//! ticket to a delete, and only this module makes one. Today the topic's acknowledgement makes a
-//! message safe; a further condition on its place would come between the two here.
+//! ticket to a delete, and only this module makes one. With [`DeleteAfter::Topic`] a message is safe
+//! as soon as it is produced. With [`DeleteAfter::Tables`] a sink must have named its id as well, as
+//! that of a committed record: never a mere offset, since a topic that loses its end gives the same
+//! offset to another record.
 //!
 //! While it is in hand, a message is extended before its visibility timeout ends, holds one permit of
 //! the in-flight bound, and is known by its id, so that a second delivery isn't produced again.
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 use fluvio::dataplane::record::RecordData;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::config::LONGEST_VISIBILITY;
+use crate::config::{DeleteAfter, LONGEST_VISIBILITY};
 use crate::queue::{MessageId, Receipt, Received};
 use crate::topic::Place;
 
@@ -64,6 +66,7 @@ pub struct Extension {
 #[derive(Debug)]
 pub struct Custody {
     visibility_timeout: Duration,
+    delete_after: DeleteAfter,
     table: Mutex<Table>,
 }
 
@@ -80,15 +83,36 @@ struct Held {
     receive_count: u32,
     received_at: Instant,
     extend_at: Option<Instant>,
+    stage: Stage,
     _in_flight: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Being produced. A record of an earlier delivery may be in the tables already.
+    Received { in_tables: bool },
+    /// In the topic since then, and not known to be in the tables.
+    Produced { place: Place, since: Instant },
+    /// Its ticket is given out.
+    Safe,
+}
+
+/// A message that is produced and not known to be in the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Where its record was put.
+    pub place: Place,
+    /// When that was acknowledged.
+    pub since: Instant,
 }
 
 impl Custody {
     /// An empty one for messages that are received with this visibility timeout.
     #[must_use]
-    pub fn new(visibility_timeout: Duration) -> Self {
+    pub fn new(visibility_timeout: Duration, delete_after: DeleteAfter) -> Self {
         Self {
             visibility_timeout,
+            delete_after,
             table: Mutex::default(),
         }
     }
@@ -122,6 +146,7 @@ impl Custody {
             receive_count,
             received_at: now,
             extend_at: None,
+            stage: Stage::Received { in_tables: false },
             _in_flight: in_flight,
         };
         table.held.insert(id.clone(), held);
@@ -132,12 +157,68 @@ impl Custody {
         })
     }
 
-    /// The topic has acknowledged the message's own record at `place`. None if it isn't in hand.
-    pub fn acknowledged(&self, id: &MessageId, place: Place) -> Option<Safe> {
-        self.table().held.contains_key(id).then(|| Safe {
-            id: id.clone(),
-            place,
-        })
+    /// The topic has acknowledged the message's own record at `place`. None if it isn't in hand, or
+    /// has yet to reach the tables.
+    pub fn acknowledged(&self, id: &MessageId, place: Place, now: Instant) -> Option<Safe> {
+        let mut table = self.table();
+        let held = table.held.get_mut(id)?;
+        match (held.stage, self.delete_after) {
+            (Stage::Safe, _) => None,
+            (Stage::Received { in_tables: true }, _) | (_, DeleteAfter::Topic) => {
+                held.stage = Stage::Safe;
+                Some(Safe {
+                    id: id.clone(),
+                    place,
+                })
+            }
+            (_, DeleteAfter::Tables) => {
+                held.stage = Stage::Produced { place, since: now };
+                None
+            }
+        }
+    }
+
+    /// A sink has committed the record whose key is this message id. None if the message isn't in
+    /// hand, or waits for the acknowledgement of its record still.
+    pub fn committed(&self, id: &str) -> Option<Safe> {
+        let mut table = self.table();
+        let (id, _) = table.held.get_key_value(id)?;
+        let id = id.clone();
+        let held = table.held.get_mut(&id)?;
+        match held.stage {
+            Stage::Received { .. } => {
+                held.stage = Stage::Received { in_tables: true };
+                None
+            }
+            Stage::Produced { place, .. } => {
+                held.stage = Stage::Safe;
+                Some(Safe { id, place })
+            }
+            Stage::Safe => None,
+        }
+    }
+
+    /// Every message that is produced and not known to be in the tables.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let table = self.table();
+        table.held.values().filter_map(Held::waiting).collect()
+    }
+
+    /// Lets go of those that wait for the tables in vain, and returns the receipts to make them
+    /// visible with: they are to be delivered, and produced, again.
+    pub fn give_up(&self, in_vain: impl Fn(&Waiting) -> bool) -> Vec<Receipt> {
+        let mut table = self.table();
+        let given_up: Vec<(MessageId, Receipt)> = table
+            .held
+            .iter()
+            .filter(|(_, held)| held.waiting().is_some_and(|waiting| in_vain(&waiting)))
+            .map(|(id, held)| (id.clone(), held.receipt.clone()))
+            .collect();
+        let release = |(id, receipt)| {
+            table.release(&id);
+            receipt
+        };
+        given_up.into_iter().map(release).collect()
     }
 
     /// The receipt to delete the message with.
@@ -244,6 +325,15 @@ impl Custody {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing inside can panic half-way through a change.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn waiting(&self) -> Option<Waiting> {
+        match self.stage {
+            Stage::Produced { place, since } => Some(Waiting { place, since }),
+            Stage::Received { .. } | Stage::Safe => None,
+        }
     }
 }
 

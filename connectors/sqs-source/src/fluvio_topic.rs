@@ -67,6 +67,10 @@ impl Topic for FluvioTopic {
             _client: client,
         }))
     }
+
+    async fn end(&self, partition: u32) -> anyhow::Result<i64> {
+        connector_common::end_of_partition(&self.meta.topic.name, partition).await
+    }
 }
 
 struct FluvioProducer {

@@ -1,7 +1,8 @@
 //! Fluvio connector: streams the messages of an SQS queue into a topic.
 //!
-//! A message is deleted from the queue only after the topic has acknowledged its own record. Until
-//! then it is kept hidden from other receivers. Whatever fails in between, the message stays in the
+//! A message is deleted from the queue only after the topic has acknowledged its own record, and with
+//! `delete-after: tables` only after a sink has committed its facts. Until then it is kept hidden from
+//! other receivers. Whatever fails in between, the message stays in the
 //! queue and is delivered again: a record may be in the topic more than once, never not at all.
 //!
 //! # Layout
@@ -9,7 +10,8 @@
 //! - [`config`]: the section `sqs` of the connector's YAML
 //! - [`queue`], [`sqs`]: what is needed of a queue, and AWS's own
 //! - [`topic`], [`fluvio_topic`]: what is needed of a topic, and Fluvio's own
-//! - `receive` → `produce` (`pending`) → `delete`: the three stages that a message goes through
+//! - `receive` → `produce` (`pending`) → `tables` → `delete`: the stages that a message goes through;
+//!   `tables` only with `delete-after: tables`, fed by `fluvio_commits`
 //! - [`custody`]: the messages in hand; `visibility` keeps them hidden
 //! - [`backoff`], [`progress`]: pauses and warnings, counters
 //! - [`source`]: all of it put together, started and stopped
@@ -18,6 +20,7 @@ pub mod backoff;
 pub mod config;
 pub mod custody;
 mod delete;
+mod fluvio_commits;
 pub mod fluvio_topic;
 mod pending;
 mod produce;
@@ -26,6 +29,7 @@ pub mod queue;
 mod receive;
 pub mod source;
 pub mod sqs;
+mod tables;
 pub mod topic;
 mod visibility;
 

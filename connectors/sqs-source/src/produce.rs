@@ -1,10 +1,10 @@
-//! From received to safe: each message becomes a record, and its own acknowledgement makes it safe.
+//! From received to produced: each message becomes a record, and its own acknowledgement settles it.
 //!
 //! A producer is used until it fails once. Then everything without an acknowledgement is produced
 //! again through a new one: a record may be in the topic twice then, but none is missing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use tokio::sync::mpsc;
@@ -136,7 +136,9 @@ impl Writer {
             Outcome::Acknowledged(place) => {
                 if let Some(message) = sent.acknowledge_oldest() {
                     self.progress.produced(message.body.len());
-                    let safe = self.custody.acknowledged(&message.id, place);
+                    let safe = self
+                        .custody
+                        .acknowledged(&message.id, place, Instant::now());
                     // Without a receiver the deleting task has failed, which ends the whole source.
                     safe.map(|safe| self.safe.send(safe));
                 }

@@ -1,30 +1,40 @@
-//! The source, put together: receive → produce → delete, with visibility kept alive beside it.
+//! The source, put together: receive → produce → (tables) → delete, with visibility kept alive beside it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use connector_common::committed::Commit;
 use connector_common::{Connector, Stop, metrics};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::backoff::{Backoff, Warnings};
-use crate::config::{Config, LONGEST_VISIBILITY};
+use crate::config::{Config, DeleteAfter, LONGEST_VISIBILITY};
 use crate::custody::Custody;
 use crate::delete::Deleter;
+use crate::fluvio_commits::Follower;
 use crate::fluvio_topic::FluvioTopic;
 use crate::produce::Writer;
 use crate::progress::{Counts, Progress};
 use crate::queue::{Queue, QueueError};
 use crate::receive::Receiver;
 use crate::sqs::Sqs;
+use crate::tables::{Stands, Tables};
 use crate::topic::Topic;
 use crate::visibility::{Keeper, give_back};
 
 /// How long a stop may take to make messages visible again.
 const GIVE_BACK: Duration = Duration::from_secs(5);
+
+/// Longer than an announcement is on its way, and short beside a visibility timeout.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Announcements that wait to be looked at.
+const ANNOUNCEMENTS: usize = 64;
 
 /// How a source runs: what is left of its [`Config`] once the queue is open.
 #[derive(Clone, Debug)]
@@ -41,6 +51,21 @@ pub struct Settings {
     pub acknowledgement_timeout: Duration,
     /// See [`Config::stop_timeout`].
     pub stop_timeout: Duration,
+    /// How long a produced message is left alone before it is looked for, with `delete-after: tables`.
+    pub patience: Duration,
+}
+
+/// When a message is safe.
+pub enum Until {
+    /// When the topic has acknowledged it.
+    Topic,
+    /// When `sink`, or any, announces here that it is committed.
+    Tables {
+        /// The sink's name.
+        sink: Option<String>,
+        /// What sinks announce.
+        commits: mpsc::Receiver<Commit>,
+    },
 }
 
 impl Settings {
@@ -63,6 +88,7 @@ impl Settings {
             pollers: config.pollers,
             acknowledgement_timeout: config.acknowledgement_timeout,
             stop_timeout: config.stop_timeout,
+            patience: PATIENCE,
         })
     }
 }
@@ -98,19 +124,35 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
             settings.visibility_timeout
         ));
     }
-    let partitions = connector_common::ensure_topic(&meta).await?;
+    let partitions = connector_common::ensure_topic(&meta.topic.name, &meta.topic.spec).await?;
     tracing::info!(
         queue = queue.name(), topic = meta.topic.name, partitions, visibility_timeout = ?settings.visibility_timeout,
         max_in_flight = settings.max_in_flight, pollers = settings.pollers, "streaming"
     );
-    stream(
-        Arc::new(queue),
-        Arc::new(FluvioTopic::new(meta)),
-        &settings,
-        &stop,
-    )
-    .await?;
-    Ok(())
+    let (until, follower) = match config.delete_after {
+        DeleteAfter::Topic => (Until::Topic, None),
+        DeleteAfter::Tables => {
+            let (sender, commits) = mpsc::channel(ANNOUNCEMENTS);
+            let follower = Follower::new(&meta.topic.name, sender).await?;
+            let sink = config.sink.clone();
+            (Until::Tables { sink, commits }, Some(follower))
+        }
+    };
+    let topic = Arc::new(FluvioTopic::new(meta));
+    let streaming = stream(Arc::new(queue), topic, until, &settings, &stop);
+    let Some(follower) = follower else {
+        return streaming.await.map(drop);
+    };
+    let follower = AbortOnDropHandle::new(tokio::spawn(follower.run()));
+    let mut streaming = std::pin::pin!(streaming);
+    tokio::select! {
+        counts = &mut streaming => counts.map(drop),
+        // Nobody listens any more: the source is about to end. Or it has failed.
+        ended = follower => match ended {
+            Ok(()) => streaming.await.map(drop),
+            Err(error) => Err(anyhow!("the task that follows the commits ended: {error}")),
+        },
+    }
 }
 
 /// Opens the queue; waits while it can't be reached. None when the stop comes first.
@@ -153,10 +195,15 @@ async fn open(config: &Config, stop: &Stop) -> anyhow::Result<Option<(Sqs, Durat
 pub async fn stream(
     queue: Arc<dyn Queue>,
     topic: Arc<dyn Topic>,
+    until: Until,
     settings: &Settings,
     stop: &Stop,
 ) -> anyhow::Result<Counts> {
-    let custody = Arc::new(Custody::new(settings.visibility_timeout));
+    let delete_after = match until {
+        Until::Topic => DeleteAfter::Topic,
+        Until::Tables { .. } => DeleteAfter::Tables,
+    };
+    let custody = Arc::new(Custody::new(settings.visibility_timeout, delete_after));
     let progress = Arc::new(Progress::default());
     let keeper = Keeper {
         queue: Arc::clone(&queue),
@@ -170,7 +217,13 @@ pub async fn stream(
     ));
     let told = Arc::clone(&progress);
     let _metrics = metrics::serve(move || told.snapshot());
-    let mut stages = start_stages(&queue, &topic, &custody, &progress, settings, stop);
+    let parts = Parts {
+        queue: Arc::clone(&queue),
+        topic,
+        custody: Arc::clone(&custody),
+        progress: Arc::clone(&progress),
+    };
+    let mut stages = parts.start(until, settings, stop);
 
     let ended = tokio::select! {
         ended = all_end(&mut stages) => ended,
@@ -191,56 +244,83 @@ pub async fn stream(
     ended.map(|()| progress.counts())
 }
 
-fn start_stages(
-    queue: &Arc<dyn Queue>,
-    topic: &Arc<dyn Topic>,
-    custody: &Arc<Custody>,
-    progress: &Arc<Progress>,
-    settings: &Settings,
-    stop: &Stop,
-) -> JoinSet<Result<(), QueueError>> {
-    let (inbox, received) = mpsc::channel(settings.max_in_flight);
-    let (safe, to_delete) = mpsc::unbounded_channel();
-    let receiver = Arc::new(Receiver {
-        queue: Arc::clone(queue),
-        custody: Arc::clone(custody),
-        progress: Arc::clone(progress),
-        in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
-        wait_time: settings.wait_time,
-        visibility_timeout: settings.visibility_timeout,
-        inbox,
-        stop: stop.clone(),
-        warnings: Warnings::default(),
-        has_answered: AtomicBool::new(false),
-    });
-    let writer = Writer {
-        topic: Arc::clone(topic),
-        custody: Arc::clone(custody),
-        progress: Arc::clone(progress),
-        acknowledgement_timeout: settings.acknowledgement_timeout,
-        safe,
-    };
-    let deleter = Deleter {
-        queue: Arc::clone(queue),
-        custody: Arc::clone(custody),
-        progress: Arc::clone(progress),
-        warnings: Warnings::default(),
-    };
-    // Each stage ends when the one before it has ended and what it sent is settled.
-    let mut stages = JoinSet::new();
-    for _ in 0..settings.pollers {
-        let receiver = Arc::clone(&receiver);
-        stages.spawn(async move { receiver.poll().await });
+/// What the stages share.
+struct Parts {
+    queue: Arc<dyn Queue>,
+    topic: Arc<dyn Topic>,
+    custody: Arc<Custody>,
+    progress: Arc<Progress>,
+}
+
+impl Parts {
+    /// Starts the stages. Each ends when the one before it has ended and what it sent is settled.
+    fn start(
+        self,
+        until: Until,
+        settings: &Settings,
+        stop: &Stop,
+    ) -> JoinSet<Result<(), QueueError>> {
+        let (inbox, received) = mpsc::channel(settings.max_in_flight);
+        let (safe, to_delete) = mpsc::unbounded_channel();
+        let mut stages = JoinSet::new();
+        let receiver = Arc::new(Receiver {
+            queue: Arc::clone(&self.queue),
+            custody: Arc::clone(&self.custody),
+            progress: Arc::clone(&self.progress),
+            in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
+            wait_time: settings.wait_time,
+            visibility_timeout: settings.visibility_timeout,
+            inbox,
+            stop: stop.clone(),
+            warnings: Warnings::default(),
+            has_answered: AtomicBool::new(false),
+        });
+        for _ in 0..settings.pollers {
+            let receiver = Arc::clone(&receiver);
+            stages.spawn(async move { receiver.poll().await });
+        }
+        let writer = Writer {
+            topic: Arc::clone(&self.topic),
+            custody: Arc::clone(&self.custody),
+            progress: Arc::clone(&self.progress),
+            acknowledgement_timeout: settings.acknowledgement_timeout,
+            safe: safe.clone(),
+        };
+        let written = CancellationToken::new();
+        let when_written = written.clone().drop_guard();
+        stages.spawn(async move {
+            writer.run(received).await;
+            drop(when_written);
+            Ok(())
+        });
+        if let Until::Tables { sink, commits } = until {
+            let tables = Tables {
+                queue: Arc::clone(&self.queue),
+                topic: self.topic,
+                custody: Arc::clone(&self.custody),
+                sink,
+                patience: settings.patience,
+                safe,
+                stands: Stands::default(),
+                warnings: Warnings::default(),
+            };
+            stages.spawn(async move {
+                tables.run(commits, written).await;
+                Ok(())
+            });
+        }
+        let deleter = Deleter {
+            queue: self.queue,
+            custody: self.custody,
+            progress: self.progress,
+            warnings: Warnings::default(),
+        };
+        stages.spawn(async move {
+            deleter.run(to_delete).await;
+            Ok(())
+        });
+        stages
     }
-    stages.spawn(async move {
-        writer.run(received).await;
-        Ok(())
-    });
-    stages.spawn(async move {
-        deleter.run(to_delete).await;
-        Ok(())
-    });
-    stages
 }
 
 async fn all_end(stages: &mut JoinSet<Result<(), QueueError>>) -> anyhow::Result<()> {

@@ -22,6 +22,9 @@ pub trait Topic: Send + Sync + 'static {
 
     /// A producer on connections of its own.
     async fn producer(&self) -> anyhow::Result<Box<dyn Producer>>;
+
+    /// The offset that the partition's next record will get.
+    async fn end(&self, partition: u32) -> anyhow::Result<i64>;
 }
 
 /// A producer. One that gave [`NotProduced::Broken`] is not used again.

@@ -30,16 +30,18 @@ impl Keeper {
         let keeper = Arc::new(self);
         let mut running = JoinSet::new();
         loop {
-            tokio::time::sleep(tick).await;
-            while running.try_join_next().is_some() {}
-            while running.len() < CALLS {
-                let due = keeper.custody.take_due(Instant::now(), BATCH);
-                if due.is_empty() {
-                    break;
-                }
-                let keeper = Arc::clone(&keeper);
-                running.spawn(async move { keeper.extend(due).await });
+            // Without a pause for as long as any is due: tens of thousands may be.
+            while running.len() >= CALLS {
+                running.join_next().await;
             }
+            while running.try_join_next().is_some() {}
+            let due = keeper.custody.take_due(Instant::now(), BATCH);
+            if due.is_empty() {
+                tokio::time::sleep(tick).await;
+                continue;
+            }
+            let keeper = Arc::clone(&keeper);
+            running.spawn(async move { keeper.extend(due).await });
         }
     }
 
@@ -89,7 +91,11 @@ impl Keeper {
 /// Makes everything in hand visible again at once, and returns for how many that was done. What the
 /// queue doesn't take comes back by itself when its visibility timeout ends.
 pub(crate) async fn give_back(queue: &dyn Queue, custody: &Custody) -> usize {
-    let receipts = custody.give_up_all();
+    make_all_visible(queue, &custody.give_up_all()).await
+}
+
+/// Makes messages visible again at once, and returns for how many that was done.
+pub(crate) async fn make_all_visible(queue: &dyn Queue, receipts: &[Receipt]) -> usize {
     let batches: Vec<Vec<Receipt>> = receipts.chunks(BATCH).map(<[Receipt]>::to_vec).collect();
     stream::iter(batches.into_iter().map(|batch| make_visible(queue, batch)))
         .buffer_unordered(CALLS)

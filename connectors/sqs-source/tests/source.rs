@@ -6,6 +6,8 @@
     clippy::indexing_slicing
 )]
 
+// Each test target uses its own part of what they share.
+#[allow(dead_code)]
 mod support;
 
 use std::collections::HashSet;

@@ -15,7 +15,7 @@ struct Hand {
 impl Hand {
     fn new() -> Self {
         Self {
-            custody: Custody::new(TIMEOUT),
+            custody: Custody::new(TIMEOUT, DeleteAfter::Topic),
             permits: Arc::new(Semaphore::new(10)),
             start: Instant::now(),
         }
@@ -40,6 +40,7 @@ impl Hand {
                     partition: 0,
                     offset: 1,
                 },
+                self.start,
             )
             .unwrap()
     }
@@ -146,7 +147,8 @@ fn what_is_released_is_neither_extended_nor_given_back() {
             Place {
                 partition: 0,
                 offset: 0
-            }
+            },
+            hand.start
         ),
         None
     );
@@ -171,4 +173,52 @@ fn of_two_deliveries_the_newer_counts_in_whichever_order_they_arrive() {
     assert_eq!(hand.custody.receipt(&safe).as_deref(), Some("second"));
     assert!(hand.deliver("m", "third", 3, hand.start).is_none());
     assert_eq!(hand.custody.receipt(&safe).as_deref(), Some("third"));
+}
+
+#[test]
+fn with_tables_only_a_commit_that_names_the_message_makes_it_safe_and_only_once() {
+    let hand = Hand {
+        custody: Custody::new(TIMEOUT, DeleteAfter::Tables),
+        ..Hand::new()
+    };
+    let place = Place {
+        partition: 0,
+        offset: 1,
+    };
+    let acknowledge = |id: &str| hand.custody.acknowledged(&id.into(), place, hand.start);
+    hand.deliver("m", "r", 1, hand.start);
+    assert_eq!(acknowledge("m"), None);
+    assert_eq!(hand.custody.committed("another"), None);
+    assert_eq!(hand.custody.waiting().len(), 1);
+    let safe = hand.custody.committed("m").expect("it is in the tables");
+    assert_eq!((safe.id().as_ref(), safe.place()), ("m", place));
+    assert_eq!(hand.custody.committed("m"), None, "one ticket a message");
+    assert_eq!(acknowledge("m"), None, "one ticket a message");
+
+    // A record of an earlier delivery may be committed before this one is acknowledged.
+    hand.deliver("n", "r", 1, hand.start);
+    assert_eq!(hand.custody.committed("n"), None);
+    assert!(acknowledge("n").is_some());
+}
+
+#[test]
+fn what_waits_in_vain_is_given_up_and_taken_in_anew() {
+    let hand = Hand {
+        custody: Custody::new(TIMEOUT, DeleteAfter::Tables),
+        ..Hand::new()
+    };
+    for (id, offset) in [("kept", 4), ("lost", 5)] {
+        hand.deliver(id, id, 1, hand.start);
+        let place = Place {
+            partition: 0,
+            offset,
+        };
+        hand.custody.acknowledged(&id.into(), place, hand.start);
+    }
+    hand.deliver("not produced", "r", 1, hand.start);
+    let receipts = hand.custody.give_up(|waiting| waiting.place.offset >= 5);
+    assert_eq!(receipts, ["lost".into()]);
+    assert_eq!(hand.custody.committed("lost"), None, "not in hand");
+    assert!(hand.deliver("lost", "again", 2, hand.start).is_some());
+    assert!(hand.custody.committed("kept").is_some());
 }

@@ -11,7 +11,7 @@ use sqs_endpoint::{Endpoint, QueueHandle};
 use sqs_source::config::Config;
 use sqs_source::custody::Message;
 use sqs_source::progress::Counts;
-use sqs_source::source::{self, Settings};
+use sqs_source::source::{self, Settings, Until};
 use sqs_source::sqs::Sqs;
 use sqs_source::topic::{Acknowledgement, NotProduced, Place, Producer, Topic};
 use tokio::sync::watch;
@@ -64,6 +64,11 @@ impl StandIn {
         self.0.records.lock().unwrap().clone()
     }
 
+    /// Loses all but the first records, as a machine without power does; offsets are given out anew.
+    pub fn lose_from(&self, offset: usize) {
+        self.0.records.lock().unwrap().truncate(offset);
+    }
+
     pub fn values(&self) -> HashSet<String> {
         self.records().into_iter().map(|(_, value)| value).collect()
     }
@@ -73,6 +78,10 @@ impl StandIn {
 impl Topic for StandIn {
     fn name(&self) -> &str {
         "stand-in"
+    }
+
+    async fn end(&self, _partition: u32) -> anyhow::Result<i64> {
+        Ok(self.0.records.lock().unwrap().len() as i64)
     }
 
     async fn producer(&self) -> anyhow::Result<Box<dyn Producer>> {
@@ -203,11 +212,18 @@ impl Bench {
     }
 
     pub async fn start(&self, topic: &StandIn, settings: Settings) -> Running {
+        self.start_until(Until::Topic, topic, settings).await
+    }
+
+    /// Starts a source that deletes only what is announced as committed.
+    pub async fn start_until(&self, until: Until, topic: &StandIn, settings: Settings) -> Running {
         let queue = Arc::new(Sqs::open(&self.config()).await.unwrap());
         let topic = Arc::new(topic.clone());
         let (stop, request) = Stop::manual();
         let task =
-            tokio::spawn(async move { source::stream(queue, topic, &settings, &stop).await });
+            tokio::spawn(
+                async move { source::stream(queue, topic, until, &settings, &stop).await },
+            );
         Running {
             task,
             stop: Box::new(request),

@@ -365,7 +365,7 @@ impl Stack {
             }
         }
         if self.fluvio == Fluvio::CurrentProfile
-            && let Err(error) = self.delete_topic().await
+            && let Err(error) = self.delete_topics().await
         {
             first_error.get_or_insert(error);
         }
@@ -438,12 +438,16 @@ impl Stack {
         TopicEnd::connect(Some(&self.profile()), &self.topic).await
     }
 
-    async fn delete_topic(&self) -> anyhow::Result<()> {
+    /// Deletes the topic, and the one on which the sink announces its commits.
+    async fn delete_topics(&self) -> anyhow::Result<()> {
         let admin = self.admin().await?;
-        admin
-            .delete::<TopicSpec>(self.topic.clone())
-            .await
-            .with_context(|| format!("cannot delete the topic `{}`", self.topic))
+        for topic in [self.topic.clone(), format!("{}-committed", self.topic)] {
+            admin
+                .delete::<TopicSpec>(topic.clone())
+                .await
+                .with_context(|| format!("cannot delete the topic `{topic}`"))?;
+        }
+        Ok(())
     }
 
     /// The Fluvio profile file that names the cluster.
