@@ -186,10 +186,7 @@ impl Validate for Config {
 
 /// TLS is for networks: libpq, too, leaves it out on a socket in the file system.
 fn is_socket(host: &Host) -> bool {
-    #[cfg(unix)]
-    return matches!(host, Host::Unix(_));
-    #[cfg(not(unix))]
-    return false;
+    !matches!(host, Host::Tcp(_))
 }
 
 fn default_application_name() -> String {
