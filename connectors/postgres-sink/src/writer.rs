@@ -94,9 +94,9 @@ impl WriteError {
     }
 }
 
-/// Up to so many facts go in as arrays, more by COPY. Measured with prepared statements: a batch of
-/// 100 takes 5 ms as arrays, where COPY needs as long before its first row; one of 1,000 takes 14 ms
-/// and 12 ms.
+/// Up to so many facts go in as arrays, more by COPY. Seen with prepared statements on two cores:
+/// a batch of 100 takes 5 ms as arrays, and one of 1,000 takes 14 ms as arrays and 12 ms by COPY,
+/// most of which does not depend on the number of rows.
 const FEW_ROWS: usize = 200;
 
 const LOAD_OFFSET: &str =
