@@ -11,7 +11,7 @@ use owned_process::{OwnedProcess, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::stack::Part;
+use crate::part::Part;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 

@@ -12,6 +12,7 @@
 //! - [`topic_end`](mod@topic_end): how far the topic is filled
 //! - [`queue`]: the queue, and clients for it
 //! - [`launch`]: one part's command line, for this process and for a person to repeat
+//! - [`options`]: what a stack is made of; [`part`]: which processes it has
 //! - [`stack`]: all of it, in order, up and down
 
 pub mod artefacts;
@@ -19,9 +20,13 @@ pub mod cluster;
 pub mod files;
 mod folder;
 pub mod launch;
+pub mod options;
+pub mod part;
 pub mod queue;
 pub mod stack;
 pub mod topic_end;
 
-pub use stack::{Fluvio, Part, Sqs, Stack, StackOptions};
+pub use options::{Fluvio, Sqs, StackOptions};
+pub use part::Part;
+pub use stack::Stack;
 pub use topic_end::TopicEnd;

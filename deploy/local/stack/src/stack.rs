@@ -1,6 +1,5 @@
 //! All of it: started in order, watched, stopped in order.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -14,10 +13,12 @@ use private_postgres::PrivatePostgres;
 use sqs_endpoint::Endpoint;
 use tokio_postgres::NoTls;
 
-use crate::artefacts::{self, Artefacts};
+use crate::artefacts::Artefacts;
 use crate::files::{Files, TOPIC};
 use crate::folder::Folder;
 use crate::launch::Launch;
+use crate::options::{Fluvio, Sqs, StackOptions};
+use crate::part::{PARTS, Part};
 use crate::topic_end::TopicEnd;
 use crate::{cluster, queue};
 
@@ -26,78 +27,6 @@ const METRICS: &str = "FLUVIO_METRIC_CONNECTOR";
 const TABLES_LIMIT: Duration = Duration::from_secs(60);
 /// The source gives itself 20 s to settle what is in hand.
 const CONNECTOR_STOP_LIMIT: Duration = Duration::from_secs(30);
-
-/// What to start, and on what.
-#[derive(Debug, Default)]
-pub struct StackOptions {
-    /// Where everything is kept; without it in a temporary folder that goes away at the end.
-    pub data_dir: Option<PathBuf>,
-    /// A database to write to instead of a private server.
-    pub database_url: Option<String>,
-    /// The SQS server.
-    pub sqs: Sqs,
-    /// The Fluvio cluster.
-    pub fluvio: Fluvio,
-    /// How long a message stays invisible after it was received; without it the server's default.
-    pub visibility_timeout: Option<Duration>,
-    /// The number of partitions of the topic; without it what `deploy/cluster/topic.yaml` says.
-    pub partitions: Option<u32>,
-}
-
-/// The Fluvio cluster of a stack.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fluvio {
-    /// A node of its own.
-    #[default]
-    Embedded,
-    /// The cluster of the current Fluvio profile. The stack makes a topic of its own there, which goes
-    /// away when it stops.
-    CurrentProfile,
-}
-
-/// The SQS server of a stack.
-#[derive(Clone, Debug, Default)]
-pub enum Sqs {
-    /// Our own endpoint, in this process.
-    #[default]
-    Embedded,
-    /// Somebody's server at this URL.
-    At(String),
-}
-
-/// A part that runs as a process of its own and can be killed and started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The embedded Fluvio node.
-    Node,
-    /// The SQS source connector.
-    Source,
-    /// The PostgreSQL sink connector.
-    Sink,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Node => "fluvio-node",
-            Self::Source => "sqs-source",
-            Self::Sink => "postgres-sink",
-        })
-    }
-}
-
-impl Part {
-    fn program(self) -> &'static str {
-        match self {
-            Self::Node => artefacts::NODE,
-            Self::Source => artefacts::SOURCE,
-            Self::Sink => artefacts::SINK,
-        }
-    }
-}
-
-/// Every part, in the order in which they start.
-pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
 
 /// The running pipeline.
 pub struct Stack {
