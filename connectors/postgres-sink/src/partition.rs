@@ -13,7 +13,6 @@ use connector_common::Start;
 use fluvio::consumer::ConsumerConfig;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch;
-use fluvio::metadata::partition::PartitionSpec;
 use fluvio::{Fluvio, Isolation, Offset, SmartModuleInvocation};
 use futures_util::{Stream, StreamExt};
 
@@ -122,14 +121,7 @@ impl Partition {
 
     /// The high watermark: the first offset that no committed record has yet.
     async fn end(&self) -> anyhow::Result<i64> {
-        let client = connector_common::connect().await?;
-        let name = format!("{}-{}", self.topic, self.number);
-        let partitions = client.admin().await.all::<PartitionSpec>().await?;
-        let found = partitions
-            .iter()
-            .find(|partition| partition.name == name)
-            .with_context(|| format!("the cluster has no partition `{name}`"))?;
-        Ok(found.status.leader.hw.max(0))
+        connector_common::end_of_partition(&self.topic, self.number).await
     }
 
     // The module's documentation says why.
