@@ -15,6 +15,7 @@ use tokio_postgres::Client;
 
 use crate::expectation::Expectation;
 use crate::generate::Generator;
+use crate::parameters::Parameters;
 use crate::progress::Journey;
 use crate::up::{Interrupted, addresses, watch};
 use crate::{bodies, send, tables};
@@ -41,15 +42,19 @@ pub struct Args {
     /// Write to this database, which must be empty, instead of a private one
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    #[command(flatten)]
+    parameters: Parameters,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupted = Interrupted::listen()?;
+    args.parameters.options()?;
     if let Some(url) = &args.database_url {
         ensure_empty(url).await?;
     }
     let options = StackOptions {
         database_url: args.database_url.clone(),
+        parameters: args.parameters.pairs().to_vec(),
         ..StackOptions::default()
     };
     let started = tokio::select! {
@@ -102,7 +107,7 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     let queue_url = stack.queue_url().to_owned();
 
     let begun = Instant::now();
-    let mut expectation = Expectation::default();
+    let mut expectation = Expectation::new(args.parameters.options()?);
     let all_sent = Cell::new(false);
     let sending = async {
         send::send_all(&client, &queue_url, source, |batch, micros| {

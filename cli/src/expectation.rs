@@ -7,7 +7,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use fact_model::FactHash;
+use fact_model::{Arena, FactHash, Options, flatten_in};
+
+/// Where the times of records begin that stand in for those of the topic, in ms of Unix time: the last second of the
+/// year 2099, in which no event happens.
+const NO_TIME: i64 = 4_102_444_799_999;
 
 /// The sums over a set of facts that the database can compute, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,25 +25,45 @@ pub struct Fingerprint {
 }
 
 /// Everything that was sent, and when.
-#[derive(Default)]
 pub struct Expectation {
+    options: Options,
     sent_at: HashMap<FactHash, u64>,
     messages: u64,
     duplicates: u64,
     rejected: u64,
     distinct: Fingerprint,
+    timeless: u64,
 }
 
 impl Expectation {
+    /// Expects what the SmartModule makes of events with `options`.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            sent_at: HashMap::new(),
+            messages: 0,
+            duplicates: 0,
+            rejected: 0,
+            distinct: Fingerprint::default(),
+            timeless: 0,
+        }
+    }
+
     /// Takes note of a message's body, sent at `micros` after the epoch.
     pub fn add(&mut self, body: &str, micros: u64) {
-        let envelope = fact_model::flatten(body.as_bytes());
+        let arena = Arena::new();
+        // A time of its own, so that equal bodies without a time are different events, as in the topic.
+        let record_time = NO_TIME - i64::try_from(self.messages).unwrap_or_default();
+        let envelope = flatten_in(&arena, &self.options, body.as_bytes(), Some(record_time));
         self.messages += 1;
         self.rejected += envelope.rejected.len() as u64;
         // The facts of one event stand together; the first has ordinal 1, or 0 where it is alone.
         let events = envelope.facts.chunk_by(|_, next| next.item_ordinal > 1);
         for event in events {
             let Some(first) = event.first() else { continue };
+            if first.event_time.timestamp_millis() == record_time {
+                self.timeless += 1;
+            }
             match self.sent_at.entry(first.fact_hash) {
                 Entry::Occupied(_) => self.duplicates += 1,
                 Entry::Vacant(entry) => {
@@ -74,6 +98,11 @@ impl Expectation {
         self.rejected
     }
 
+    /// Events that take the time of their record, which nobody knows before: so their hashes are not known either.
+    pub fn timeless(&self) -> u64 {
+        self.timeless
+    }
+
     /// What `fact_events` must hold.
     pub fn distinct(&self) -> Fingerprint {
         self.distinct
@@ -93,7 +122,7 @@ mod tests {
 
     #[test]
     fn sent_is_distinct_and_duplicates_and_rejected() {
-        let mut expectation = Expectation::default();
+        let mut expectation = Expectation::new(Options::default());
         expectation.add(VIEW, 1);
         expectation.add(VIEW, 2);
         expectation.add("no json", 3);
@@ -103,6 +132,20 @@ mod tests {
         assert_eq!(
             (expectation.distinct().events, expectation.distinct().facts),
             (2, 4)
+        );
+        assert_eq!(expectation.timeless(), 0);
+    }
+
+    #[test]
+    fn events_without_a_time_are_distinct_as_their_records_are() {
+        let options = Options::parse([("missing-time", "record")]).unwrap();
+        let mut expectation = Expectation::new(options);
+        expectation.add("v=2&en=page_view", 1);
+        expectation.add("v=2&en=page_view", 2);
+        expectation.add(VIEW, 3);
+        assert_eq!(
+            (expectation.distinct().events, expectation.timeless()),
+            (3, 2)
         );
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use fact_model::{Arena, Envelope, Fact, Options, Rejection, flatten_in};
 use serde_json::{Map, Value};
 
+use crate::parameters::Parameters;
 use crate::{answers, place};
 
 /// The columns of a fact, in the order in which they are shown.
@@ -69,24 +70,13 @@ pub struct Args {
     /// Print a JSON object a line, a fact or a rejection, instead of a table
     #[arg(long)]
     json: bool,
-    /// A parameter of the SmartModule, such as `missing-time=record`, for which the time of the record is now
-    #[arg(long = "with", value_name = "NAME=VALUE", value_parser = parameter)]
-    parameters: Vec<(String, String)>,
-}
-
-fn parameter(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .ok_or_else(|| "a parameter is written NAME=VALUE".to_owned())
+    #[command(flatten)]
+    parameters: Parameters,
 }
 
 /// Prints what becomes of each body; exit code 1 when any of it is rejected.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let parameters = args
-        .parameters
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let options = Options::parse(parameters)?;
+    let options = args.parameters.options()?;
     let mut printer: Box<dyn Printer> = if args.json {
         Box::new(JsonLines(BufWriter::new(io::stdout())))
     } else {
@@ -111,6 +101,7 @@ fn flatten(args: &Args, options: &Options, printer: &mut dyn Printer) -> anyhow:
     let mut all_read = true;
     each_body(&args.file, args.lines, |line, body| {
         arena.reset();
+        // A body that no topic has yet has the time of now.
         let envelope = flatten_in(&arena, options, body, now_millis());
         all_read &= envelope.rejected.is_empty();
         printer.print(line, body, &envelope)

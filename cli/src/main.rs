@@ -5,7 +5,7 @@
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
 //! a body), [`migrate`], [`status`]. Around them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
-//! questions).
+//! questions), [`parameters`] (of the SmartModule).
 
 mod answers;
 mod bodies;
@@ -14,6 +14,7 @@ mod expectation;
 mod flatten;
 mod generate;
 mod migrate;
+mod parameters;
 mod place;
 mod progress;
 mod send;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use local_stack::{Stack, StackOptions, queue};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::parameters::Parameters;
+
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(clap::Args)]
@@ -17,13 +19,17 @@ pub struct Args {
     /// Write to this database instead of a private one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    #[command(flatten)]
+    parameters: Parameters,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupted = Interrupted::listen()?;
+    args.parameters.options()?;
     let options = StackOptions {
         data_dir: args.data_dir,
         database_url: args.database_url,
+        parameters: args.parameters.pairs().to_vec(),
         ..StackOptions::default()
     };
     let started = tokio::select! {
@@ -66,7 +72,7 @@ pub fn addresses(stack: &Stack) -> String {
     format!(
         "export DATABASE_URL='{database}'\nexport QUEUE_URL='{queue}'\nexport FLV_PROFILE_PATH='{profile}'\n{aws}\
          # SQS endpoint {sqs}, Fluvio node {fluvio}, data and logs in {folder}\n\
-         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, fluvio consume {topic} -B",
+         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, fluvio consume {topic} -B --smartmodule list-items",
         topic = stack.topic(),
         database = stack.database_url(),
         queue = stack.queue_url(),

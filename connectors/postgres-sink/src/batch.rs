@@ -37,6 +37,7 @@ pub struct Batch {
     pub(crate) products: Dimension,
     pub(crate) lists: Dimension,
     pub(crate) rejected: Vec<Rejected>,
+    pub(crate) nuls_removed: u64,
 }
 
 impl Batch {
@@ -52,6 +53,7 @@ impl Batch {
             products: Dimension::of_products(),
             lists: Dimension::of_lists(),
             rejected: Vec::new(),
+            nuls_removed: 0,
         }
     }
 
@@ -178,6 +180,7 @@ impl Batch {
         let horizon = Utc::now()
             .timestamp_micros()
             .saturating_add(CLOCK_SKEW_MICROS);
+        self.nuls_removed += u64::from(envelope.nuls_removed);
         for fact in &envelope.facts {
             let seen = Seen::at(fact.event_time.timestamp_micros(), horizon);
             let product = self.products.note_product(fact, seen);

@@ -95,6 +95,7 @@ impl Progress {
             inserted = written.inserted,
             duplicates = written.duplicates,
             rejected = written.rejected,
+            nuls_removed = written.nuls_removed,
             facts_per_second = (facts as f64 / since.elapsed().as_secs_f64().max(0.001)).round(),
             "written"
         );

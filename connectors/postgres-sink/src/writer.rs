@@ -43,6 +43,8 @@ pub struct Written {
     pub duplicates: u64,
     /// Rejections that are new.
     pub rejected: u64,
+    /// U+0000, which PostgreSQL can't hold, that the SmartModule removed from the texts of these events.
+    pub nuls_removed: u64,
 }
 
 impl std::ops::AddAssign for Written {
@@ -50,6 +52,7 @@ impl std::ops::AddAssign for Written {
         self.inserted += other.inserted;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
+        self.nuls_removed += other.nuls_removed;
     }
 }
 
@@ -224,6 +227,7 @@ impl Source {
             inserted,
             duplicates: known,
             rejected,
+            nuls_removed: batch.nuls_removed,
         })
     }
 

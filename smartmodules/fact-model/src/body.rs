@@ -32,6 +32,7 @@ use crate::json::{repair, trim, unescape};
 use crate::keys::EventKeys;
 use crate::layers::Layers;
 use crate::options::Options;
+use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 
 /// Turns a message body, whatever it holds, into facts and rejections; at least one of either.
@@ -219,7 +220,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn array(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
-        let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) else {
+        let Some(elements) = Raw::read(text, false).elements() else {
             return self.no_json(text, raw, layers);
         };
         if shape::is_s3_pointer(&elements) {
@@ -234,14 +235,14 @@ impl<'a> Reader<'a, '_> {
 
     /// Reads elements, each of which is accepted or rejected by itself. Pushes that clear a data layer are
     /// passed over, unless there is nothing else.
-    fn elements(&mut self, elements: Vec<&'a RawValue>, layers: Layers) -> Result<(), Refusal> {
+    fn elements(&mut self, elements: Vec<Raw<'a>>, layers: Layers) -> Result<(), Refusal> {
         if elements.is_empty() {
             return Err(Refusal::new(
                 Reason::NotAnEvent,
                 "the body is an empty array",
             ));
         }
-        let clears = |element: &RawValue| {
+        let clears = |element: Raw<'_>| {
             element.get().len() < 64
                 && element.get().split_whitespace().collect::<String>() == r#"{"ecommerce":null}"#
         };
@@ -272,7 +273,7 @@ impl<'a> Reader<'a, '_> {
         let mut elements = Vec::new();
         let error = loop {
             match documents.next() {
-                Some(Ok(document)) => elements.push(document),
+                Some(Ok(document)) => elements.push(Raw::from(document)),
                 Some(Err(error)) => break Some(error),
                 None => break None,
             }
@@ -316,11 +317,11 @@ impl<'a> Reader<'a, '_> {
 
     /// Reads the JSON that a literal means: one event, a list of them, or a string.
     fn rewritten(&mut self, json: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
-        match serde_json::from_str::<Vec<&RawValue>>(json) {
-            Ok(elements) => self.elements(elements, layers),
-            Err(_) if json.starts_with('{') => self.object(json, raw, layers),
-            Err(_) if json.starts_with('"') => self.text(json, raw, layers),
-            Err(_) => Err(no_event(json)),
+        match Raw::read(json, false).elements() {
+            Some(elements) => self.elements(elements, layers),
+            None if json.starts_with('{') => self.object(json, raw, layers),
+            None if json.starts_with('"') => self.text(json, raw, layers),
+            None => Err(no_event(json)),
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::json::each_entry;
+use crate::raw::Raw;
 
 /// Appends the canonical text of `json`: no white space, keys sorted and each once, numbers as
 /// [`Decimal`] writes them, strings with the fewest escapes.
@@ -41,7 +42,7 @@ fn value<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
 }
 
 fn object<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
-    let mut entries: Vec<(&str, &RawValue)> = Vec::new();
+    let mut entries: Vec<(&str, Raw<'_>)> = Vec::new();
     // What is no JSON is none of ours: every value was read once before it was kept.
     let _ = each_entry(json, arena, |key, value| entries.push((key, value)));
     entries.sort_by_key(|(key, _)| *key);

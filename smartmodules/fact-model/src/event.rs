@@ -35,17 +35,27 @@ pub(crate) fn flatten<'a>(
     }
     let event_time = event_time(&mut keys, budget, arena)?;
     let event_name = event_name?;
-    let items = keys.take(Known::Items);
+    let items = keys.take_items();
     let event = Event::read(event_time, event_name, keys, arena);
 
-    let repeated = size - items.as_ref().map_or(0, |items| items.raw.get().len());
-    let items = match items {
-        Some(found) => items::read(&found, event.currency, arena, &mut |count| {
-            budget.check_items(count)?;
-            budget.spend(repeated)
-        })?,
+    let repeated = size - items.as_ref().map_or(0, |(found, _)| found.raw.get().len());
+    let mut spend = |count| {
+        budget.check_items(count)?;
+        budget.spend(repeated)
+    };
+    let mut items = match items {
+        Some((_, Some(ahead))) => {
+            (0..ahead.len()).try_for_each(spend)?;
+            ahead
+        }
+        Some((found, None)) => items::read(&found, arena, &mut spend)?,
         None => Vec::new(),
     };
+    if let Some(currency) = event.currency {
+        items
+            .iter_mut()
+            .for_each(|item| item.keep_other_currency(currency, arena));
+    }
     let start = facts.len();
     if items.is_empty() {
         budget.spend(repeated)?;

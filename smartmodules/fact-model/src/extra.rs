@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::raw::Raw;
 use crate::write::{serialize_json, write_plain, write_text};
 
 /// Keys with the JSON text of their values, sorted by key, each key once.
-pub(crate) type Keys<'a> = &'a [(&'a str, &'a RawValue)];
+pub(crate) type Keys<'a> = &'a [(&'a str, Raw<'a>)];
 
 /// A JSON object `{"event":{…},"item":{…}}` of unknown keys, and of known keys whose value no column
 /// can hold. A part without keys is absent.

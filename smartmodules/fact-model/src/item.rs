@@ -1,10 +1,9 @@
 //! One item of an event: the product and what was done with it.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::extra::Keys;
+use crate::raw::Raw;
 use crate::unknown::Unknown;
 use crate::value::{self, Column, trim};
 
@@ -31,10 +30,10 @@ pub(crate) struct Item<'a> {
     pub(crate) creative_name: Option<&'a str>,
     pub(crate) creative_slot: Option<&'a str>,
     /// The currency with the text that it came as.
-    pub(crate) currency: Option<(&'a str, &'a RawValue)>,
+    pub(crate) currency: Option<(&'a str, Raw<'a>)>,
     pub(crate) extra: Keys<'a>,
     /// Values under other names than GA4's, as they came.
-    other_names: Vec<(&'a str, &'a RawValue)>,
+    other_names: Vec<(&'a str, Raw<'a>)>,
 }
 
 /// The name in GA4 of what older tags call otherwise: those of Universal Analytics, which gtag.js takes in an
@@ -58,7 +57,7 @@ impl<'a> Item<'a> {
     pub(crate) fn take(
         &mut self,
         key: &'a str,
-        raw: &'a RawValue,
+        raw: Raw<'a>,
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) {
@@ -70,7 +69,7 @@ impl<'a> Item<'a> {
     }
 
     /// Takes a value for the column of `key` and tells whether it fits; `None` where there is no such column.
-    fn column(&mut self, key: &str, raw: &'a RawValue, arena: &'a Arena) -> Option<bool> {
+    fn column(&mut self, key: &str, raw: Raw<'a>, arena: &'a Arena) -> Option<bool> {
         let [category, category2, category3, category4, category5] = &mut self.categories;
         let text = match key.as_bytes() {
             b"item_id" => &mut self.id,
@@ -121,14 +120,8 @@ impl<'a> Item<'a> {
     /// Completes the item when all its keys are taken, first with what came under other names.
     ///
     /// One category text that holds several levels, `Apparel/Adult/Shirts`, is split, as Google's own
-    /// tag does; what is below the fifth level stays with the fifth. A currency other than the
-    /// event's can't be the fact's, since `value` is in the event's; it is kept in `extra`.
-    pub(crate) fn finish(
-        &mut self,
-        event_currency: Option<&str>,
-        unknown: &mut Unknown<'a>,
-        arena: &'a Arena,
-    ) {
+    /// tag does; what is below the fifth level stays with the fifth.
+    pub(crate) fn finish(&mut self, unknown: &mut Unknown<'a>, arena: &'a Arena) {
         for (key, raw) in std::mem::take(&mut self.other_names) {
             let name = other_name(key).unwrap_or(key);
             if self.has(name) || self.column(name, raw, arena) != Some(true) {
@@ -140,12 +133,18 @@ impl<'a> Item<'a> {
         {
             self.categories = levels(path);
         }
-        if let (Some((currency, raw)), Some(event_currency)) = (self.currency, event_currency)
-            && currency != event_currency
-        {
-            unknown.push("currency", raw);
-        }
         self.extra = unknown.take(arena);
+    }
+
+    /// Keeps a currency other than the event's in `extra`: it can't be the fact's, since `value` is in the event's.
+    pub(crate) fn keep_other_currency(&mut self, of_event: &str, arena: &'a Arena) {
+        if let Some((currency, raw)) = self.currency
+            && currency != of_event
+        {
+            let mut unknown = Unknown::of(self.extra);
+            unknown.push("currency", raw);
+            self.extra = unknown.take(arena);
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::formats::{Fault, bundle, hit, hit_items, is_further, literal, plist};
 use crate::item::Item;
 use crate::json::{repair, trim, unescape, why_not};
 use crate::keys::{Found, beginning};
+use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{GiveUp, Scanner};
 use crate::unknown::Unknown;
@@ -34,13 +35,12 @@ pub(crate) const MAX_STRINGS: usize = 3;
 /// those before it.
 pub(crate) fn read<'a>(
     found: &Found<'a>,
-    event_currency: Option<&str>,
     arena: &'a Arena,
     spend: &mut dyn FnMut(usize) -> Result<(), Refusal>,
 ) -> Result<Vec<Item<'a>>, Refusal> {
     let bad = |detail: String| Refusal::at(Reason::BadItems, detail, found.place());
     let mut list = |json| {
-        let mut list = List::new(event_currency, arena, spend);
+        let mut list = List::new(arena, spend);
         let read = list.read(json);
         match (read, list.refusal) {
             (Ok(()), _) => Ok(Ok(list.items)),
@@ -82,7 +82,7 @@ pub(crate) fn read<'a>(
 /// stays as it is. `name` is what a person knows the text as.
 pub(crate) fn rewrite<'a>(text: &'a str, name: &str, arena: &'a Arena) -> Result<&'a str, Refusal> {
     let json_error = match serde_json::from_str::<&RawValue>(text) {
-        Ok(json) => return Ok(unpack(json, name, arena)?.unwrap_or(text)),
+        Ok(json) => return Ok(unpack(json.into(), name, arena)?.unwrap_or(text)),
         Err(error) => error,
     };
     let bad = |fault: &Fault| {
@@ -152,13 +152,9 @@ fn at_end(text: &str, end: usize) -> Result<(), Fault> {
 
 /// Rewrites a list with strings among its elements, each of which holds an item or a list of them. `None`
 /// for a list without.
-fn unpack<'a>(
-    list: &'a RawValue,
-    name: &str,
-    arena: &'a Arena,
-) -> Result<Option<&'a str>, Refusal> {
-    let is_text = |element: &&RawValue| element.get().starts_with('"');
-    let elements: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+fn unpack<'a>(list: Raw<'a>, name: &str, arena: &'a Arena) -> Result<Option<&'a str>, Refusal> {
+    let is_text = |element: &Raw<'_>| element.get().starts_with('"');
+    let elements = list.elements().unwrap_or_default();
     if !elements.iter().any(is_text) {
         return Ok(None);
     }
@@ -213,7 +209,6 @@ fn first_bad(json: &str, found: &Found<'_>, error: &serde_json::Error) -> Refusa
 /// A list of items in the making.
 struct List<'a, 'f> {
     items: Vec<Item<'a>>,
-    event_currency: Option<&'f str>,
     arena: &'a Arena,
     spend: &'f mut dyn FnMut(usize) -> Result<(), Refusal>,
     /// Why there was no room for one more item.
@@ -223,14 +218,9 @@ struct List<'a, 'f> {
 }
 
 impl<'a, 'f> List<'a, 'f> {
-    fn new(
-        event_currency: Option<&'f str>,
-        arena: &'a Arena,
-        spend: &'f mut dyn FnMut(usize) -> Result<(), Refusal>,
-    ) -> Self {
+    fn new(arena: &'a Arena, spend: &'f mut dyn FnMut(usize) -> Result<(), Refusal>) -> Self {
         Self {
             items: Vec::new(),
-            event_currency,
             arena,
             spend,
             refusal: None,
@@ -254,13 +244,56 @@ impl<'a, 'f> List<'a, 'f> {
             self.refusal = Some(too_many);
             return Err(GiveUp);
         }
-        let arena = self.arena;
-        let unknown = &mut self.unknown;
-        // An item is large: it is made in its place.
-        self.items.push(Item::default());
-        let item = self.items.last_mut().ok_or(GiveUp)?;
-        scanner.object(arena, |key, raw| item.take(key, raw, unknown, arena))?;
-        item.finish(self.event_currency, unknown, arena);
-        Ok(())
+        read_item(scanner, &mut self.items, &mut self.unknown, self.arena)
     }
+}
+
+fn read_item<'a>(
+    scanner: &mut Scanner<'a>,
+    items: &mut Vec<Item<'a>>,
+    unknown: &mut Unknown<'a>,
+    arena: &'a Arena,
+) -> Result<(), GiveUp> {
+    // An item is large: it is made in its place.
+    items.push(Item::default());
+    let item = items.last_mut().ok_or(GiveUp)?;
+    scanner.object(arena, |scanner, key| {
+        item.take(key, scanner.value()?, unknown, arena);
+        Ok(())
+    })?;
+    item.finish(unknown, arena);
+    Ok(())
+}
+
+/// How many items are read ahead at most: items take more room than their texts, and only [`read`] asks before each
+/// whether there is any.
+const MOST_AHEAD: usize = 256;
+
+/// Room for as many items as most events have.
+const FEW: usize = 8;
+
+/// Items that were read when they were met, before anything else is known of their event.
+#[derive(Debug)]
+pub(crate) struct ReadAhead<'a> {
+    pub(crate) raw: Raw<'a>,
+    pub(crate) items: Vec<Item<'a>>,
+}
+
+/// Reads the items that `scanner` is at, if they are a JSON array of a few objects; all else is for [`read`].
+pub(crate) fn read_ahead<'a>(
+    scanner: &mut Scanner<'a>,
+    arena: &'a Arena,
+) -> Result<ReadAhead<'a>, GiveUp> {
+    let (items, raw) = scanner.try_value(|scanner| {
+        let mut items = Vec::with_capacity(FEW);
+        let mut unknown = Unknown::default();
+        scanner.array(|scanner| {
+            if items.len() == MOST_AHEAD {
+                return Err(GiveUp);
+            }
+            read_item(scanner, &mut items, &mut unknown, arena)
+        })?;
+        Ok(items)
+    })?;
+    Ok(ReadAhead { raw, items })
 }

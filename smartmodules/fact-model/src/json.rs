@@ -5,14 +5,27 @@ use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 use crate::arena::Arena;
-use crate::scan::Scanner;
+use crate::raw::Raw;
+use crate::scan::{GiveUp, Scanner};
 use crate::swar;
 
 /// Reads `json`, which must be one object and nothing else, and hands each key with its value to `take`.
 pub(crate) fn each_entry<'a>(
     json: &'a str,
     arena: &'a Arena,
-    take: impl FnMut(&'a str, &'a RawValue),
+    mut take: impl FnMut(&'a str, Raw<'a>),
+) -> serde_json::Result<()> {
+    read_entries(json, arena, |scanner, key| {
+        take(key, scanner.value()?);
+        Ok(())
+    })
+}
+
+/// Reads `json`, which must be one object and nothing else; `take` reads the value of each key.
+pub(crate) fn read_entries<'a>(
+    json: &'a str,
+    arena: &'a Arena,
+    take: impl FnMut(&mut Scanner<'a>, &'a str) -> Result<(), GiveUp>,
 ) -> serde_json::Result<()> {
     let mut scanner = Scanner::new(json);
     let read = scanner.object(arena, take).and_then(|()| scanner.end());
@@ -51,7 +64,7 @@ pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str>
 /// pair, which is no character (a producer that cuts a text in the middle of an emoji sends it), becomes
 /// U+FFFD. Both can stand in JSON only as escapes.
 pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
-    if !json.as_bytes().contains(&b'\\') {
+    if !swar::any_backslash(json) {
         return json;
     }
     let mut repaired = String::new();

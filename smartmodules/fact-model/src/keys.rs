@@ -1,12 +1,14 @@
 //! The keys of an event: which of them are known, by which names, and in which places.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::extra::Keys;
 use crate::formats::shape;
-use crate::json::each_entry;
+use crate::item::Item;
+use crate::items::{self, ReadAhead};
+use crate::json::read_entries;
+use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
+use crate::scan::{GiveUp, Scanner};
 use crate::unknown::Unknown;
 use crate::value::{self, Column, is_null};
 
@@ -100,7 +102,7 @@ impl Place {
 /// A value of an event and where it was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found<'a> {
-    pub(crate) raw: &'a RawValue,
+    pub(crate) raw: Raw<'a>,
     key: &'a str,
     rank: (Place, u8),
 }
@@ -136,8 +138,10 @@ pub(crate) struct EventKeys<'a> {
     known: [Option<Found<'a>>; KNOWN],
     /// What no column takes, by place.
     unknown: [Unknown<'a>; 3],
-    params: Option<&'a RawValue>,
-    event_params: Option<&'a RawValue>,
+    /// The items, where they were read as soon as they were met.
+    ahead: Option<ReadAhead<'a>>,
+    params: Option<Raw<'a>>,
+    event_params: Option<Raw<'a>>,
     /// Whether a key tells that this may be no plain event.
     is_shaped: bool,
 }
@@ -146,17 +150,40 @@ impl<'a> EventKeys<'a> {
     /// Reads the event `json`, which must be one object.
     pub(crate) fn read(json: &'a str, arena: &'a Arena) -> Result<Self, Refusal> {
         let mut keys = Self::default();
-        each_entry(json, arena, |key, raw| match key {
-            "params" if is_object(raw) => keys.params = Some(raw),
-            "event_params" if is_object(raw) => keys.event_params = Some(raw),
-            _ => keys.entry(Place::Top, key, raw),
+        read_entries(json, arena, |scanner, key| {
+            let raw = keys.value(key, scanner, arena)?;
+            match key {
+                "params" if raw.is_object() => keys.params = Some(raw),
+                "event_params" if raw.is_object() => keys.event_params = Some(raw),
+                _ => keys.entry(Place::Top, key, raw),
+            }
+            Ok(())
         })
         .map_err(|error| Refusal::new(Reason::NotJson, format!("the event is no JSON: {error}")))?;
         for (place, object) in keys.objects() {
             // The object was read once as part of the event, so it is JSON.
-            let _ = each_entry(object.get(), arena, |key, raw| keys.entry(place, key, raw));
+            let _ = read_entries(object.get(), arena, |scanner, key| {
+                let raw = keys.value(key, scanner, arena)?;
+                keys.entry(place, key, raw);
+                Ok(())
+            });
         }
         Ok(keys)
+    }
+
+    /// Reads a value: items at once, so that their text, nearly the whole of an event, is not gone through twice.
+    fn value(
+        &mut self,
+        key: &str,
+        scanner: &mut Scanner<'a>,
+        arena: &'a Arena,
+    ) -> Result<Raw<'a>, GiveUp> {
+        if key == "items"
+            && let Ok(ahead) = items::read_ahead(scanner, arena)
+        {
+            return Ok(self.ahead.insert(ahead).raw);
+        }
+        scanner.value()
     }
 
     /// Whether this may be something else than a plain event; see [`shape`].
@@ -169,7 +196,7 @@ impl<'a> EventKeys<'a> {
         matches!(self.known.get(Known::Name as usize), Some(Some(_)))
     }
 
-    fn objects(&self) -> impl Iterator<Item = (Place, &'a RawValue)> + use<'a> {
+    fn objects(&self) -> impl Iterator<Item = (Place, Raw<'a>)> + use<'a> {
         [
             (Place::Params, self.params),
             (Place::EventParams, self.event_params),
@@ -178,7 +205,7 @@ impl<'a> EventKeys<'a> {
         .filter_map(|(place, object)| Some((place, object?)))
     }
 
-    fn entry(&mut self, place: Place, key: &'a str, raw: &'a RawValue) {
+    fn entry(&mut self, place: Place, key: &'a str, raw: Raw<'a>) {
         let Some((known, name)) = Known::named(key) else {
             self.is_shaped |= place == Place::Top && shape::hints(key, raw);
             return self.keep(place, key, raw);
@@ -210,7 +237,7 @@ impl<'a> EventKeys<'a> {
         }
     }
 
-    fn keep(&mut self, place: Place, key: &'a str, raw: &'a RawValue) {
+    fn keep(&mut self, place: Place, key: &'a str, raw: Raw<'a>) {
         if let Some(unknown) = self.unknown.get_mut(place as usize) {
             unknown.push(key, raw);
         }
@@ -221,11 +248,19 @@ impl<'a> EventKeys<'a> {
         self.known.get_mut(known as usize)?.take()
     }
 
+    /// Takes out the items, with what they are if they were read already.
+    pub(crate) fn take_items(&mut self) -> Option<(Found<'a>, Option<Vec<Item<'a>>>)> {
+        let found = self.take(Known::Items)?;
+        let ahead = self.ahead.take();
+        let items = ahead.filter(|ahead| std::ptr::eq(ahead.raw.get(), found.raw.get()));
+        Some((found, items.map(|ahead| ahead.items)))
+    }
+
     /// Takes out a value for a column; one that the column can't hold is kept for [`Self::extra`].
     pub(crate) fn column<T>(
         &mut self,
         known: Known,
-        read: impl FnOnce(&'a RawValue) -> Column<T>,
+        read: impl FnOnce(Raw<'a>) -> Column<T>,
     ) -> Option<T> {
         let found = self.take(known)?;
         match read(found.raw) {
@@ -262,8 +297,4 @@ impl<'a> EventKeys<'a> {
         }
         extra.take(arena)
     }
-}
-
-fn is_object(raw: &RawValue) -> bool {
-    raw.get().starts_with('{')
 }

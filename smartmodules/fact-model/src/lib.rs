@@ -47,6 +47,7 @@ mod keys;
 mod layers;
 mod money;
 mod options;
+mod raw;
 mod rejection;
 mod scan;
 mod swar;

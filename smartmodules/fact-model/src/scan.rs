@@ -3,11 +3,8 @@
 //! It knows the grammar of JSON, as `serde_json` does, and that is all: where it finds no JSON it gives up, and `serde_json` is
 //! asked what is wrong.
 
-use serde::Deserialize as _;
-use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer};
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
+use crate::raw::Raw;
 use crate::swar;
 
 /// A JSON text that is read from the front.
@@ -32,11 +29,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads an object and hands each key with its value to `take`.
+    /// Reads an object; `take` reads the value of each key.
     pub(crate) fn object(
         &mut self,
         arena: &'a Arena,
-        mut take: impl FnMut(&'a str, &'a RawValue),
+        mut take: impl FnMut(&mut Self, &'a str) -> Result<(), GiveUp>,
     ) -> Result<(), GiveUp> {
         self.expect(b'{')?;
         if self.peek() == Some(b'}') {
@@ -46,7 +43,7 @@ impl<'a> Scanner<'a> {
         loop {
             let key = self.key(arena)?;
             self.expect(b':')?;
-            take(key, self.value()?);
+            take(self, key)?;
             match self.next()? {
                 b',' => {}
                 b'}' => return Ok(()),
@@ -84,11 +81,34 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a value of any kind.
-    fn value(&mut self) -> Result<&'a RawValue, GiveUp> {
+    pub(crate) fn value(&mut self) -> Result<Raw<'a>, GiveUp> {
+        let is_text = self.peek() == Some(b'"');
+        let start = self.at;
+        let is_plain = if is_text {
+            !self.string()?
+        } else {
+            self.skip()?;
+            false
+        };
+        let text = self.json.get(start..self.at).ok_or(GiveUp)?;
+        Ok(Raw::read(text, is_plain))
+    }
+
+    /// Reads a value by `read`, with the text of it; goes back to where the value begins if that gives up.
+    pub(crate) fn try_value<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, GiveUp>,
+    ) -> Result<(T, Raw<'a>), GiveUp> {
         self.peek();
         let start = self.at;
-        self.skip()?;
-        self.json.get(start..self.at).and_then(raw).ok_or(GiveUp)
+        let value = read(self);
+        let text = self.json.get(start..self.at).ok_or(GiveUp);
+        value
+            .and_then(|value| Ok((value, Raw::read(text?, false))))
+            .inspect_err(|_| {
+                self.at = start;
+                self.open.clear();
+            })
     }
 
     /// Reads a key, which nearly never has an escape.
@@ -295,140 +315,5 @@ fn escape_length(rest: &[u8]) -> Result<usize, GiveUp> {
     }
 }
 
-/// A JSON text as a value, without reading it again. `serde_json` takes values from other deserializers only as a map of
-/// one key that only it would write; should it no longer do so, it reads the text.
-fn raw(json: &str) -> Option<&RawValue> {
-    const KEY: &str = "$serde_json::private::RawValue";
-    let value = BorrowedStrDeserializer::<Error>::new(json);
-    let map = MapDeserializer::new(std::iter::once((KEY, value)));
-    <&RawValue>::deserialize(map)
-        .ok()
-        .or_else(|| serde_json::from_str(json).ok())
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What is found in an object, by the scanner.
-    fn scanned(json: &str) -> Option<Vec<(String, String)>> {
-        let arena = Arena::new();
-        let mut scanner = Scanner::new(json);
-        let mut found = Vec::new();
-        let read = scanner.object(&arena, |key, value| {
-            found.push((key.to_owned(), value.get().to_owned()));
-        });
-        read.and_then(|()| scanner.end()).ok().map(|()| found)
-    }
-
-    /// The same, by `serde_json`.
-    fn expected(json: &str) -> Option<Vec<(String, String)>> {
-        struct Entries(Vec<(String, String)>);
-        impl<'de> serde::Deserialize<'de> for Entries {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_map(Entries(Vec::new()))
-            }
-        }
-        impl<'de> serde::de::Visitor<'de> for Entries {
-            type Value = Self;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                mut self,
-                mut map: A,
-            ) -> Result<Self, A::Error> {
-                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                    self.0.push((key, value.get().to_owned()));
-                }
-                Ok(self)
-            }
-        }
-        let entries: Entries = serde_json::from_str(json).ok()?;
-        Some(entries.0)
-    }
-
-    #[test]
-    fn what_is_json_and_what_is_not() {
-        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
-        for json in [
-            "{}",
-            " {\t}\r\n",
-            r#"{"a":1}"#,
-            r#"{ "a" : [ 1 , { "b" : [ ] , "c" : { } } ] , "a" : -0.5e+10 }"#,
-            r#"{"":"","\u00e9\n":"\ud83d\ude00\\"}"#,
-            r#"{"a":true,"b":false,"c":null}"#,
-            r#"{"é":"é","long key of many bytes":"long text of many, many bytes \" and more"}"#,
-            &deep,
-        ] {
-            assert!(scanned(json).is_some(), "{json}");
-            assert_eq!(scanned(json), expected(json), "{json}");
-        }
-        for json in [
-            "",
-            "{",
-            "}",
-            "[]",
-            "null",
-            "{}{}",
-            "{} x",
-            "{,}",
-            r#"{"a"}"#,
-            r#"{"a":}"#,
-            r#"{"a":1,}"#,
-            r#"{"a":1 "b":2}"#,
-            r#"{a:1}"#,
-            r#"{'a':1}"#,
-            r#"{"a":01}"#,
-            r#"{"a":1.}"#,
-            r#"{"a":.5}"#,
-            r#"{"a":+1}"#,
-            r#"{"a":-}"#,
-            r#"{"a":1e}"#,
-            r#"{"a":1e+}"#,
-            r#"{"a":tru}"#,
-            r#"{"a":nul}"#,
-            r#"{"a":"}"#,
-            r#"{"a":"\"}"#,
-            r#"{"a":"\x"}"#,
-            r#"{"a":"\u12g4"}"#,
-            r#"{"a":"\u12"#,
-            r#"{"a":[1,]}"#,
-            r#"{"a":[1}"#,
-            r#"{"a":{]}}"#,
-            r#"{"a":[[]}"#,
-            r#"{"a":{"b":1]}"#,
-            r#"{"a":[,1]}"#,
-            r#"{"a":{"b"}}"#,
-            r#"{"a":NaN}"#,
-            "{\"a\":\"\t\"}",
-            "{\u{a0}}",
-            r#"{"\ud800":1}"#,
-        ] {
-            assert_eq!(scanned(json), None, "{json}");
-            assert_eq!(expected(json), None, "{json}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn any_text_of_json_s_own_signs(text in r#"[{}\[\]",:\\ \n\tau0-9.eE+\-truefalsnl]{0,24}"#) {
-            for json in [text.clone(), format!("{{\"a\":{text}}}"), format!("{{\"{text}\":1}}")] {
-                prop_assert_eq!(scanned(&json), expected(&json), "{}", json);
-            }
-        }
-
-        #[test]
-        fn json_cut_or_changed_anywhere(at in 0..200_usize, sign in "[{}\\[\\]\",:\\\\0-9 ]", cut in any::<bool>()) {
-            let json = r#"{"event_id":"e","a":[1,-2.5E+3,{"b":"\u00e9 \" and a long text"},[],{}],"c":{"d":true,"e":null},"é":"x"}"#;
-            let at = at % json.len();
-            let Some((before, after)) = json.split_at_checked(at) else { return Ok(()) };
-            let json = if cut { before.to_owned() } else { format!("{before}{sign}{}", after.get(1..).unwrap_or_default()) };
-            prop_assert_eq!(scanned(&json), expected(&json), "{}", json);
-        }
-    }
-}
+mod tests;

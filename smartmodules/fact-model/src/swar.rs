@@ -46,6 +46,22 @@ pub(crate) fn any_special(text: &str) -> bool {
     marks != 0
 }
 
+/// Whether a text holds a `\`.
+pub(crate) fn any_backslash(text: &str) -> bool {
+    let marks = |bytes: u64| {
+        let bytes = bytes ^ (ONES * 0x5c);
+        bytes.wrapping_sub(ONES) & !bytes & HIGH
+    };
+    let (chunks, rest) = text.as_bytes().as_chunks::<32>();
+    chunks.iter().any(|chunk| {
+        let (eights, _) = chunk.as_chunks();
+        let seen = eights
+            .iter()
+            .fold(0, |seen, eight| seen | marks(u64::from_le_bytes(*eight)));
+        seen != 0
+    }) || rest.contains(&b'\\')
+}
+
 /// The place of the lowest mark.
 #[inline]
 pub(crate) fn first(marks: u64) -> usize {
@@ -55,6 +71,21 @@ pub(crate) fn first(marks: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backslash_is_found_anywhere() {
+        for length in 0..100 {
+            let text = "[".repeat(length) + "é";
+            assert!(!any_backslash(&text), "{length}");
+            for at in 0..=length {
+                let (before, after) = text.split_at(at);
+                assert!(
+                    any_backslash(&format!("{before}\\{after}")),
+                    "{at} of {length}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn the_first_special_byte_is_found_among_all_others() {

@@ -1,9 +1,8 @@
 //! Collecting the keys that no column takes.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::extra::Keys;
+use crate::raw::Raw;
 
 /// How deep a kept value may nest. PostgreSQL reads JSON recursively and has a limit of its own.
 const MAX_DEPTH: usize = 64;
@@ -14,10 +13,15 @@ const MAX_NUMBER: usize = 400;
 
 /// The keys of one object that are not known, in the order in which they came.
 #[derive(Debug, Default)]
-pub(crate) struct Unknown<'a>(Vec<(&'a str, &'a RawValue)>);
+pub(crate) struct Unknown<'a>(Vec<(&'a str, Raw<'a>)>);
 
 impl<'a> Unknown<'a> {
-    pub(crate) fn push(&mut self, key: &'a str, value: &'a RawValue) {
+    /// Those that were taken before.
+    pub(crate) fn of(keys: Keys<'a>) -> Self {
+        Self(keys.to_vec())
+    }
+
+    pub(crate) fn push(&mut self, key: &'a str, value: Raw<'a>) {
         self.0.push((key, value));
     }
 
@@ -43,7 +47,7 @@ impl<'a> Unknown<'a> {
             if sorted.binary_search_by_key(key, |(key, _)| key).is_ok() {
                 left_out = true;
             } else {
-                self.push(key, value);
+                self.push(key, *value);
             }
         }
         left_out
@@ -56,7 +60,7 @@ impl<'a> Unknown<'a> {
         }
         self.sort();
         for (_, value) in &mut self.0 {
-            *value = storable(value, arena);
+            *value = storable(*value, arena);
         }
         let keys = arena.slice(&self.0);
         self.0.clear();
@@ -65,13 +69,14 @@ impl<'a> Unknown<'a> {
 }
 
 /// The value itself, or a string that holds its text where `jsonb` would refuse it.
-fn storable<'a>(value: &'a RawValue, arena: &'a Arena) -> &'a RawValue {
+fn storable<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
     if is_storable(value.get()) {
         return value;
     }
-    serde_json::to_string(value.get())
-        .and_then(|string| serde_json::from_str(arena.text(&string)))
-        .unwrap_or(RawValue::NULL)
+    match serde_json::to_string(value.get()) {
+        Ok(string) => Raw::read(arena.text(&string), false),
+        Err(_) => Raw::NULL,
+    }
 }
 
 /// Whether PostgreSQL can hold this JSON value: not too deep, no number out of range.
@@ -155,7 +160,7 @@ mod tests {
             &long,
             &deep,
         ] {
-            let kept = storable(serde_json::from_str(json).unwrap(), &arena);
+            let kept = storable(Raw::read(json, false), &arena);
             let text: String = serde_json::from_str(kept.get()).unwrap();
             assert_eq!(text, json);
         }
@@ -174,10 +179,7 @@ mod tests {
             r#"["é\\","[[[",{"x":null,"y":true}]"#,
             &deep,
         ] {
-            assert_eq!(
-                storable(serde_json::from_str(json).unwrap(), &arena).get(),
-                json
-            );
+            assert_eq!(storable(Raw::read(json, false), &arena).get(), json);
         }
     }
 
@@ -186,7 +188,7 @@ mod tests {
         let arena = Arena::new();
         let mut unknown = Unknown::default();
         for (key, json) in [("b", "1"), ("a", "2"), ("b", "3"), ("b", "4")] {
-            unknown.push(key, serde_json::from_str(json).unwrap());
+            unknown.push(key, Raw::read(json, false));
         }
         let keys: Vec<_> = unknown
             .take(&arena)

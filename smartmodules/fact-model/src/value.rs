@@ -1,11 +1,10 @@
 //! One JSON value as what a column can hold.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::json::unescape;
 use crate::money;
+use crate::raw::Raw;
 
 /// What a value is to a column of type `T`.
 #[derive(Debug, PartialEq)]
@@ -60,7 +59,7 @@ pub(crate) fn trim(text: &str) -> &str {
 }
 
 /// Whether a value says that there is none.
-pub(crate) fn is_null(raw: &RawValue) -> bool {
+pub(crate) fn is_null(raw: Raw<'_>) -> bool {
     let json = raw.get();
     json == "null"
         || json
@@ -71,10 +70,10 @@ pub(crate) fn is_null(raw: &RawValue) -> bool {
 
 /// A value as text, white space at its ends cut off. A number becomes plain text without `.0`, since
 /// a producer's JSON library may write the id 7 as `7.0` or `7e0`.
-pub(crate) fn text<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
+pub(crate) fn text<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     let json = raw.get();
     match json.as_bytes().first() {
-        Some(b'"') => match unescape(json, arena).map(trim) {
+        Some(b'"') => match raw.plain().or_else(|| unescape(json, arena)).map(trim) {
             Some(text) if is_sentinel(text) => Column::Null,
             text => Column::of(text),
         },
@@ -96,7 +95,7 @@ fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
 }
 
 /// A value as an exact decimal: a number, or a text that can be but one.
-pub(crate) fn decimal<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<Decimal<'a>> {
+pub(crate) fn decimal<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<Decimal<'a>> {
     let json = raw.get();
     match json.as_bytes().first() {
         Some(b't' | b'f') => Column::Misfit,
@@ -106,12 +105,12 @@ pub(crate) fn decimal<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<Decimal
 }
 
 /// A value as an integer.
-pub(crate) fn integer(raw: &RawValue, arena: &Arena) -> Column<i32> {
+pub(crate) fn integer(raw: Raw<'_>, arena: &Arena) -> Column<i32> {
     decimal(raw, arena).and_then(|decimal| decimal.to_integer())
 }
 
 /// A value as a currency: three letters, upper-cased. A symbol or a name is none.
-pub(crate) fn currency<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a str> {
+pub(crate) fn currency<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     text(raw, arena).and_then(|text| {
         if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             return None;
@@ -127,8 +126,8 @@ pub(crate) fn currency<'a>(raw: &'a RawValue, arena: &'a Arena) -> Column<&'a st
 mod tests {
     use super::*;
 
-    fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
+    fn raw(json: &str) -> Raw<'_> {
+        Raw::read(json, false)
     }
 
     #[test]

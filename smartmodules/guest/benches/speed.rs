@@ -21,10 +21,10 @@ use fluvio_smartengine::{DEFAULT_SMARTENGINE_VERSION, SmartModuleChainInstance};
 use fluvio_smartmodule::dataplane::smartmodule::SmartModuleInput;
 use smartmodule_guest::batch::{Flattener, Records};
 
-/// Events without an id are hashed whole.
 /// Makes the event of a number.
 type Event = fn(usize) -> String;
 
+/// Events without an id are hashed whole.
 const KINDS: [(&str, Event); 2] = [
     ("with an event id", support::event),
     ("without", |number| {
@@ -44,7 +44,7 @@ fn main() {
     } else {
         1
     };
-    println!("| events of 1.1 KB, 5 items | | µs of CPU a record | records/s a core | of native |");
+    println!("| events of 1 KB, 5 items | | µs of CPU a record | records/s a core | of native |");
     println!("|---|---|---:|---:|---:|");
     for (kind, event) in KINDS {
         let batches = batches(event);

@@ -13,7 +13,7 @@ fn inserted(inserted: u64, duplicates: u64) -> Written {
     Written {
         inserted,
         duplicates,
-        rejected: 0,
+        ..Written::default()
     }
 }
 
@@ -340,8 +340,8 @@ async fn an_event_that_postgresql_refuses_is_set_aside_and_the_rest_goes_in() {
         written,
         Written {
             inserted: 100,
-            duplicates: 0,
-            rejected: 3
+            rejected: 3,
+            ..Written::default()
         }
     );
     assert_eq!(stored(&writer).await, 102);

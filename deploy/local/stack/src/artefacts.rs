@@ -1,4 +1,4 @@
-//! Where the built programs and the SmartModule are: beside the running program.
+//! Where the built programs and the SmartModules are: beside the running program.
 //!
 //! `make build` puts everything into one folder, an installation does the same, and a test runs
 //! from a folder below it.
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 /// The folder that holds the programs `fluvio-node`, `sqs_source`, `postgres_sink` and the
-/// SmartModule `flatten-items.wasm`.
+/// SmartModules `flatten-items.wasm` and `list-items.wasm`.
 #[derive(Clone, Debug)]
 pub struct Artefacts(PathBuf);
 
@@ -19,7 +19,10 @@ pub const SOURCE: &str = "sqs_source";
 /// The PostgreSQL sink.
 pub const SINK: &str = "postgres_sink";
 const PROGRAMS: [&str; 3] = [NODE, SOURCE, SINK];
-const SMART_MODULE: &str = "flatten-items.wasm";
+/// What the sink reads through.
+const FLATTEN_ITEMS: &str = "flatten-items.wasm";
+/// What people look at the topic through.
+const LIST_ITEMS: &str = "list-items.wasm";
 
 impl Artefacts {
     /// Looks in the folder of the running program and the one above.
@@ -47,17 +50,23 @@ impl Artefacts {
         self.0.join(name)
     }
 
-    /// The SmartModule, as WebAssembly.
+    /// The SmartModule `flatten-items`, as WebAssembly.
     #[must_use]
-    pub fn smart_module(&self) -> PathBuf {
-        self.0.join(SMART_MODULE)
+    pub fn flatten_items(&self) -> PathBuf {
+        self.0.join(FLATTEN_ITEMS)
+    }
+
+    /// The SmartModule `list-items`, as WebAssembly.
+    #[must_use]
+    pub fn list_items(&self) -> PathBuf {
+        self.0.join(LIST_ITEMS)
     }
 }
 
 fn missing(folder: &Path) -> Vec<&'static str> {
     PROGRAMS
         .into_iter()
-        .chain([SMART_MODULE])
+        .chain([FLATTEN_ITEMS, LIST_ITEMS])
         .filter(|name| !folder.join(name).is_file())
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Topic and SmartModule, loaded into a Fluvio cluster as `fluvio topic create` and `smdk load` do.
+//! Topic and SmartModules, loaded into a Fluvio cluster as `fluvio topic create` and `smdk load` do.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use fluvio_controlplane_metadata::smartmodule::{
     SmartModuleMetadata, SmartModuleSpec, SmartModuleWasm,
 };
 
-use crate::files::{SMART_MODULE_FILE, TOPIC, TOPIC_FILE};
+use crate::files::{TOPIC, TOPIC_FILE};
 
 /// Creates the topic of `deploy/cluster/topic.yaml` as `name`, unless it is there. `partitions`
 /// overrides the file's number.
@@ -37,14 +37,17 @@ pub async fn create_topic(
     Ok(())
 }
 
-/// Loads the SmartModule `flatten-items`; one that is there already is replaced.
+/// Loads the SmartModule whose `SmartModule.toml` is `manifest`; one that is there already is replaced.
 ///
 /// # Errors
 /// The file can't be read, or the cluster refuses the module.
-pub async fn load_smart_module(admin: &FluvioAdmin, wasm: &Path) -> anyhow::Result<()> {
-    let metadata: SmartModuleMetadata =
-        SmartModuleMetadata::from_bytes(SMART_MODULE_FILE.as_bytes())
-            .context("smartmodules/flatten-items/SmartModule.toml")?;
+pub async fn load_smart_module(
+    admin: &FluvioAdmin,
+    manifest: &str,
+    wasm: &Path,
+) -> anyhow::Result<()> {
+    let metadata = SmartModuleMetadata::from_bytes(manifest.as_bytes())
+        .with_context(|| format!("the SmartModule.toml of {}", wasm.display()))?;
     let bytes = std::fs::read(wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
     let name = metadata.package.name.clone();
     let spec = SmartModuleSpec {

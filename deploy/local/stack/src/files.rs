@@ -14,8 +14,10 @@ use anyhow::Context;
 pub const TOPIC: &str = "shop-events";
 
 pub(crate) const TOPIC_FILE: &str = include_str!("../../../cluster/topic.yaml");
-pub(crate) const SMART_MODULE_FILE: &str =
+pub(crate) const FLATTEN_ITEMS: &str =
     include_str!("../../../../smartmodules/flatten-items/SmartModule.toml");
+pub(crate) const LIST_ITEMS: &str =
+    include_str!("../../../../smartmodules/list-items/SmartModule.toml");
 const SOURCE_FILE: &str = include_str!("../../../cluster/sqs-source.yaml");
 const SINK_FILE: &str = include_str!("../../../cluster/postgres-sink.yaml");
 
@@ -34,6 +36,7 @@ impl Files {
     pub(crate) fn write(
         folder: &Path,
         topic: &str,
+        parameters: &[(String, String)],
         secrets: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let files = Self {
@@ -42,7 +45,8 @@ impl Files {
             secrets: folder.join("secrets.txt"),
         };
         write(&files.source, 0o644, &SOURCE_FILE.replace(TOPIC, topic))?;
-        write(&files.sink, 0o644, &SINK_FILE.replace(TOPIC, topic))?;
+        let sink = with_parameters(SINK_FILE, parameters).replace(TOPIC, topic);
+        write(&files.sink, 0o644, &sink)?;
         let lines: String = secrets
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"))
@@ -50,6 +54,20 @@ impl Files {
         write(&files.secrets, 0o600, &lines)?;
         Ok(files)
     }
+}
+
+/// The sink's file with parameters for its SmartModule.
+fn with_parameters(sink: &str, parameters: &[(String, String)]) -> String {
+    const MODULE: &str = "  - uses: flatten-items\n";
+    if parameters.is_empty() {
+        return sink.to_owned();
+    }
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let lines: String = parameters
+        .iter()
+        .map(|(name, value)| format!("      {}: {}\n", quoted(name), quoted(value)))
+        .collect();
+    sink.replace(MODULE, &format!("{MODULE}    with:\n{lines}"))
 }
 
 fn write(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {

@@ -18,6 +18,8 @@ pub struct StackOptions {
     pub visibility_timeout: Option<Duration>,
     /// The number of partitions of the topic; without it what `deploy/cluster/topic.yaml` says.
     pub partitions: Option<u32>,
+    /// Parameters of the SmartModule that the sink reads through.
+    pub parameters: Vec<(String, String)>,
 }
 
 /// The Fluvio cluster of a stack.

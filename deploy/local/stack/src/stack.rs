@@ -6,7 +6,6 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use fluvio::FluvioAdmin;
 use fluvio::metadata::topic::TopicSpec;
 use owned_process::{OwnedProcess, Signal};
 use private_postgres::PrivatePostgres;
@@ -19,8 +18,9 @@ use crate::folder::Folder;
 use crate::launch::Launch;
 use crate::options::{Fluvio, Sqs, StackOptions};
 use crate::part::{PARTS, Part};
-use crate::topic_end::TopicEnd;
-use crate::{cluster, queue};
+use crate::{cluster, files, queue};
+
+mod addresses;
 
 /// Names a connector's metric socket.
 const METRICS: &str = "FLUVIO_METRIC_CONNECTOR";
@@ -90,6 +90,7 @@ impl Stack {
         let files = Files::write(
             folder.path(),
             &topic,
+            &options.parameters,
             &[("QUEUE_URL", &queue_url), ("DATABASE_URL", &database_url)],
         )?;
 
@@ -121,10 +122,13 @@ impl Stack {
                 stack.fluvio_address = cluster::copy_current_profile(&stack.profile())?;
             }
         }
-        on_step("the topic and the SmartModule");
+        on_step("the topic and the SmartModules");
         let admin = stack.admin().await?;
         cluster::create_topic(&admin, &stack.topic, options.partitions).await?;
-        cluster::load_smart_module(&admin, &stack.artefacts.smart_module()).await?;
+        let flatten_items = stack.artefacts.flatten_items();
+        cluster::load_smart_module(&admin, files::FLATTEN_ITEMS, &flatten_items).await?;
+        let list_items = stack.artefacts.list_items();
+        cluster::load_smart_module(&admin, files::LIST_ITEMS, &list_items).await?;
         on_step("the connectors");
         stack.start_part(Part::Source).await?;
         stack.start_part(Part::Sink).await?;
@@ -309,64 +313,6 @@ impl Stack {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// The database's URL, password included.
-    #[must_use]
-    pub fn database_url(&self) -> &str {
-        &self.database_url
-    }
-
-    /// The URL of the queue that the source reads.
-    #[must_use]
-    pub fn queue_url(&self) -> &str {
-        &self.queue_url
-    }
-
-    /// The URL of the SQS server.
-    #[must_use]
-    pub fn sqs_url(&self) -> &str {
-        &self.sqs_url
-    }
-
-    /// The endpoint in this process, unless the stack runs on another SQS server.
-    #[must_use]
-    pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
-    }
-
-    /// Messages that are in the queue, in flight or not; none where the queue isn't in this process.
-    #[must_use]
-    pub fn undeleted(&self) -> Option<usize> {
-        Some(self.endpoint.as_ref()?.queue(queue::QUEUE)?.undeleted())
-    }
-
-    /// The Fluvio cluster's address for clients.
-    #[must_use]
-    pub fn fluvio_address(&self) -> &str {
-        &self.fluvio_address
-    }
-
-    /// The topic between the connectors.
-    #[must_use]
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// A client for the administration of the Fluvio cluster.
-    ///
-    /// # Errors
-    /// No cluster at the profile's address.
-    pub async fn admin(&self) -> anyhow::Result<FluvioAdmin> {
-        cluster::admin(&self.profile()).await
-    }
-
-    /// What tells how many records the topic holds.
-    ///
-    /// # Errors
-    /// No cluster at the profile's address.
-    pub async fn topic_end(&self) -> anyhow::Result<TopicEnd> {
-        TopicEnd::connect(Some(&self.profile()), &self.topic).await
-    }
-
     /// Deletes the topic, and the one on which the sink announces its commits.
     async fn delete_topics(&self) -> anyhow::Result<()> {
         let admin = self.admin().await?;
@@ -377,18 +323,6 @@ impl Stack {
                 .with_context(|| format!("cannot delete the topic `{topic}`"))?;
         }
         Ok(())
-    }
-
-    /// The Fluvio profile file that names the cluster.
-    #[must_use]
-    pub fn profile(&self) -> PathBuf {
-        self.folder.path().join("fluvio-profile.toml")
-    }
-
-    /// The folder of the data, files and logs.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     fn log(&self, part: Part) -> PathBuf {

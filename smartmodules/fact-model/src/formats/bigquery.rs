@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use crate::arena::Arena;
 use crate::formats::Rewritten;
 use crate::formats::json_text::JsonText;
-use crate::formats::shape::{Entries, elements, entries, get, is_object};
+use crate::formats::shape::{Entries, entries, get};
+use crate::raw::Raw;
 
 /// Columns of `ecommerce` by the names of the parameters that they come from.
 const ECOMMERCE: [(&str, &str); 4] = [
@@ -34,13 +35,13 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
             _ if is_null(value) => {}
             "items" => {
                 out.key(key);
-                items(value, arena, &mut out);
+                items(*value, arena, &mut out);
             }
-            "ecommerce" if is_object(value) => {}
+            "ecommerce" if value.is_object() => {}
             _ => out.entry(key, value.get()),
         }
     }
-    let ecommerce = get(row, "ecommerce").filter(|value| is_object(value));
+    let ecommerce = get(row, "ecommerce").filter(|value| value.is_object());
     let columns = ecommerce.map_or_else(Vec::new, |value| entries(value.get(), arena));
     let mut lifted = Vec::new();
     let mut rest = Vec::new();
@@ -68,15 +69,15 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
 }
 
 /// The parameters, each with the one of its typed values that is set.
-fn params<'a>(list: &'a RawValue, arena: &'a Arena) -> Option<Vec<(&'a str, &'a str)>> {
+fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Vec<(&'a str, &'a str)>> {
     let mut params = Vec::new();
-    for element in elements(list)? {
+    for element in list.elements()? {
         let entries = entries(element.get(), arena);
         let key = get(&entries, "key")?;
         let key = serde_json::from_str::<String>(key.get()).ok()?;
         // Some pipelines leave the struct `value` out, or have the bare value there.
         let value = match get(&entries, "value") {
-            Some(value) if is_object(value) => typed(&self::entries(value.get(), arena)),
+            Some(value) if value.is_object() => typed(&self::entries(value.get(), arena)),
             Some(value) => Some(value.get()),
             None => typed(&entries),
         };
@@ -92,7 +93,7 @@ fn typed<'a>(values: &Entries<'a>) -> Option<&'a str> {
     let set = |name| {
         get(values, name)
             .filter(|value| !is_null(value))
-            .map(RawValue::get)
+            .map(Raw::get)
     };
     if let Some(text) = set("string_value") {
         return Some(text);
@@ -107,9 +108,9 @@ fn typed<'a>(values: &Entries<'a>) -> Option<&'a str> {
 }
 
 /// Writes the items without the columns that are null.
-fn items<'a>(list: &'a RawValue, arena: &'a Arena, out: &mut JsonText<'_>) {
-    match elements(list) {
-        Some(elements) if elements.iter().all(|element| is_object(element)) => {
+fn items<'a>(list: Raw<'a>, arena: &'a Arena, out: &mut JsonText<'_>) {
+    match list.elements() {
+        Some(elements) if elements.iter().all(|element| element.is_object()) => {
             out.begin_list();
             for element in elements {
                 let mut columns = entries(element.get(), arena);
@@ -122,7 +123,7 @@ fn items<'a>(list: &'a RawValue, arena: &'a Arena, out: &mut JsonText<'_>) {
     }
 }
 
-fn object(entries: &[(&str, &RawValue)], out: &mut JsonText<'_>) {
+fn object(entries: &[(&str, Raw<'_>)], out: &mut JsonText<'_>) {
     out.begin_object();
     for (key, value) in entries {
         out.entry(key, value.get());
@@ -130,6 +131,6 @@ fn object(entries: &[(&str, &RawValue)], out: &mut JsonText<'_>) {
     out.end_object();
 }
 
-fn is_null(value: &RawValue) -> bool {
+fn is_null(value: &Raw<'_>) -> bool {
     value.get() == "null"
 }

@@ -5,14 +5,13 @@
 //! event of its own (<https://developers.google.cn/tag-manager/enhanced-ecommerce>). The name of the push
 //! itself is kept in `extra`.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::formats::Rewritten;
 use crate::formats::json_text::JsonText;
-use crate::formats::shape::{Entries, Shape, elements, entries, get, is_object};
+use crate::formats::shape::{Entries, Shape, entries, get};
 use crate::formats::universal::{IMPRESSION, PROMOTION_CLICK, PROMOTION_VIEW, event_of_action};
 use crate::json::unescape;
+use crate::raw::Raw;
 
 const ACTIONS: [&str; 8] = [
     "detail",
@@ -32,7 +31,7 @@ const PROMOTIONS: [(&str, &str); 2] = [
 /// Rewrites a push; `None` where it has no `ecommerce`, or one that is no object, and is an event all the same.
 pub(crate) fn read<'a>(push: &Entries<'a>, is_named: bool, arena: &'a Arena) -> Option<Shape<'a>> {
     let ecommerce = get(push, "ecommerce")?;
-    if !is_object(ecommerce) {
+    if !ecommerce.is_object() {
         return (!is_named && ecommerce.get() == "null").then_some(Shape::Cleared);
     }
     let ecommerce = entries(ecommerce.get(), arena);
@@ -44,7 +43,7 @@ pub(crate) fn read<'a>(push: &Entries<'a>, is_named: bool, arena: &'a Arena) -> 
 }
 
 fn ga4<'a>(push: &Entries<'a>, ecommerce: &Entries<'a>, arena: &'a Arena) -> Rewritten<'a> {
-    let params = get(push, "params").filter(|params| is_object(params));
+    let params = get(push, "params").filter(|params| params.is_object());
     let mut out = JsonText::new(arena);
     out.begin_object();
     for (key, value) in push {
@@ -74,7 +73,7 @@ fn universal<'a>(
 ) -> Vec<Rewritten<'a>> {
     let mut events = Vec::new();
     let common = Common { push, ecommerce };
-    if let Some(impressions) = get(ecommerce, "impressions").filter(|list| !is_object(list)) {
+    if let Some(impressions) = get(ecommerce, "impressions").filter(|list| !list.is_object()) {
         events.push(
             common.event(IMPRESSION, arena, ".ecommerce.impressions", |out| {
                 out.entry("items", impressions.get());
@@ -131,7 +130,7 @@ struct Common<'e, 'a> {
 
 impl<'a> Common<'_, 'a> {
     fn action(&self, key: &str, arena: &'a Arena) -> Option<Entries<'a>> {
-        let action = get(self.ecommerce, key).filter(|action| is_object(action))?;
+        let action = get(self.ecommerce, key).filter(|action| action.is_object())?;
         Some(entries(action.get(), arena))
     }
 
@@ -186,9 +185,10 @@ fn action_field(key: &str) -> &str {
     }
 }
 
-fn write_promotions<'a>(list: &'a RawValue, arena: &'a Arena, out: &mut JsonText<'_>) {
-    let Some(promotions) =
-        elements(list).filter(|list| list.iter().all(|element| is_object(element)))
+fn write_promotions<'a>(list: Raw<'a>, arena: &'a Arena, out: &mut JsonText<'_>) {
+    let Some(promotions) = list
+        .elements()
+        .filter(|list| list.iter().all(|element| element.is_object()))
     else {
         return out.raw(list.get());
     };

@@ -16,7 +16,7 @@ pub(crate) fn read<'a>(
     arena: &'a Arena,
 ) -> Result<Option<Rewritten<'a>>, Refusal> {
     let text = |key| {
-        let value = get(entries, key).filter(|value| !is_null(value))?;
+        let value = get(entries, key).filter(|value| !is_null(*value))?;
         unescape(value.get(), arena).map(trim)
     };
     let mut objects = Vec::new();

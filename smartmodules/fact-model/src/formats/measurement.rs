@@ -3,24 +3,24 @@
 //! <https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference>. What the body says
 //! holds for each event that does not say otherwise.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::budget::Budget;
 use crate::formats::Rewritten;
 use crate::formats::json_text::JsonText;
-use crate::formats::shape::{Entries, elements, entries, is_object};
+use crate::formats::shape::{Entries, entries};
+use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 
 /// Rewrites each of `events`; `None` where they are no objects.
 pub(crate) fn read<'a>(
     body: &Entries<'a>,
-    events: &'a RawValue,
+    events: Raw<'a>,
     arena: &'a Arena,
     budget: &mut Budget<'_>,
 ) -> Result<Option<Vec<Rewritten<'a>>>, Refusal> {
-    let Some(events) =
-        elements(events).filter(|events| events.iter().all(|event| is_object(event)))
+    let Some(events) = events
+        .elements()
+        .filter(|events| events.iter().all(|event| event.is_object()))
     else {
         return Ok(None);
     };

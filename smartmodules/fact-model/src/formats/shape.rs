@@ -1,22 +1,21 @@
 //! What a JSON object may be besides an event with GA4's names: an envelope of AWS around one, or an
 //! event, or several, of another shape.
 
-use serde_json::value::RawValue;
-
 use crate::arena::Arena;
 use crate::budget::Budget;
 use crate::formats::{Rewritten, bigquery, data_layer, literal_params, measurement};
 use crate::json::each_entry;
+use crate::raw::Raw;
 use crate::rejection::Refusal;
 
 /// The keys and values of an object.
-pub(crate) type Entries<'a> = Vec<(&'a str, &'a RawValue)>;
+pub(crate) type Entries<'a> = Vec<(&'a str, Raw<'a>)>;
 
 /// An object that is no plain event.
 #[derive(Debug)]
 pub(crate) enum Shape<'a> {
     /// An envelope, what it holds, and where.
-    Envelope(&'a RawValue, &'static str),
+    Envelope(Raw<'a>, &'static str),
     /// Events of another shape, rewritten.
     Events(Vec<Rewritten<'a>>),
     /// A push that only clears the data layer's `ecommerce`.
@@ -24,7 +23,7 @@ pub(crate) enum Shape<'a> {
 }
 
 /// Whether a key that no column takes tells that its object may be no plain event.
-pub(crate) fn hints(key: &str, value: &RawValue) -> bool {
+pub(crate) fn hints(key: &str, value: Raw<'_>) -> bool {
     let first = value.get().as_bytes().first();
     match key {
         "events" => first == Some(&b'['),
@@ -74,7 +73,7 @@ pub(crate) fn read<'a>(
 
 /// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, under this or an older
 /// name: what the SQS extended client sends in place of a large body.
-pub(crate) fn is_s3_pointer(elements: &[&RawValue]) -> bool {
+pub(crate) fn is_s3_pointer(elements: &[Raw<'_>]) -> bool {
     let [name, pointer] = elements else {
         return false;
     };
@@ -95,19 +94,9 @@ pub(crate) fn entries<'a>(json: &'a str, arena: &'a Arena) -> Entries<'a> {
 }
 
 /// The value of a key; of one that came twice the later, as with every JSON parser.
-pub(crate) fn get<'a>(entries: &Entries<'a>, key: &str) -> Option<&'a RawValue> {
+pub(crate) fn get<'a>(entries: &Entries<'a>, key: &str) -> Option<Raw<'a>> {
     entries
         .iter()
         .rfind(|(name, _)| *name == key)
         .map(|(_, value)| *value)
-}
-
-/// The elements of a list; `None` for what is none.
-pub(crate) fn elements(list: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(list.get()).ok()
-}
-
-/// Whether a value is an object.
-pub(crate) fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
 }

@@ -60,7 +60,7 @@ pub fn event(number: usize) -> String {
     let items: Vec<String> = (1..=5)
         .map(|item| {
             format!(
-                r#"{{"item_id":"SKU-{number}-{item}","item_name":"Stan and Friends Tee","item_brand":"Google","item_category":"Apparel/Adult/Shirts","item_variant":"green","price":{}.90,"quantity":1,"index":{item}}}"#,
+                r#"{{"item_id":"SKU-{number}-{item}","item_name":"Stan and Friends Tee","item_brand":"Google","item_category":"Apparel/Adult/Shirts","price":{}.90,"quantity":1,"index":{item}}}"#,
                 number % 100
             )
         })
