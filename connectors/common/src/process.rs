@@ -30,7 +30,7 @@ struct Args {
 /// Runs a connector whose own section in the YAML is called `section`.
 ///
 /// Reads the arguments and the configuration, starts logging to stderr (`RUST_LOG`, else
-/// `FLUVIO_CONNECTOR_LOG_LEVEL`, else `info`) and gives the connector a [`Stop`] to finish its
+/// `FLUVIO_CONNECTOR_LOG_LEVEL`, else `info`; a JSON object a line with `LOG_FORMAT=json`) and gives the connector a [`Stop`] to finish its
 /// work on. An error ends up as one line on stderr and exit code 1.
 pub fn run<C, F, Fut>(section: &'static str, connector: F) -> ExitCode
 where
@@ -80,11 +80,14 @@ fn start_logging() {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse_lossy(filter);
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match std::env::var("LOG_FORMAT").as_deref() {
+        Ok("json") => log.json().flatten_event(true).init(),
+        _ => log.init(),
+    }
 }
 
 /// At `info` the Fluvio client tells of every stream and socket; that is for its own developers.

@@ -1,17 +1,15 @@
 //! Waiting longer after each failure, and saying so without flooding the log.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use connector_common::pause_after;
-
-const SAY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+use connector_common::{Warnings, pause_after};
 
 /// The pauses between attempts: doubling, with jitter so that partitions don't come back in step.
 pub(crate) struct Backoff {
     floor: Duration,
     ceiling: Duration,
     failures: u32,
-    said: Option<Instant>,
+    warnings: Warnings,
 }
 
 impl Backoff {
@@ -20,7 +18,7 @@ impl Backoff {
             floor,
             ceiling,
             failures: 0,
-            said: None,
+            warnings: Warnings::default(),
         }
     }
 
@@ -37,19 +35,13 @@ impl Backoff {
     }
 
     /// Whether the failure at hand is worth a log line: the first one, and one every half minute.
-    pub(crate) fn is_news(&mut self) -> bool {
-        let news = self
-            .said
-            .is_none_or(|said| said.elapsed() >= SAY_AGAIN_AFTER);
-        if news {
-            self.said = Some(Instant::now());
-        }
-        news
+    pub(crate) fn is_news(&self) -> bool {
+        self.warnings.due().is_some()
     }
 
     /// An attempt succeeded.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
-        self.said = None;
+        self.warnings.reset();
     }
 }

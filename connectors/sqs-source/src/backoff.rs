@@ -1,14 +1,10 @@
 //! Pauses between attempts: longer each time, never two sources at the same beat.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connector_common::pause_after;
 
 use crate::queue::Kind;
-
-/// How often the same trouble is worth a line in the log.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(30);
 
 /// Counts failures in a row, and tells how long to wait after each.
 #[derive(Debug, Default)]
@@ -17,9 +13,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// After a success: the next failure is a first one.
-    pub fn reset(&mut self) {
-        self.failures = 0;
+    /// After a success: the next failure is a first one. Tells whether there were any before.
+    pub fn reset(&mut self) -> bool {
+        std::mem::take(&mut self.failures) > 0
     }
 
     /// The pause after a failure of a queue. Permissions and queues are mended by people, so there
@@ -44,39 +40,6 @@ impl Backoff {
     }
 }
 
-/// Lets through one warning in a while of those that many tasks have to say, and counts the rest.
-#[derive(Debug, Default)]
-pub struct Warnings(Mutex<Since>);
-
-#[derive(Debug, Default)]
-struct Since {
-    last: Option<Instant>,
-    held_back: u64,
-}
-
-impl Warnings {
-    /// Whether to warn now; with it, how many times it was not said before.
-    pub fn due(&self) -> Option<u64> {
-        self.due_at(Instant::now())
-    }
-
-    fn due_at(&self, now: Instant) -> Option<u64> {
-        let mut since = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if since
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) < BETWEEN_WARNINGS)
-        {
-            since.held_back += 1;
-            return None;
-        }
-        since.last = Some(now);
-        Some(std::mem::take(&mut since.held_back))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,15 +61,5 @@ mod tests {
         let first = |kind| Backoff::default().after(kind);
         assert!(first(Kind::AccessDenied) > first(Kind::Throttled));
         assert!(first(Kind::NoSuchQueue) > first(Kind::Unreachable));
-    }
-
-    #[test]
-    fn warnings_are_let_through_once_in_a_while_and_the_rest_is_counted() {
-        let warnings = Warnings::default();
-        let start = Instant::now();
-        assert_eq!(warnings.due_at(start), Some(0));
-        assert_eq!(warnings.due_at(start), None);
-        assert_eq!(warnings.due_at(start + BETWEEN_WARNINGS / 2), None);
-        assert_eq!(warnings.due_at(start + BETWEEN_WARNINGS), Some(2));
     }
 }

@@ -1,9 +1,13 @@
 //! The section `sqs` of the connector's YAML. This is its reference.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use connector_common::{Secret, Validate};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::queue::is_fifo;
 
 /// SQS lets a message be hidden for twelve hours after its receive (quota "message visibility timeout").
 pub const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 60 * 60);
@@ -11,19 +15,26 @@ pub const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 60 * 60);
 /// SQS holds no more than 120,000 received and undeleted messages a queue (quota "in-flight messages").
 const QUEUE_IN_FLIGHT: usize = 120_000;
 
+/// SQS takes no message above this size (quota "message size").
+const LARGEST_MESSAGE: ByteSize = ByteSize::mib(1);
+
 /// How to reach the queue and how to read it. Durations are written like `30s` or `5m`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// The queue by its URL. Either this or `queue-name`.
-    #[serde(default)]
-    pub queue_url: Option<String>,
+    /// The queue by its URL, or a list of queues. At least one, here or in `queue-name`.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub queue_url: Vec<String>,
 
-    /// The queue by its name, in the account of the credentials. Needs the permission
-    /// `sqs:GetQueueUrl` besides those that the connector needs anyway: `sqs:ReceiveMessage`,
-    /// `sqs:DeleteMessage`, `sqs:ChangeMessageVisibility` and `sqs:GetQueueAttributes`.
-    #[serde(default)]
-    pub queue_name: Option<String>,
+    /// The queue by its name, in the account of the credentials, or a list of queues. Needs the
+    /// permission `sqs:GetQueueUrl` besides those that the connector needs anyway:
+    /// `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:ChangeMessageVisibility` and
+    /// `sqs:GetQueueAttributes`.
+    ///
+    /// Of a FIFO queue (`….fifo`) the records of a message group have the group as their key, so that
+    /// one partition has them in their order.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub queue_name: Vec<String>,
 
     /// The AWS region of the queue. Default: what the AWS environment variables or profile say.
     #[serde(default)]
@@ -42,6 +53,18 @@ pub struct Config {
     #[serde(default)]
     pub secret_access_key: Option<Secret>,
 
+    /// The profile of the AWS configuration files to use. Default: `AWS_PROFILE`, else `default`.
+    #[serde(default)]
+    pub profile: Option<String>,
+
+    /// The ARN of a role to take on with the credentials found, for a queue of another account, say.
+    #[serde(default)]
+    pub assume_role: Option<String>,
+
+    /// The external id that the role's trust policy asks for; only together with `assume-role`.
+    #[serde(default)]
+    pub external_id: Option<String>,
+
     /// How long a received message stays hidden from other receivers before it is extended or comes
     /// back: whole seconds, 1s to 12h. It is extended at half this time for as long as the message is
     /// in hand. Default: the queue's own visibility timeout.
@@ -53,14 +76,42 @@ pub struct Config {
     #[serde(default = "default_wait_time", with = "humantime_serde")]
     pub wait_time: Duration,
 
-    /// The most messages that are received and not yet deleted, which bounds memory; receiving pauses
-    /// there. From 10 to 119,999, since SQS refuses more. Default: 10000.
+    /// The most messages of a queue that are received and not yet deleted; receiving pauses there.
+    /// From 10 to 119,999, since SQS refuses more. Default: 10000.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
 
-    /// How many receives run at once, each for up to 10 messages: 1 to 100. Default: 8.
+    /// The most memory for bodies that the topic has yet to acknowledge (`64MiB`), over all queues;
+    /// receiving pauses there. What the receives under way bring comes on top. At least 1 MiB, the
+    /// largest message of SQS. Default: 64 MiB.
+    #[serde(default = "default_max_in_flight_bytes")]
+    pub max_in_flight_bytes: ByteSize,
+
+    /// The most receives of a queue that run at once, each for up to 10 messages: 1 to 100. As many
+    /// run as the flow needs, found out from how full the answers are. Default: 8.
     #[serde(default = "default_pollers")]
     pub pollers: usize,
+
+    /// The fewest receives of a queue that run at once, whatever the flow. Default: 1, which costs the
+    /// fewest requests on a quiet queue.
+    #[serde(default = "default_min_pollers")]
+    pub min_pollers: usize,
+
+    /// What a record holds: `body` (default) or `envelope`. See [`RecordFormat`].
+    #[serde(default)]
+    pub record_format: RecordFormat,
+
+    /// Where to move a message that was received more than `max-receives` times without being
+    /// deleted, one that is too large for the topic, say: a queue's URL or name, in the same region, a
+    /// FIFO queue for a FIFO queue. The message is deleted only when that queue has its copy, body and
+    /// attributes. Needs `sqs:SendMessage` on it. Default: none, since a queue's own redrive policy does
+    /// the same without the connector.
+    #[serde(default)]
+    pub dead_letter_queue: Option<String>,
+
+    /// See `dead-letter-queue`: 1 to 1000, as a redrive policy's `maxReceiveCount`. Default: 10.
+    #[serde(default)]
+    pub max_receives: Option<u32>,
 
     /// How long the topic may take to acknowledge a record before the connection is given up and
     /// made anew, and the record is produced again; at least 1s. Default: 30s.
@@ -82,6 +133,29 @@ pub struct Config {
     /// visible in the queue again. Default: 20s.
     #[serde(default = "default_stop_timeout", with = "humantime_serde")]
     pub stop_timeout: Duration,
+
+    /// How long to wait at the start for a Fluvio cluster that does not answer before giving up with an
+    /// error. Once running, the source waits without end, and a queue that can't be reached is always
+    /// waited for. Default: 30s.
+    #[serde(default = "default_start_timeout", with = "humantime_serde")]
+    pub start_timeout: Duration,
+
+    /// Where to serve `/metrics` for Prometheus, `/healthz` and `/readyz`: `127.0.0.1:9465`, or
+    /// `0.0.0.0:9465` in a container. Default: nowhere.
+    #[serde(default)]
+    pub metrics_address: Option<SocketAddr>,
+}
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordFormat {
+    /// The message's body, byte for byte.
+    #[default]
+    Body,
+    /// A JSON object with what SQS knows of the message beside its body; see [`crate::record`].
+    /// `flatten-items` reads the body in it.
+    Envelope,
 }
 
 /// What has to hold a message before it is deleted.
@@ -107,9 +181,24 @@ fn default_max_in_flight() -> usize {
     10_000
 }
 
+fn default_max_in_flight_bytes() -> ByteSize {
+    ByteSize::mib(64)
+}
+
 fn default_pollers() -> usize {
     8
 }
+
+fn default_min_pollers() -> usize {
+    1
+}
+
+fn default_start_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// Receives after which a message is moved where nobody says otherwise.
+const DEFAULT_MAX_RECEIVES: u32 = 10;
 
 fn default_acknowledgement_timeout() -> Duration {
     Duration::from_secs(30)
@@ -119,39 +208,119 @@ fn default_stop_timeout() -> Duration {
     Duration::from_secs(20)
 }
 
-impl Config {
-    /// The queue as the configuration names it, for messages to people.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a queue or a list of queues")]
+    enum Form {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::One(queue) => vec![queue],
+        Form::Many(queues) => queues,
+    })
+}
+
+/// A queue as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueRef {
+    /// By its URL.
+    Url(String),
+    /// By its name, in the account of the credentials.
+    Name(String),
+}
+
+impl QueueRef {
+    /// The name or URL, for messages to people.
     #[must_use]
-    pub fn queue(&self) -> &str {
-        self.queue_url
-            .as_deref()
-            .or(self.queue_name.as_deref())
-            .unwrap_or_default()
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::Url(queue) | Self::Name(queue) => queue,
+        }
+    }
+}
+
+impl Config {
+    /// The queues to read, in the order of the file.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueRef> {
+        let urls = self.queue_url.iter().cloned().map(QueueRef::Url);
+        urls.chain(self.queue_name.iter().cloned().map(QueueRef::Name))
+            .collect()
+    }
+
+    /// The dead-letter queue, and how many receives a message has before it goes there.
+    #[must_use]
+    pub fn dead_letters(&self) -> Option<(QueueRef, u32)> {
+        let queue = self.dead_letter_queue.clone()?;
+        let queue = if is_http(&queue) {
+            QueueRef::Url(queue)
+        } else {
+            QueueRef::Name(queue)
+        };
+        Some((queue, self.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES)))
+    }
+
+    fn validate_queues(&self) -> Result<(), String> {
+        let queues = self.queues();
+        if queues.is_empty() {
+            return Err("name the queue with `queue-url` or `queue-name`".to_owned());
+        }
+        for (index, queue) in queues.iter().enumerate() {
+            if queues.iter().take(index).any(|other| other == queue) {
+                return Err(format!("the queue `{}` is named twice", queue.shown()));
+            }
+            if let QueueRef::Url(url) = queue
+                && !is_http(url)
+            {
+                return Err(format!(
+                    "`queue-url` is no http(s) URL: `{url}`; a bare name goes into `queue-name`"
+                ));
+            }
+            if is_fifo(queue.shown()) && self.delete_after == DeleteAfter::Tables {
+                return Err(format!(
+                    "the FIFO queue `{}` can't be read with `delete-after: tables`: a sink names what it has \
+                     committed by the records' keys, which are message groups here; use `delete-after: topic`",
+                    queue.shown()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_dead_letters(&self) -> Result<(), String> {
+        let Some(dead_letters) = &self.dead_letter_queue else {
+            return match self.max_receives {
+                Some(_) => Err("`max-receives` needs `dead-letter-queue`".to_owned()),
+                None => Ok(()),
+            };
+        };
+        for queue in self.queues() {
+            if queue.shown() == dead_letters {
+                return Err(format!(
+                    "`dead-letter-queue` is the queue `{dead_letters}` itself: its messages would go round for ever"
+                ));
+            }
+            if is_fifo(queue.shown()) != is_fifo(dead_letters) {
+                return Err(format!(
+                    "`dead-letter-queue` and `{}` have to be both FIFO queues (`….fifo`), or neither",
+                    queue.shown()
+                ));
+            }
+        }
+        match self.max_receives {
+            Some(receives) if !(1..=1000).contains(&receives) => Err(format!(
+                "`max-receives` is between 1 and 1000, not {receives}"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Validate for Config {
     fn validate(&self) -> Result<(), String> {
-        match (&self.queue_url, &self.queue_name) {
-            (None, None) => {
-                return Err("name the queue with `queue-url` or `queue-name`".to_owned());
-            }
-            (Some(_), Some(_)) => {
-                return Err("give `queue-url` or `queue-name`, not both".to_owned());
-            }
-            (Some(url), None) if !is_http(url) => {
-                return Err(format!(
-                    "`queue-url` is no http(s) URL: `{url}`; a bare name goes into `queue-name`"
-                ));
-            }
-            _ => {}
-        }
-        if self.queue().ends_with(".fifo") {
-            return Err(format!(
-                "the FIFO queue `{}` can't be read: this version does not keep the order inside message groups",
-                self.queue()
-            ));
-        }
+        self.validate_queues()?;
+        self.validate_dead_letters()?;
         if let Some(url) = self.endpoint_url.as_deref().filter(|url| !is_http(url)) {
             return Err(format!("`endpoint-url` is no http(s) URL: `{url}`"));
         }
@@ -159,6 +328,15 @@ impl Validate for Config {
             (Some(_), None) => return Err("`access-key-id` needs `secret-access-key`".to_owned()),
             (None, Some(_)) => return Err("`secret-access-key` needs `access-key-id`".to_owned()),
             _ => {}
+        }
+        if self.external_id.is_some() && self.assume_role.is_none() {
+            return Err("`external-id` needs `assume-role`".to_owned());
+        }
+        if self.profile.is_some() && self.access_key_id.is_some() {
+            return Err(
+                "give `profile` or `access-key-id`, not both: each names the credentials"
+                    .to_owned(),
+            );
         }
         if let Some(timeout) = self.visibility_timeout {
             check_range(
@@ -196,6 +374,18 @@ impl Validate for Config {
             return Err(format!(
                 "`pollers` is between 1 and 100, not {}",
                 self.pollers
+            ));
+        }
+        if !(1..=self.pollers).contains(&self.min_pollers) {
+            return Err(format!(
+                "`min-pollers` is between 1 and `pollers`, which is {}; it is {}",
+                self.pollers, self.min_pollers
+            ));
+        }
+        if self.max_in_flight_bytes < LARGEST_MESSAGE {
+            return Err(format!(
+                "`max-in-flight-bytes` is at least {LARGEST_MESSAGE}, the largest message of SQS, not {}",
+                self.max_in_flight_bytes
             ));
         }
         Ok(())
@@ -248,19 +438,26 @@ mod tests {
     #[test]
     fn a_queue_is_all_that_must_be_said() {
         let config = parse("queue-url: https://sqs.eu-central-1.amazonaws.com/1/events").unwrap();
-        assert_eq!(
-            config.queue(),
-            "https://sqs.eu-central-1.amazonaws.com/1/events"
-        );
+        let queue = "https://sqs.eu-central-1.amazonaws.com/1/events".to_owned();
+        assert_eq!(config.queues(), [QueueRef::Url(queue)]);
         assert_eq!(
             (config.wait_time, config.visibility_timeout),
             (Duration::from_secs(20), None)
         );
         assert_eq!(config.max_in_flight, 10_000);
         let config = parse("{queue-name: events, visibility-timeout: 5m, wait-time: 0s}").unwrap();
+        assert_eq!(config.queues(), [QueueRef::Name("events".to_owned())]);
+        assert_eq!(config.visibility_timeout, Some(Duration::from_secs(300)));
+        let config =
+            parse("{queue-url: 'https://x/1/a', queue-name: [b, c.fifo], dead-letter-queue: d}");
+        assert!(config.unwrap_err().contains("both FIFO"));
+        let config =
+            parse("{queue-url: 'https://x/1/a', queue-name: [b, c], dead-letter-queue: d}");
+        let config = config.unwrap();
+        assert_eq!(config.queues().len(), 3);
         assert_eq!(
-            (config.queue(), config.visibility_timeout),
-            ("events", Some(Duration::from_secs(300)))
+            config.dead_letters(),
+            Some((QueueRef::Name("d".to_owned()), 10))
         );
     }
 
@@ -268,9 +465,29 @@ mod tests {
     fn what_cannot_work_is_refused_with_the_field_named() {
         for (yaml, named) in [
             ("region: eu-central-1", "queue-url"),
-            ("{queue-url: 'http://x/1/a', queue-name: a}", "not both"),
+            ("{queue-name: [a, b, a]}", "`a` is named twice"),
+            ("queue-name: []", "queue-url"),
             ("queue-url: events", "queue-name"),
-            ("queue-name: events.fifo", "FIFO"),
+            ("{queue-name: a.fifo, delete-after: tables}", "FIFO"),
+            ("{queue-name: a, dead-letter-queue: a}", "itself"),
+            ("{queue-name: a, dead-letter-queue: d.fifo}", "FIFO"),
+            ("{queue-name: a, max-receives: 3}", "dead-letter-queue"),
+            (
+                "{queue-name: a, dead-letter-queue: d, max-receives: 0}",
+                "max-receives",
+            ),
+            ("{queue-name: a, external-id: x}", "assume-role"),
+            (
+                "{queue-name: a, profile: p, access-key-id: x, secret-access-key: y}",
+                "profile",
+            ),
+            ("{queue-name: a, min-pollers: 9}", "min-pollers"),
+            (
+                "{queue-name: a, max-in-flight-bytes: 1KiB}",
+                "max-in-flight-bytes",
+            ),
+            ("{queue-name: a, record-format: json}", "record"),
+            ("{queue-name: a, metrics-address: localhost}", "metrics"),
             ("{queue-name: a, access-key-id: x}", "secret-access-key"),
             ("{queue-name: a, secret-access-key: x}", "access-key-id"),
             (

@@ -11,12 +11,13 @@
 //! the in-flight bound, and is known by its id, so that a second delivery isn't produced again.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use fluvio::dataplane::record::RecordData;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::bodies::{Bodies, Room};
 use crate::config::{DeleteAfter, LONGEST_VISIBILITY};
 use crate::queue::{MessageId, Receipt, Received};
 use crate::topic::Place;
@@ -24,17 +25,21 @@ use crate::topic::Place;
 /// A message on its way to the topic.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The record's key.
+    /// The message.
     pub id: MessageId,
+    /// The record's key: the message's id, or the group of a message from a FIFO queue.
+    pub key: Arc<str>,
     /// The record's value. Cloning it copies nothing.
     pub body: RecordData,
+    /// When the message was sent.
+    pub sent_at: Option<SystemTime>,
 }
 
 /// The right to delete a message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Safe {
     id: MessageId,
-    place: Place,
+    place: Option<Place>,
 }
 
 impl Safe {
@@ -44,9 +49,9 @@ impl Safe {
         &self.id
     }
 
-    /// Where the topic has its record.
+    /// Where the topic has its record; `None` for a message that a dead-letter queue has.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Option<Place> {
         self.place
     }
 }
@@ -67,6 +72,7 @@ pub struct Extension {
 pub struct Custody {
     visibility_timeout: Duration,
     delete_after: DeleteAfter,
+    bodies: Bodies,
     table: Mutex<Table>,
 }
 
@@ -83,8 +89,22 @@ struct Held {
     receive_count: u32,
     received_at: Instant,
     extend_at: Option<Instant>,
+    sent_at: Option<SystemTime>,
     stage: Stage,
+    /// The memory of its body, until the topic has acknowledged it.
+    body: Option<Room>,
     _in_flight: OwnedSemaphorePermit,
+}
+
+/// What is in hand, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of the bodies that are in memory, of all queues.
+    pub bytes: usize,
+    /// When the oldest of them was sent.
+    pub oldest_sent_at: Option<SystemTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,10 +129,11 @@ pub struct Waiting {
 impl Custody {
     /// An empty one for messages that are received with this visibility timeout.
     #[must_use]
-    pub fn new(visibility_timeout: Duration, delete_after: DeleteAfter) -> Self {
+    pub fn new(visibility_timeout: Duration, delete_after: DeleteAfter, bodies: Bodies) -> Self {
         Self {
             visibility_timeout,
             delete_after,
+            bodies,
             table: Mutex::default(),
         }
     }
@@ -129,7 +150,10 @@ impl Custody {
             id,
             receipt,
             receive_count,
+            sent_at,
+            group,
             body,
+            ..
         } = received;
         let mut table = self.table();
         if let Some(held) = table.held.get_mut(&id) {
@@ -146,14 +170,18 @@ impl Custody {
             receive_count,
             received_at: now,
             extend_at: None,
+            sent_at,
             stage: Stage::Received { in_tables: false },
+            body: Some(self.bodies.take(body.len())),
             _in_flight: in_flight,
         };
         table.held.insert(id.clone(), held);
         table.extend_at(&id, Some(now + self.visibility_timeout / 2));
         Some(Message {
+            key: group.unwrap_or_else(|| Arc::clone(&id)),
             id,
             body: body.into(),
+            sent_at,
         })
     }
 
@@ -162,13 +190,14 @@ impl Custody {
     pub fn acknowledged(&self, id: &MessageId, place: Place, now: Instant) -> Option<Safe> {
         let mut table = self.table();
         let held = table.held.get_mut(id)?;
+        held.body = None;
         match (held.stage, self.delete_after) {
             (Stage::Safe, _) => None,
             (Stage::Received { in_tables: true }, _) | (_, DeleteAfter::Topic) => {
                 held.stage = Stage::Safe;
                 Some(Safe {
                     id: id.clone(),
-                    place,
+                    place: Some(place),
                 })
             }
             (_, DeleteAfter::Tables) => {
@@ -176,6 +205,18 @@ impl Custody {
                 None
             }
         }
+    }
+
+    /// A dead-letter queue has a copy of the message. None if it isn't in hand.
+    pub fn buried(&self, id: &MessageId) -> Option<Safe> {
+        let mut table = self.table();
+        let held = table.held.get_mut(id)?;
+        held.stage = Stage::Safe;
+        held.body = None;
+        Some(Safe {
+            id: id.clone(),
+            place: None,
+        })
     }
 
     /// A sink has committed the record whose key is this message id. None if the message isn't in
@@ -192,7 +233,10 @@ impl Custody {
             }
             Stage::Produced { place, .. } => {
                 held.stage = Stage::Safe;
-                Some(Safe { id, place })
+                Some(Safe {
+                    id,
+                    place: Some(place),
+                })
             }
             Stage::Safe => None,
         }
@@ -303,6 +347,16 @@ impl Custody {
             .held
             .get(&extension.id)
             .is_some_and(|held| held.receipt == extension.receipt)
+    }
+
+    /// What is in hand.
+    pub fn in_hand(&self) -> InHand {
+        let table = self.table();
+        InHand {
+            messages: table.held.len(),
+            bytes: self.bodies.bytes(),
+            oldest_sent_at: table.held.values().filter_map(|held| held.sent_at).min(),
+        }
     }
 
     /// How many messages are in hand.

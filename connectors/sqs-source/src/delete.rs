@@ -7,10 +7,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::{Backoff, Warnings};
+use crate::backoff::Backoff;
 use crate::custody::{Custody, Safe};
 use crate::progress::Progress;
 use crate::queue::{BATCH, Kind, Queue, Receipt, Refusal};
+use connector_common::Warnings;
 
 /// How long a delete waits for others to go with it.
 const LINGER: Duration = Duration::from_millis(20);
@@ -77,6 +78,7 @@ impl Deleter {
                     tokio::time::sleep(backoff.after(Kind::Unreachable)).await;
                 }
                 Err(error) => {
+                    self.progress.failed(&error);
                     let pause = backoff.after(error.kind);
                     if let Some(held_back) = self.warnings.due() {
                         tracing::warn!(again_in = ?pause, held_back, "cannot delete, trying again: {error}");
@@ -100,18 +102,18 @@ impl Deleter {
             let Some(refusal) = refusals.iter().find(|refusal| refusal.index == index) else {
                 match self.custody.deleted(safe, &receipt) {
                     Some(safe) => again.push(safe),
-                    None => self.progress.deleted(),
+                    None => self.progress.deleted.inc(),
                 }
                 continue;
             };
+            self.progress.refused("DeleteMessageBatch", refusal);
             let (code, reason) = (&refusal.code, &refusal.message);
             if refusal.senders_fault || !try_again {
-                let (place, queue) = (safe.place(), self.queue.name());
                 tracing::warn!(
-                    queue, message = %safe.id(), partition = place.partition, offset = place.offset, code,
-                    "not deleted though its record is in the topic; it will be delivered again: {reason}"
+                    queue = self.queue.name(), message = %safe.id(), place = ?safe.place(), code,
+                    "not deleted though it is safe; it will be delivered again: {reason}"
                 );
-                self.progress.left();
+                self.progress.left.inc();
                 self.custody.release(safe.id());
             } else {
                 tracing::info!(queue = self.queue.name(), message = %safe.id(), code, "not deleted, trying again: {reason}");

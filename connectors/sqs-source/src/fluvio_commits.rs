@@ -10,7 +10,8 @@ use fluvio::dataplane::link::ErrorCode;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use crate::backoff::{Backoff, Warnings};
+use crate::backoff::Backoff;
+use connector_common::Warnings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -29,7 +30,8 @@ const MAX_BYTES: i32 = 8 << 20;
 pub(crate) struct Follower {
     topic: String,
     next: i64,
-    commits: mpsc::Sender<Commit>,
+    /// One for each queue that is read.
+    listeners: Vec<mpsc::Sender<Commit>>,
 }
 
 impl Follower {
@@ -38,7 +40,10 @@ impl Follower {
     ///
     /// # Errors
     /// The cluster can't be reached, or refuses to create the announcements' topic.
-    pub(crate) async fn new(topic: &str, commits: mpsc::Sender<Commit>) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        topic: &str,
+        listeners: Vec<mpsc::Sender<Commit>>,
+    ) -> anyhow::Result<Self> {
         let topic = announcements_of(topic);
         connector_common::ensure_topic(&topic, &announcements_spec()).await?;
         let mut backoff = Backoff::default();
@@ -53,7 +58,7 @@ impl Follower {
         Ok(Self {
             topic,
             next,
-            commits,
+            listeners,
         })
     }
 
@@ -61,7 +66,7 @@ impl Follower {
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::default();
         let warnings = Warnings::default();
-        while !self.commits.is_closed() {
+        while self.listeners.iter().any(|listener| !listener.is_closed()) {
             let before = self.next;
             let Err(error) = self.read().await else {
                 continue;
@@ -107,9 +112,13 @@ impl Follower {
             let mut offset = base;
             for record in batch.own_records() {
                 offset += 1;
-                match serde_json::from_slice(&record.value) {
-                    // Whoever listened has ended, which ends this, too.
-                    Ok(commit) => drop(self.commits.send(commit).await),
+                match serde_json::from_slice::<Commit>(&record.value) {
+                    Ok(commit) => {
+                        for listener in &self.listeners {
+                            // Whoever listened has ended; without any this ends, too.
+                            let _ = listener.send(commit.clone()).await;
+                        }
+                    }
                     Err(error) => tracing::warn!(
                         topic = self.topic,
                         offset = offset - 1,

@@ -86,7 +86,7 @@ impl Producer for FluvioProducer {
     }
 
     async fn send(&mut self, message: &Message) -> Result<Acknowledgement, NotProduced> {
-        let key = RecordKey::from(RecordData::from(&*message.id));
+        let key = RecordKey::from(RecordData::from(&*message.key));
         let output = self
             .pool
             .send(key, message.body.clone())

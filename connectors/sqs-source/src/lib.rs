@@ -12,23 +12,33 @@
 //! - [`topic`], [`fluvio_topic`]: what is needed of a topic, and Fluvio's own
 //! - `receive` → `produce` (`pending`) → `tables` → `delete`: the stages that a message goes through;
 //!   `tables` only with `delete-after: tables`, fed by `fluvio_commits`
-//! - [`custody`]: the messages in hand; `visibility` keeps them hidden
-//! - [`backoff`], [`progress`]: pauses and warnings, counters
-//! - [`source`]: all of it put together, started and stopped
+//! - [`custody`]: the messages in hand; `visibility` keeps them hidden, [`bodies`] is the memory they take
+//! - `pollers`: how many receives run at once
+//! - [`record`]: what a record holds of a message; [`dead_letters`]: where those go that nothing can be done with
+//! - `depth`: how many messages wait; [`metrics`], [`progress`]: what is counted; [`backoff`]: pauses
+//! - `stages`, [`stream`]: one queue's stages put together, started and stopped; [`source`]: all queues
 
 pub mod backoff;
+pub mod bodies;
 pub mod config;
 pub mod custody;
+pub mod dead_letters;
 mod delete;
+mod depth;
 mod fluvio_commits;
 pub mod fluvio_topic;
+pub mod metrics;
 mod pending;
+mod pollers;
 mod produce;
 pub mod progress;
 pub mod queue;
 mod receive;
+pub mod record;
 pub mod source;
 pub mod sqs;
+mod stages;
+pub mod stream;
 mod tables;
 pub mod topic;
 mod visibility;

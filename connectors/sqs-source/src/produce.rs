@@ -4,9 +4,11 @@
 //! again through a new one: a record may be in the topic twice then, but none is missing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use connector_common::Health;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -15,6 +17,9 @@ use crate::custody::{Custody, Message, Safe};
 use crate::pending::{Outcome, Sent, Waiting};
 use crate::progress::Progress;
 use crate::topic::{NotProduced, Producer, Topic};
+
+/// The topic's name in the connector's health.
+pub(crate) const TOPIC: &str = "topic";
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -25,6 +30,9 @@ pub(crate) struct Writer {
     pub(crate) custody: Arc<Custody>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) acknowledgement_timeout: Duration,
+    pub(crate) health: Health,
+    /// Whether the health has the topic in trouble.
+    pub(crate) is_troubled: AtomicBool,
     pub(crate) safe: mpsc::UnboundedSender<Safe>,
 }
 
@@ -48,6 +56,9 @@ impl Writer {
             }
             if let Err(error) = written {
                 waiting.take_back(sent);
+                self.health
+                    .troubled(TOPIC, format_args!("cannot produce: {error:#}"));
+                self.is_troubled.store(true, Ordering::Relaxed);
                 let pause = backoff.pause(FIRST_PAUSE, LONGEST_PAUSE);
                 tracing::warn!(
                     topic = self.topic.name(),
@@ -125,6 +136,12 @@ impl Writer {
         }
     }
 
+    fn works(&self) {
+        if self.is_troubled.swap(false, Ordering::Relaxed) {
+            self.health.works(TOPIC);
+        }
+    }
+
     /// What became of the oldest message that was sent.
     fn settle(
         &self,
@@ -135,7 +152,8 @@ impl Writer {
         match outcome {
             Outcome::Acknowledged(place) => {
                 if let Some(message) = sent.acknowledge_oldest() {
-                    self.progress.produced(message.body.len());
+                    self.progress.produced(message.body.len(), message.sent_at);
+                    self.works();
                     let safe = self
                         .custody
                         .acknowledged(&message.id, place, Instant::now());
@@ -167,7 +185,7 @@ impl Writer {
                 bytes = message.body.len(),
                 "not produced and not deleted, left to the queue's redrive policy: {reason}"
             );
-            self.progress.left();
+            self.progress.left.inc();
             self.custody.release(&message.id);
         } else {
             waiting.put_alone(message);

@@ -1,126 +1,139 @@
-//! What the source has done so far, counted and told now and then.
+//! What the source has done with one queue so far, counted, and told now and then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use connector_common::metrics::{ClientCounters, Volume};
-use serde::Serialize;
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::custody::Custody;
+use crate::metrics::Metrics;
+use crate::queue::{Depth, QueueError, Refusal};
 
 /// How often progress is told, if there is any.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counters since the start.
-#[derive(Debug, Default)]
+/// The counters of one queue.
+#[derive(Debug)]
 pub struct Progress {
-    received: AtomicU64,
-    duplicates: AtomicU64,
-    produced: AtomicU64,
-    produced_bytes: AtomicU64,
-    deleted: AtomicU64,
-    left: AtomicU64,
-}
-
-/// What the counters say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Messages received, without duplicates.
-    pub received: u64,
-    /// Deliveries of messages that were in hand already.
-    pub duplicates: u64,
-    /// Records that the topic has acknowledged.
-    pub produced: u64,
-    /// Messages deleted from the queue.
-    pub deleted: u64,
-    /// Messages let go without a delete: too large for the topic, or refused by the queue.
-    pub left: u64,
+    queue: String,
+    metrics: Metrics,
+    pub(crate) received: IntCounter,
+    pub(crate) duplicates: IntCounter,
+    produced: IntCounter,
+    produced_bytes: IntCounter,
+    pub(crate) deleted: IntCounter,
+    pub(crate) dead_lettered: IntCounter,
+    pub(crate) left: IntCounter,
+    pub(crate) extensions: IntCounter,
+    delay: Histogram,
+    in_flight: IntGauge,
+    in_flight_bytes: IntGauge,
+    oldest_in_flight: IntGauge,
+    pub(crate) pollers: IntGauge,
 }
 
 impl Progress {
-    pub(crate) fn received(&self) {
-        self.received.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn duplicate(&self) {
-        self.duplicates.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn produced(&self, bytes: usize) {
-        self.produced.fetch_add(1, Ordering::Relaxed);
-        self.produced_bytes
-            .fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn deleted(&self) {
-        self.deleted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn left(&self) {
-        self.left.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The counters now.
+    /// Those of the queue with this URL.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
-            received: self.received.load(Ordering::Relaxed),
-            duplicates: self.duplicates.load(Ordering::Relaxed),
-            produced: self.produced.load(Ordering::Relaxed),
-            deleted: self.deleted.load(Ordering::Relaxed),
-            left: self.left.load(Ordering::Relaxed),
+    pub fn new(metrics: &Metrics, queue_url: &str) -> Self {
+        let queue = queue_url.rsplit('/').next().unwrap_or(queue_url).to_owned();
+        let label = [queue.as_str()];
+        Self {
+            received: metrics.received.with_label_values(&label),
+            duplicates: metrics.duplicates.with_label_values(&label),
+            produced: metrics.produced.with_label_values(&label),
+            produced_bytes: metrics.produced_bytes.with_label_values(&label),
+            deleted: metrics.deleted.with_label_values(&label),
+            dead_lettered: metrics.dead_lettered.with_label_values(&label),
+            left: metrics.left.with_label_values(&label),
+            extensions: metrics.extensions.with_label_values(&label),
+            delay: metrics.delay.with_label_values(&label),
+            in_flight: metrics.in_flight.with_label_values(&label),
+            in_flight_bytes: metrics.in_flight_bytes.with_label_values(&label),
+            oldest_in_flight: metrics.oldest_in_flight.with_label_values(&label),
+            pollers: metrics.pollers.with_label_values(&label),
+            metrics: metrics.clone(),
+            queue,
         }
     }
 
-    /// The document at the metric socket.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let sqs = self.counts();
-        let producer_connector = Volume {
-            records: sqs.produced,
-            bytes: self.produced_bytes.load(Ordering::Relaxed),
-        };
-        Snapshot {
-            client: ClientCounters {
-                producer_connector,
-                ..ClientCounters::default()
-            },
-            sqs,
+    /// The topic has acknowledged a record of so many bytes, whose message was sent then.
+    pub(crate) fn produced(&self, bytes: usize, sent_at: Option<SystemTime>) {
+        self.produced.inc();
+        self.produced_bytes.inc_by(bytes as u64);
+        // A sender's clock may be ahead of this one.
+        if let Some(delay) = sent_at.and_then(|sent_at| sent_at.elapsed().ok()) {
+            self.delay.observe(delay.as_secs_f64());
         }
     }
 
-    /// Tells the progress at every interval in which there was any.
+    /// A call failed as a whole.
+    pub(crate) fn failed(&self, error: &QueueError) {
+        self.count_failure(error.operation, &error.code);
+    }
+
+    /// An entry of a batch failed.
+    pub(crate) fn refused(&self, operation: &str, refusal: &Refusal) {
+        self.count_failure(operation, &refusal.code);
+    }
+
+    fn count_failure(&self, operation: &str, code: &str) {
+        let labels = [self.queue.as_str(), operation, code];
+        self.metrics.failures.with_label_values(&labels).inc();
+    }
+
+    /// How many messages SQS counts in the queue.
+    pub(crate) fn depth(&self, depth: Depth) {
+        for (state, messages) in [
+            ("visible", depth.visible),
+            ("in_flight", depth.in_flight),
+            ("delayed", depth.delayed),
+        ] {
+            let gauge = self
+                .metrics
+                .queue_messages
+                .with_label_values(&[self.queue.as_str(), state]);
+            gauge.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Measures what is in hand, every second, and tells the progress at every interval in which there was any.
     pub(crate) async fn tell(self: Arc<Self>, custody: Arc<Custody>) {
-        let mut told = Counts::default();
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            let counts = self.counts();
-            if counts != told {
-                counts.log("progress", custody.len());
-                told = counts;
+        let mut told = 0;
+        for second in 1_u64.. {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let in_hand = custody.in_hand();
+            self.in_flight.set(signed(in_hand.messages));
+            self.in_flight_bytes.set(signed(in_hand.bytes));
+            let age = in_hand
+                .oldest_sent_at
+                .and_then(|sent_at| sent_at.elapsed().ok());
+            self.oldest_in_flight
+                .set(age.map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
+            let done =
+                self.received.get() + self.duplicates.get() + self.deleted.get() + self.left.get();
+            if second % INTERVAL.as_secs() == 0 && done != told {
+                self.log("progress", in_hand.messages);
+                told = done;
             }
         }
     }
-}
 
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Snapshot {
-    #[serde(flatten)]
-    client: ClientCounters,
-    sqs: Counts,
-}
-
-impl Counts {
     pub(crate) fn log(&self, what: &str, in_flight: usize) {
-        let Self {
-            received,
-            duplicates,
-            produced,
-            deleted,
-            left,
-        } = self;
         tracing::info!(
-            received, duplicates, produced, deleted, left, in_flight, "{what}"
+            queue = self.queue,
+            received = self.received.get(),
+            duplicates = self.duplicates.get(),
+            produced = self.produced.get(),
+            deleted = self.deleted.get(),
+            dead_lettered = self.dead_lettered.get(),
+            left = self.left.get(),
+            in_flight,
+            "{what}"
         );
     }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,10 +1,12 @@
 //! What the source needs of a queue, and how a queue's errors are told apart.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_sdk_sqs::types::MessageAttributeValue;
 
 /// The most entries of one request to SQS (quota "batched message").
 pub const BATCH: usize = 10;
@@ -25,8 +27,25 @@ pub struct Received {
     /// How many times the message has been received, this time included; 0 if the queue doesn't say.
     /// Tells which of two deliveries is the newer: they may arrive in either order.
     pub receive_count: u32,
+    /// When it was sent, by the queue's clock, if the queue says.
+    pub sent_at: Option<SystemTime>,
+    /// Of a FIFO queue: the group within which messages keep their order.
+    pub group: Option<Arc<str>>,
+    /// What the sender attached to it; nothing where nobody has asked for it.
+    pub attributes: BTreeMap<String, MessageAttributeValue>,
     /// What the sender wrote, byte for byte.
     pub body: Vec<u8>,
+}
+
+/// How many messages a queue holds, approximately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// To be received.
+    pub visible: u64,
+    /// Received and not deleted, by anybody.
+    pub in_flight: u64,
+    /// Not to be received before their delay is over.
+    pub delayed: u64,
 }
 
 /// An entry of a batch that the queue did not do.
@@ -66,6 +85,18 @@ pub trait Queue: Send + Sync + 'static {
         &self,
         changes: &[(Receipt, Duration)],
     ) -> Result<Vec<Refusal>, QueueError>;
+
+    /// Sends a message that another queue has delivered, with its attributes, group and body.
+    async fn send(&self, message: &Received) -> Result<(), QueueError>;
+
+    /// How many messages are in the queue.
+    async fn depth(&self) -> Result<Depth, QueueError>;
+}
+
+/// Whether the queue of this name or URL is a FIFO queue: AWS has the suffix reserved for them.
+#[must_use]
+pub fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(".fifo")
 }
 
 /// What kind of trouble a queue gives, by what helps against it.
@@ -103,6 +134,8 @@ pub struct QueueError {
     pub queue: String,
     /// What helps.
     pub kind: Kind,
+    /// The queue's error code; what kind of failure it was where the queue gave none.
+    pub code: String,
     /// The error code, if it came from the queue, and its words.
     pub detail: String,
 }

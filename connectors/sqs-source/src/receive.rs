@@ -1,21 +1,35 @@
-//! Receiving: a poller long-polls for ten messages at a time, as many as are allowed in flight.
+//! Receiving: pollers long-poll for ten messages at a time, as many as the flow needs and the bounds allow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use connector_common::Stop;
+use connector_common::{Health, Stop};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::backoff::{Backoff, Warnings};
+use crate::backoff::Backoff;
+use crate::bodies::Bodies;
+use crate::config::RecordFormat;
 use crate::custody::{Custody, Message};
+use crate::pollers::Pollers;
 use crate::progress::Progress;
 use crate::queue::{BATCH, Queue, QueueError, Received};
+use crate::record;
+use connector_common::Warnings;
 
 /// How long a receive under way may go on after the stop. Messages that the queue gives out to a
 /// receive that isn't there any more stay hidden until their timeout; a busy queue answers within
 /// this time, and a quiet one has nothing to give.
 const LAST_RECEIVE: Duration = Duration::from_secs(1);
+
+/// A poller that says nothing for so long beyond a long poll hangs: each call has a shorter timeout, and pauses last
+/// a minute.
+const HANGS_AFTER: Duration = Duration::from_secs(120);
+
+/// What a queue is called in the connector's health.
+pub(crate) fn part(queue: &str) -> String {
+    format!("queue {queue}")
+}
 
 /// What all pollers share.
 pub(crate) struct Receiver {
@@ -24,6 +38,14 @@ pub(crate) struct Receiver {
     pub(crate) progress: Arc<Progress>,
     /// One permit for each message that may be in hand.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// The memory of the bodies in hand.
+    pub(crate) bodies: Bodies,
+    pub(crate) pollers: Pollers,
+    pub(crate) format: RecordFormat,
+    /// Messages received more often than this go to `dead`.
+    pub(crate) max_receives: u32,
+    pub(crate) dead: mpsc::UnboundedSender<Received>,
+    pub(crate) health: Health,
     pub(crate) wait_time: Duration,
     pub(crate) visibility_timeout: Duration,
     pub(crate) inbox: mpsc::Sender<Message>,
@@ -39,17 +61,22 @@ impl Receiver {
     /// # Errors
     /// The queue refuses the very first receives for a reason that does not pass by itself. Once it
     /// has answered, such a reason is waited out: permissions and queues come back.
-    pub(crate) async fn poll(&self) -> Result<(), QueueError> {
+    pub(crate) async fn poll(&self, number: usize) -> Result<(), QueueError> {
         let mut backoff = Backoff::default();
-        while let Some(permits) = self.permits().await {
+        let part = self.part();
+        while let Some(permits) = self.permits(number).await {
+            self.health.beat(&part, self.wait_time + HANGS_AFTER);
             let received = tokio::select! {
                 received = self.queue.receive(BATCH, self.wait_time, self.visibility_timeout) => received,
                 () = self.out_of_time() => return Ok(()),
             };
             match received {
                 Ok(messages) => {
-                    self.has_answered.store(true, Ordering::Relaxed);
-                    backoff.reset();
+                    if backoff.reset() || !self.has_answered.swap(true, Ordering::Relaxed) {
+                        self.health.works(&part);
+                    }
+                    self.pollers.received(number, messages.len());
+                    self.progress.pollers.set(self.pollers.wanted() as i64);
                     if self.take_in(messages, permits).await.is_err() {
                         return Ok(());
                     }
@@ -61,6 +88,8 @@ impl Receiver {
                 }
                 Err(error) => {
                     drop(permits);
+                    self.progress.failed(&error);
+                    self.health.troubled(&part, &error);
                     let pause = backoff.after(error.kind);
                     if let Some(held_back) = self.warnings.due() {
                         tracing::warn!(again_in = ?pause, held_back, "cannot receive, trying again: {error}");
@@ -75,14 +104,34 @@ impl Receiver {
         Ok(())
     }
 
-    /// Room for a full receive. None when it is time to stop.
-    async fn permits(&self) -> Option<OwnedSemaphorePermit> {
+    /// Room for a full receive, when the poller of this number is needed. None when it is time to stop.
+    async fn permits(&self, number: usize) -> Option<OwnedSemaphorePermit> {
         const BATCH_PERMITS: u32 = BATCH as u32;
-        tokio::select! {
-            biased;
-            () = self.stop.requested() => None,
-            permits = Arc::clone(&self.in_flight).acquire_many_owned(BATCH_PERMITS) => permits.ok(),
+        let room = async {
+            self.pollers.needed(number).await;
+            self.bodies.have_room().await;
+            Arc::clone(&self.in_flight)
+                .acquire_many_owned(BATCH_PERMITS)
+                .await
+        };
+        let mut room = std::pin::pin!(room);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.requested() => {
+                    self.health.ended(&self.part());
+                    return None;
+                }
+                permits = &mut room => return permits.ok(),
+                // To wait for room is no reason to be taken for one that hangs.
+                () = tokio::time::sleep(HANGS_AFTER / 2) => self.health.beat(&self.part(), self.wait_time + HANGS_AFTER),
+            }
         }
+    }
+
+    /// The queue's name in the connector's health.
+    fn part(&self) -> String {
+        part(self.queue.name())
     }
 
     async fn out_of_time(&self) {
@@ -99,17 +148,24 @@ impl Receiver {
         let now = Instant::now();
         // All are in custody before the first may have to wait for the inbox.
         let mut fresh = Vec::with_capacity(messages.len());
-        for received in messages {
+        for mut received in messages {
             let Some(permit) = permits.split(1) else {
                 tracing::warn!(message = %received.id, "more messages than asked for; this one will be delivered again");
                 continue;
             };
-            match self.custody.take_in(received, now, permit) {
-                Some(message) => {
-                    self.progress.received();
+            let dead = (received.receive_count > self.max_receives).then(|| received.clone());
+            received.body = record::value(self.format, self.queue.name(), &mut received);
+            match (self.custody.take_in(received, now, permit), dead) {
+                (None, _) => self.progress.duplicates.inc(),
+                (Some(_), Some(dead)) => {
+                    self.progress.received.inc();
+                    // Without a receiver the task that moves them has failed, which ends the whole source.
+                    let _ = self.dead.send(dead);
+                }
+                (Some(message), None) => {
+                    self.progress.received.inc();
                     fresh.push(message);
                 }
-                None => self.progress.duplicate(),
             }
         }
         for message in fresh {

@@ -1,23 +1,24 @@
 //! The queue as AWS has it, through the AWS SDK.
 
 mod classify;
+mod client;
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
+    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
 };
+use md5::{Digest, Md5};
 
 use self::classify::classify;
-use crate::config::Config;
-use crate::queue::{Kind, Queue, QueueError, Receipt, Received, Refusal};
+pub use self::client::client;
+use crate::config::QueueRef;
+use crate::queue::{Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, is_fifo};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,39 +27,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// that only a dead connection gets here.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-const RECEIVE_COUNT: MessageSystemAttributeName =
-    MessageSystemAttributeName::ApproximateReceiveCount;
+/// What is asked about each message. The group is asked of FIFO queues only: others have none.
+const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 3] = [
+    MessageSystemAttributeName::ApproximateReceiveCount,
+    MessageSystemAttributeName::SentTimestamp,
+    MessageSystemAttributeName::MessageGroupId,
+];
 
 /// A queue of SQS.
 #[derive(Clone, Debug)]
 pub struct Sqs {
     client: Client,
     url: String,
+    wants_attributes: bool,
 }
 
 impl Sqs {
-    /// Finds the queue of `config`.
+    /// Finds a queue. `wants_attributes` is whether the attributes that senders attach are received.
     ///
     /// # Errors
-    /// There is no such queue, or it can't be reached or looked up.
-    pub async fn open(config: &Config) -> Result<Self, QueueError> {
-        let client = client(config).await?;
-        if let Some(url) = &config.queue_url {
-            return Ok(Self {
-                client,
-                url: url.clone(),
-            });
-        }
-        let found = client
-            .get_queue_url()
-            .set_queue_name(config.queue_name.clone())
-            .send()
-            .await;
-        let found = found.map_err(|error| classify("GetQueueUrl", config.queue(), &error))?;
-        let url = found
-            .queue_url
-            .ok_or_else(|| unexpected("GetQueueUrl", config.queue(), "an answer without a URL"))?;
-        Ok(Self { client, url })
+    /// There is no queue of that name, or it can't be looked up.
+    pub async fn open(
+        client: &Client,
+        queue: &QueueRef,
+        wants_attributes: bool,
+    ) -> Result<Self, QueueError> {
+        let url = match queue {
+            QueueRef::Url(url) => url.clone(),
+            QueueRef::Name(name) => {
+                const OPERATION: &str = "GetQueueUrl";
+                let found = client.get_queue_url().queue_name(name).send().await;
+                let found = found.map_err(|error| classify(OPERATION, name, &error))?;
+                let url = found.queue_url;
+                url.ok_or_else(|| unexpected(OPERATION, name, "an answer without a URL"))?
+            }
+        };
+        Ok(Self {
+            client: client.clone(),
+            url,
+            wants_attributes,
+        })
     }
 
     /// The queue's own visibility timeout.
@@ -66,27 +74,76 @@ impl Sqs {
     /// # Errors
     /// As any call.
     pub async fn visibility_timeout(&self) -> Result<Duration, QueueError> {
-        const OPERATION: &str = "GetQueueAttributes";
         let name = QueueAttributeName::VisibilityTimeout;
+        let found = self.attributes(std::slice::from_ref(&name)).await?;
+        found
+            .get(&name)
+            .copied()
+            .map(Duration::from_secs)
+            .ok_or_else(|| {
+                let detail = "an answer without the visibility timeout";
+                unexpected("GetQueueAttributes", &self.url, detail)
+            })
+    }
+
+    /// Attributes of the queue that are numbers.
+    async fn attributes(
+        &self,
+        names: &[QueueAttributeName],
+    ) -> Result<HashMap<QueueAttributeName, u64>, QueueError> {
         let request = self
             .client
             .get_queue_attributes()
             .queue_url(&self.url)
-            .attribute_names(name.clone());
+            .set_attribute_names(Some(names.to_vec()));
         let described = request
             .send()
             .await
-            .map_err(|error| classify(OPERATION, &self.url, &error))?;
-        let seconds = described
-            .attributes
-            .as_ref()
-            .and_then(|attributes| attributes.get(&name)?.parse().ok());
-        seconds.map(Duration::from_secs).ok_or_else(|| {
-            unexpected(
-                OPERATION,
-                &self.url,
-                "an answer without the visibility timeout",
-            )
+            .map_err(|error| classify("GetQueueAttributes", &self.url, &error))?;
+        let attributes = described.attributes.unwrap_or_default().into_iter();
+        Ok(attributes
+            .filter_map(|(name, value)| Some((name, value.parse().ok()?)))
+            .collect())
+    }
+
+    /// The message as the source has it; `None` for one that can't be used and so stays in the queue.
+    fn received(&self, message: Message) -> Option<Received> {
+        let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
+            tracing::warn!(
+                queue = self.url,
+                "a message came without its id or receipt handle; it stays in the queue"
+            );
+            return None;
+        };
+        let body = message.body.unwrap_or_default().into_bytes();
+        if let Some(md5) = message.md5_of_body
+            && md5 != format!("{:x}", Md5::digest(&body))
+        {
+            tracing::warn!(
+                queue = self.url,
+                message = id,
+                "its body is not the one that was sent, by its MD5; it will be delivered again"
+            );
+            return None;
+        }
+        let system = message.attributes.unwrap_or_default();
+        let number = |name| system.get(&name)?.parse::<u64>().ok();
+        let [receive_count, sent_at, group] = SYSTEM_ATTRIBUTES;
+        let count = number(receive_count).and_then(|count| count.try_into().ok());
+        Some(Received {
+            id: id.into(),
+            receipt: receipt.into(),
+            receive_count: count.unwrap_or(0),
+            sent_at: number(sent_at).and_then(|millis| {
+                SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+            }),
+            group: system.get(&group).map(|group| group.as_str().into()),
+            attributes: message
+                .message_attributes
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            body,
         })
     }
 }
@@ -103,6 +160,9 @@ impl Queue for Sqs {
         wait: Duration,
         visibility: Duration,
     ) -> Result<Vec<Received>, QueueError> {
+        let asked = if is_fifo(&self.url) { 3 } else { 2 };
+        let system = SYSTEM_ATTRIBUTES.into_iter().take(asked).collect();
+        let attributes = self.wants_attributes.then(|| vec!["All".to_owned()]);
         let request = self
             .client
             .receive_message()
@@ -110,34 +170,18 @@ impl Queue for Sqs {
             .max_number_of_messages(count(most))
             .wait_time_seconds(seconds(wait))
             .visibility_timeout(seconds(visibility))
-            .message_system_attribute_names(RECEIVE_COUNT)
+            .set_message_system_attribute_names(Some(system))
+            .set_message_attribute_names(attributes)
             .customize()
             .config_override(aws_sdk_sqs::Config::builder().timeout_config(timeouts(wait)));
         let received = request
             .send()
             .await
             .map_err(|error| classify("ReceiveMessage", &self.url, &error))?;
-        let mut messages = Vec::new();
-        for message in received.messages.unwrap_or_default() {
-            match (message.message_id, message.receipt_handle) {
-                (Some(id), Some(receipt)) => messages.push(Received {
-                    id: id.into(),
-                    receipt: receipt.into(),
-                    receive_count: message
-                        .attributes
-                        .as_ref()
-                        .and_then(|all| all.get(&RECEIVE_COUNT)?.parse().ok())
-                        .unwrap_or(0),
-                    body: message.body.unwrap_or_default().into_bytes(),
-                }),
-                (id, _) => tracing::warn!(
-                    queue = self.url,
-                    ?id,
-                    "a message came without its id or receipt handle; it stays in the queue"
-                ),
-            }
-        }
-        Ok(messages)
+        let messages = received.messages.unwrap_or_default().into_iter();
+        Ok(messages
+            .filter_map(|message| self.received(message))
+            .collect())
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<Refusal>, QueueError> {
@@ -205,36 +249,44 @@ impl Queue for Sqs {
             done.failed,
         ))
     }
-}
 
-async fn client(config: &Config) -> Result<Client, QueueError> {
-    // The source decides itself what is tried again and when; a second layer of retries would hide
-    // throttling from it and multiply its pauses.
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts(Duration::ZERO));
-    if let Some(region) = &config.region {
-        loader = loader.region(Region::new(region.clone()));
+    async fn send(&self, message: &Received) -> Result<(), QueueError> {
+        const OPERATION: &str = "SendMessage";
+        let body = std::str::from_utf8(&message.body)
+            .map_err(|error| unexpected(OPERATION, &self.url, &error.to_string()))?;
+        let attributes = message.attributes.clone().into_iter().collect();
+        let mut request = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .set_message_attributes(Some(attributes));
+        if let Some(group) = &message.group {
+            // Sent twice, because an answer got lost, it is there once.
+            request = request
+                .message_group_id(&**group)
+                .message_deduplication_id(&*message.id);
+        }
+        let sent = request.send().await;
+        sent.map_err(|error| classify(OPERATION, &self.url, &error))
+            .map(drop)
     }
-    if let Some(url) = &config.endpoint_url {
-        loader = loader.endpoint_url(url);
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let found = self.attributes(&names).await?;
+        let [visible, in_flight, delayed] =
+            names.map(|name| found.get(&name).copied().unwrap_or(0));
+        Ok(Depth {
+            visible,
+            in_flight,
+            delayed,
+        })
     }
-    if let (Some(id), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
-        loader = loader.credentials_provider(Credentials::new(
-            id.reveal(),
-            secret.reveal(),
-            None,
-            None,
-            "configuration",
-        ));
-    }
-    let loaded = loader.load().await;
-    // Without a region each call would fail, in a way that looks like a network's fault.
-    if loaded.region().is_none() {
-        let detail = "no AWS region is known; set `region`, or AWS_REGION in the environment";
-        return Err(unexpected("GetQueueAttributes", config.queue(), detail));
-    }
-    Ok(Client::new(&loaded))
 }
 
 fn timeouts(wait: Duration) -> TimeoutConfig {
@@ -290,6 +342,7 @@ fn unexpected(operation: &'static str, queue: &str, detail: &str) -> QueueError 
         operation,
         queue: queue.to_owned(),
         kind: Kind::Other,
+        code: "Unexpected".to_owned(),
         detail: detail.to_owned(),
     }
 }

@@ -10,15 +10,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use connector_common::Health;
 use connector_common::committed::Commit;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Warnings;
 use crate::custody::{Custody, Safe, Waiting};
 use crate::queue::Queue;
 use crate::topic::Topic;
 use crate::visibility::make_all_visible;
+use connector_common::Warnings;
+
+/// The tables' name in the connector's health.
+const TABLES: &str = "tables";
 
 /// A message that waits for the tables for longer is worth a warning.
 const LONG: Duration = Duration::from_secs(120);
@@ -34,6 +38,7 @@ pub(crate) struct Tables {
     pub(crate) patience: Duration,
     pub(crate) safe: mpsc::UnboundedSender<Safe>,
     pub(crate) stands: Stands,
+    pub(crate) health: Health,
     pub(crate) warnings: Warnings,
 }
 
@@ -89,6 +94,12 @@ impl Tables {
         for Waiting { place, since } in self.custody.waiting() {
             let oldest = oldest.entry(place.partition).or_insert(since);
             *oldest = since.min(*oldest);
+        }
+        if oldest.values().all(|since| since.elapsed() <= LONG) {
+            self.health.works(TABLES);
+        } else {
+            let why = "messages wait for a sink to commit their facts; is it running?";
+            self.health.troubled(TABLES, why);
         }
         for (partition, since) in oldest {
             if since >= before {

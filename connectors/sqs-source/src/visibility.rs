@@ -7,9 +7,14 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::task::JoinSet;
 
-use crate::backoff::{Backoff, Warnings};
+use crate::backoff::Backoff;
 use crate::custody::{Custody, Extension};
+use crate::progress::Progress;
 use crate::queue::{BATCH, Queue, Receipt};
+use connector_common::Warnings;
+
+/// The call, by its name in SQS.
+const OPERATION: &str = "ChangeMessageVisibilityBatch";
 
 /// Calls at once.
 const CALLS: usize = 16;
@@ -19,6 +24,7 @@ pub(crate) struct Keeper {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) custody: Arc<Custody>,
     pub(crate) visibility_timeout: Duration,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) warnings: Warnings,
 }
 
@@ -59,13 +65,18 @@ impl Keeper {
             Ok(refusals) => {
                 for (index, extension) in due.iter().enumerate() {
                     match refusals.iter().find(|refusal| refusal.index == index) {
-                        None => self.custody.extended(extension, asked_at),
+                        None => {
+                            self.progress.extensions.inc();
+                            self.custody.extended(extension, asked_at);
+                        }
                         Some(refusal) if !refusal.senders_fault => {
+                            self.progress.refused(OPERATION, refusal);
                             self.custody.extend_later(extension, soon())
                         }
                         // Deleted or delivered again meanwhile: nothing is wrong.
                         Some(_) if !self.custody.holds(extension) => {}
                         Some(refusal) => {
+                            self.progress.refused(OPERATION, refusal);
                             if let Some(held_back) = self.warnings.due() {
                                 tracing::warn!(
                                     queue = self.queue.name(), message = %extension.id, code = refusal.code, held_back,
@@ -77,6 +88,7 @@ impl Keeper {
                 }
             }
             Err(error) => {
+                self.progress.failed(&error);
                 if let Some(held_back) = self.warnings.due() {
                     tracing::warn!(held_back, "cannot extend visibility, trying again: {error}");
                 }

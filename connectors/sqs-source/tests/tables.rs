@@ -12,7 +12,7 @@ mod support;
 use std::time::Duration;
 
 use connector_common::committed::Commit;
-use sqs_source::source::{Settings, Until};
+use sqs_source::stream::{Settings, Until};
 use support::{Bench, Mood, Running, StandIn, bodies, until};
 use tokio::sync::mpsc;
 

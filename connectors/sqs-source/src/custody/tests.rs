@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -15,7 +16,7 @@ struct Hand {
 impl Hand {
     fn new() -> Self {
         Self {
-            custody: Custody::new(TIMEOUT, DeleteAfter::Topic),
+            custody: Custody::new(TIMEOUT, DeleteAfter::Topic, Bodies::up_to(1 << 20)),
             permits: Arc::new(Semaphore::new(10)),
             start: Instant::now(),
         }
@@ -26,6 +27,9 @@ impl Hand {
             id: id.into(),
             receipt: receipt.into(),
             receive_count,
+            sent_at: None,
+            group: None,
+            attributes: BTreeMap::new(),
             body: b"x".to_vec(),
         };
         let permit = Arc::clone(&self.permits).try_acquire_owned().unwrap();
@@ -178,7 +182,7 @@ fn of_two_deliveries_the_newer_counts_in_whichever_order_they_arrive() {
 #[test]
 fn with_tables_only_a_commit_that_names_the_message_makes_it_safe_and_only_once() {
     let hand = Hand {
-        custody: Custody::new(TIMEOUT, DeleteAfter::Tables),
+        custody: Custody::new(TIMEOUT, DeleteAfter::Tables, Bodies::up_to(1 << 20)),
         ..Hand::new()
     };
     let place = Place {
@@ -191,7 +195,7 @@ fn with_tables_only_a_commit_that_names_the_message_makes_it_safe_and_only_once(
     assert_eq!(hand.custody.committed("another"), None);
     assert_eq!(hand.custody.waiting().len(), 1);
     let safe = hand.custody.committed("m").expect("it is in the tables");
-    assert_eq!((safe.id().as_ref(), safe.place()), ("m", place));
+    assert_eq!((safe.id().as_ref(), safe.place()), ("m", Some(place)));
     assert_eq!(hand.custody.committed("m"), None, "one ticket a message");
     assert_eq!(acknowledge("m"), None, "one ticket a message");
 
@@ -204,7 +208,7 @@ fn with_tables_only_a_commit_that_names_the_message_makes_it_safe_and_only_once(
 #[test]
 fn what_waits_in_vain_is_given_up_and_taken_in_anew() {
     let hand = Hand {
-        custody: Custody::new(TIMEOUT, DeleteAfter::Tables),
+        custody: Custody::new(TIMEOUT, DeleteAfter::Tables, Bodies::up_to(1 << 20)),
         ..Hand::new()
     };
     for (id, offset) in [("kept", 4), ("lost", 5)] {

@@ -23,6 +23,13 @@ where
         SdkError::ConstructionFailure(_) => Kind::Other,
         _ => Kind::Unreachable,
     };
+    let code = match error {
+        SdkError::ServiceError(answer) => answer.err().code().unwrap_or("NoCode"),
+        SdkError::TimeoutError(_) => "Timeout",
+        SdkError::DispatchFailure(_) => "NoConnection",
+        SdkError::ResponseError(_) => "CutReply",
+        _ => "NotSent",
+    };
     let detail = match error {
         SdkError::ServiceError(answer) => {
             let (code, message) = (answer.err().code(), answer.err().message());
@@ -38,6 +45,7 @@ where
         operation,
         queue: queue.to_owned(),
         kind,
+        code: code.to_owned(),
         detail,
     }
 }

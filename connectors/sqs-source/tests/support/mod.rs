@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use connector_common::Stop;
+use connector_common::{Health, Stop};
 use futures_util::FutureExt;
 use sqs_endpoint::{Endpoint, QueueHandle};
+use sqs_source::bodies::Bodies;
 use sqs_source::config::Config;
 use sqs_source::custody::Message;
-use sqs_source::progress::Counts;
-use sqs_source::source::{self, Settings, Until};
-use sqs_source::sqs::Sqs;
+use sqs_source::metrics::{Counts, Metrics};
+use sqs_source::sqs::{self, Sqs};
+use sqs_source::stream::{Settings, Shared, Until, stream};
 use sqs_source::topic::{Acknowledgement, NotProduced, Place, Producer, Topic};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -208,7 +209,7 @@ impl Bench {
 
     /// Settings for a visibility timeout of so many seconds.
     pub fn settings(&self, visibility: u64) -> Settings {
-        Settings::new(&self.config(), Duration::from_secs(visibility)).unwrap()
+        Settings::new(&self.config(), "events", Duration::from_secs(visibility)).unwrap()
     }
 
     pub async fn start(&self, topic: &StandIn, settings: Settings) -> Running {
@@ -217,13 +218,25 @@ impl Bench {
 
     /// Starts a source that deletes only what is announced as committed.
     pub async fn start_until(&self, until: Until, topic: &StandIn, settings: Settings) -> Running {
-        let queue = Arc::new(Sqs::open(&self.config()).await.unwrap());
-        let topic = Arc::new(topic.clone());
+        let config = self.config();
+        let client = sqs::client(&config).await.unwrap();
+        let queue = Sqs::open(&client, &config.queues()[0], false)
+            .await
+            .unwrap();
         let (stop, request) = Stop::manual();
-        let task =
-            tokio::spawn(
-                async move { source::stream(queue, topic, until, &settings, &stop).await },
-            );
+        let metrics = Metrics::new().unwrap();
+        let shared = Shared {
+            topic: Arc::new(topic.clone()),
+            dead_letters: None,
+            bodies: Bodies::up_to(64 << 20),
+            metrics: metrics.clone(),
+            health: Health::default(),
+            stop,
+        };
+        let task = tokio::spawn(async move {
+            stream(Arc::new(queue), until, &settings, &shared).await?;
+            Ok(metrics.counts())
+        });
         Running {
             task,
             stop: Box::new(request),
