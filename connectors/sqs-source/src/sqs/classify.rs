@@ -18,13 +18,16 @@ where
         SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => {
             Kind::Unreachable
         }
-        SdkError::ServiceError(answer) => kind_of_code(answer.err().code().unwrap_or_default()),
+        // A proxy's page, say, whatever its status: waiting helps or someone mends it.
+        SdkError::ServiceError(answer) => {
+            answer.err().code().map_or(Kind::Unreachable, kind_of_code)
+        }
         _ if lacks_credentials(error) => Kind::Credentials,
         SdkError::ConstructionFailure(_) => Kind::Other,
         _ => Kind::Unreachable,
     };
     let code = match error {
-        SdkError::ServiceError(answer) => answer.err().code().unwrap_or("NoCode"),
+        SdkError::ServiceError(answer) => answer.err().code().unwrap_or("NotSqs"),
         SdkError::TimeoutError(_) => "Timeout",
         SdkError::DispatchFailure(_) => "NoConnection",
         SdkError::ResponseError(_) => "CutReply",
@@ -32,12 +35,14 @@ where
     };
     let detail = match error {
         SdkError::ServiceError(answer) => {
-            let (code, message) = (answer.err().code(), answer.err().message());
-            format!(
-                "{}: {}",
-                code.unwrap_or("no error code"),
-                message.unwrap_or("no message")
-            )
+            let message = answer.err().message().unwrap_or("no message");
+            match answer.err().code() {
+                Some(code) => format!("{code}: {message}"),
+                None => format!(
+                    "HTTP status {} and no answer of SQS; does something else answer at its address?",
+                    answer.raw().status()
+                ),
+            }
         }
         other => causes(other),
     };

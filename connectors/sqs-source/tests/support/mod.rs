@@ -1,22 +1,28 @@
 //! A queue on our endpoint, and a topic that does as it is told.
 
+pub mod canned;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use connector_common::{Health, Stop};
+use connector_common::{Health, Stop, Validate};
 use futures_util::FutureExt;
 use sqs_endpoint::{Endpoint, QueueHandle};
 use sqs_source::bodies::Bodies;
-use sqs_source::config::Config;
+use sqs_source::config::{Config, RecordFormat};
 use sqs_source::custody::Message;
+use sqs_source::dead_letters::DeadLetters;
 use sqs_source::metrics::{Counts, Metrics};
 use sqs_source::sqs::{self, Sqs};
 use sqs_source::stream::{Settings, Shared, Until, stream};
 use sqs_source::topic::{Acknowledgement, NotProduced, Place, Producer, Topic};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// As SQS gives queues that nobody has said anything else of.
+const DEFAULT_VISIBILITY: Duration = Duration::from_secs(30);
 
 /// What a stand-in topic does with records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +134,7 @@ impl Producer for StandInProducer {
         let offset = {
             let mut records = self.topic.records.lock().unwrap();
             let value = message.body.as_str().unwrap().to_owned();
-            records.push((message.id.to_string(), value));
+            records.push((message.key.to_string(), value));
             records.len() as i64 - 1
         };
         let waiting = Arc::clone(&self.waiting);
@@ -149,16 +155,30 @@ impl Producer for StandInProducer {
     }
 }
 
+/// A client of the server at this address.
+pub fn client(endpoint_url: &str) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version_latest()
+        .endpoint_url(endpoint_url)
+        .region(aws_sdk_sqs::config::Region::from_static("us-east-1"))
+        .credentials_provider(aws_sdk_sqs::config::Credentials::new(
+            "any", "any", None, None, "test",
+        ));
+    aws_sdk_sqs::Client::from_conf(config.build())
+}
+
 /// An endpoint with a queue, and a source that can be started on it.
 pub struct Bench {
     pub endpoint: Endpoint,
-    client: aws_sdk_sqs::Client,
+    pub client: aws_sdk_sqs::Client,
     queue_url: String,
 }
 
 /// A source under way.
 pub struct Running {
-    task: JoinHandle<anyhow::Result<Counts>>,
+    pub metrics: Metrics,
+    pub health: Health,
+    task: JoinHandle<anyhow::Result<()>>,
     stop: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -166,7 +186,60 @@ impl Running {
     /// Asks the source to stop, and waits until it has.
     pub async fn stop(self) -> Counts {
         (self.stop)();
-        self.task.await.unwrap().unwrap()
+        self.task.await.unwrap().unwrap();
+        self.metrics.counts()
+    }
+
+    /// Waits for the error that ends the source.
+    pub async fn error(self) -> String {
+        format!("{:#}", self.task.await.unwrap().unwrap_err())
+    }
+}
+
+/// Starts a source of the queues of `config`, each with the settings that `adjust` makes of its own.
+pub async fn start(
+    config: &Config,
+    topic: &StandIn,
+    mut until: impl FnMut() -> Until,
+    adjust: impl Fn(Settings) -> Settings,
+) -> Running {
+    let client = sqs::client(config).await.unwrap();
+    let wants_attributes =
+        config.record_format == RecordFormat::Envelope || config.dead_letter_queue.is_some();
+    let dead_letters = match config.dead_letters() {
+        None => None,
+        Some((queue, max_receives)) => Some(DeadLetters {
+            queue: Arc::new(Sqs::open(&client, &queue, false).await.unwrap()),
+            max_receives,
+        }),
+    };
+    let (stop, request) = Stop::manual();
+    let shared = Shared {
+        topic: Arc::new(topic.clone()),
+        dead_letters,
+        bodies: Bodies::up_to(config.max_in_flight_bytes.as_u64() as usize),
+        metrics: Metrics::new().unwrap(),
+        health: Health::default(),
+        stop,
+    };
+    let mut streams = JoinSet::new();
+    for queue in config.queues() {
+        let settings = Settings::new(config, queue.shown(), DEFAULT_VISIBILITY).unwrap();
+        let (settings, until, shared) = (adjust(settings), until(), shared.clone());
+        let queue = Arc::new(Sqs::open(&client, &queue, wants_attributes).await.unwrap());
+        streams.spawn(async move { stream(queue, until, &settings, &shared).await });
+    }
+    let task = tokio::spawn(async move {
+        while let Some(ended) = streams.join_next().await {
+            ended??;
+        }
+        Ok(())
+    });
+    Running {
+        metrics: shared.metrics,
+        health: shared.health,
+        task,
+        stop: Box::new(request),
     }
 }
 
@@ -176,16 +249,7 @@ impl Bench {
             .await
             .unwrap();
         let queue_url = endpoint.create_queue("events").unwrap();
-        let client = aws_sdk_sqs::Client::from_conf(
-            aws_sdk_sqs::Config::builder()
-                .behavior_version_latest()
-                .endpoint_url(endpoint.url())
-                .region(aws_sdk_sqs::config::Region::from_static("us-east-1"))
-                .credentials_provider(aws_sdk_sqs::config::Credentials::new(
-                    "any", "any", None, None, "test",
-                ))
-                .build(),
-        );
+        let client = client(endpoint.url());
         Self {
             endpoint,
             client,
@@ -193,18 +257,20 @@ impl Bench {
         }
     }
 
+    pub fn queue_url(&self) -> &str {
+        &self.queue_url
+    }
+
     pub fn queue(&self) -> QueueHandle {
         self.endpoint.queue("events").unwrap()
     }
 
     pub fn config(&self) -> Config {
-        let yaml = format!(
-            "{{queue-url: '{}', endpoint-url: '{}', region: us-east-1, access-key-id: any, secret-access-key: any, \
-             wait-time: 1s, max-in-flight: 2000, pollers: 4, acknowledgement-timeout: 10s}}",
-            self.queue_url,
-            self.endpoint.url()
+        let queue = format!(
+            "queue-url: '{}', max-in-flight: 2000, pollers: 4",
+            self.queue_url
         );
-        serde_saphyr::from_str(&yaml).unwrap()
+        config(self.endpoint.url(), &queue)
     }
 
     /// Settings for a visibility timeout of so many seconds.
@@ -218,35 +284,19 @@ impl Bench {
 
     /// Starts a source that deletes only what is announced as committed.
     pub async fn start_until(&self, until: Until, topic: &StandIn, settings: Settings) -> Running {
-        let config = self.config();
-        let client = sqs::client(&config).await.unwrap();
-        let queue = Sqs::open(&client, &config.queues()[0], false)
-            .await
-            .unwrap();
-        let (stop, request) = Stop::manual();
-        let metrics = Metrics::new().unwrap();
-        let shared = Shared {
-            topic: Arc::new(topic.clone()),
-            dead_letters: None,
-            bodies: Bodies::up_to(64 << 20),
-            metrics: metrics.clone(),
-            health: Health::default(),
-            stop,
-        };
-        let task = tokio::spawn(async move {
-            stream(Arc::new(queue), until, &settings, &shared).await?;
-            Ok(metrics.counts())
-        });
-        Running {
-            task,
-            stop: Box::new(request),
-        }
+        let mut until = Some(until);
+        let until = || until.take().expect("one queue");
+        start(&self.config(), topic, until, |_| settings.clone()).await
     }
 
     pub async fn send_all(&self, bodies: impl IntoIterator<Item = String>) {
+        self.send_to(&self.queue_url, bodies).await;
+    }
+
+    pub async fn send_to(&self, queue_url: &str, bodies: impl IntoIterator<Item = String>) {
         let mut bodies = bodies.into_iter().peekable();
         while bodies.peek().is_some() {
-            let mut batch = self.client.send_message_batch().queue_url(&self.queue_url);
+            let mut batch = self.client.send_message_batch().queue_url(queue_url);
             for (id, body) in bodies.by_ref().take(10).enumerate() {
                 let entry =
                     aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder().id(id.to_string());
@@ -255,6 +305,17 @@ impl Bench {
             assert!(batch.send().await.unwrap().failed.is_empty());
         }
     }
+}
+
+/// The configuration of a source at this address, with `more` of its keys.
+pub fn config(endpoint_url: &str, more: &str) -> Config {
+    let yaml = format!(
+        "{{endpoint-url: '{endpoint_url}', region: us-east-1, access-key-id: any, secret-access-key: any, \
+         wait-time: 1s, acknowledgement-timeout: 10s, {more}}}"
+    );
+    let config: Config = serde_saphyr::from_str(&yaml).unwrap();
+    config.validate().unwrap();
+    config
 }
 
 /// Bodies that differ.

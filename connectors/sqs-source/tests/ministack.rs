@@ -1,0 +1,156 @@
+//! The source on an SQS server that isn't ours, for what AWS does and our endpoint leaves out: FIFO queues and redrive.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+// Each test target uses its own part of what they share.
+#[allow(dead_code)]
+mod support;
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{QueueAttributeName as Name, SendMessageBatchRequestEntry};
+use owned_process::{OwnedProcess, Signal};
+use sqs_source::stream::Until;
+use support::{Mood, StandIn, client, config, start, until};
+use tokio::process::Command;
+
+/// ministack, which `tests/run.sh` has installed from PyPI.
+async fn ministack() -> (OwnedProcess, String, Client) {
+    let venv = std::env::var("ETL_TEST_VENV")
+        .expect("this test needs a program from PyPI: run it by `make test`");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut command = Command::new(PathBuf::from(venv).join("bin/ministack"));
+    command
+        .env("BIND_HOST", "127.0.0.1")
+        .env("GATEWAY_PORT", port.to_string())
+        .env("SERVICES", "sqs")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let process = OwnedProcess::spawn("ministack", command, Signal::SIGTERM).unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let client = client(&url);
+    for _ in 0..150 {
+        if client.list_queues().send().await.is_ok() {
+            return (process, url, client);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("ministack does not answer at {url}");
+}
+
+async fn create(client: &Client, name: &str, attributes: &[(Name, &str)]) -> String {
+    let mut request = client.create_queue().queue_name(name);
+    for (name, value) in attributes {
+        request = request.attributes(name.clone(), *value);
+    }
+    request.send().await.unwrap().queue_url.unwrap()
+}
+
+/// How many messages SQS counts, received or not.
+async fn undeleted(client: &Client, queue_url: &str) -> usize {
+    let asked = client
+        .get_queue_attributes()
+        .queue_url(queue_url)
+        .attribute_names(Name::ApproximateNumberOfMessages)
+        .attribute_names(Name::ApproximateNumberOfMessagesNotVisible);
+    let counts = asked.send().await.unwrap().attributes.unwrap();
+    counts
+        .values()
+        .map(|count| count.parse::<usize>().unwrap())
+        .sum()
+}
+
+async fn until_left(client: &Client, queue_url: &str, messages: usize) {
+    for _ in 0..600 {
+        if undeleted(client, queue_url).await == messages {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!(
+        "{} are left in {queue_url}",
+        undeleted(client, queue_url).await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
+    let (server, url, client) = ministack().await;
+    let fifo = [(Name::FifoQueue, "true")];
+    let queue_url = create(&client, "events.fifo", &fifo).await;
+    for first in (0..120).step_by(10) {
+        let entries = (first..first + 10).map(|number| {
+            SendMessageBatchRequestEntry::builder()
+                .id(number.to_string())
+                .message_body(format!("{number:03}"))
+                .message_group_id(format!("user-{}", number % 4))
+                .message_deduplication_id(number.to_string())
+                .build()
+                .unwrap()
+        });
+        let sent = client.send_message_batch().queue_url(&queue_url);
+        let sent = sent.set_entries(Some(entries.collect())).send().await;
+        assert!(sent.unwrap().failed.is_empty());
+    }
+    let config = config(&url, "queue-name: events.fifo");
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = start(&config, &topic, || Until::Topic, |settings| settings).await;
+    until("all produced", || topic.records().len() == 120).await;
+    until_left(&client, &queue_url, 0).await;
+    assert_eq!(source.stop().await.deleted, 120);
+    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+    for (key, value) in topic.records() {
+        groups.entry(key).or_default().push(value);
+    }
+    assert_eq!(groups.len(), 4);
+    for (group, values) in groups {
+        assert!(
+            values.is_sorted() && values.len() == 30,
+            "{group}: {values:?}"
+        );
+    }
+    server.stop(Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queues_own_redrive_policy_takes_what_the_topic_never_does() {
+    let (server, url, client) = ministack().await;
+    let dead = create(&client, "dead", &[]).await;
+    let described = client
+        .get_queue_attributes()
+        .queue_url(&dead)
+        .attribute_names(Name::QueueArn);
+    let arn = described.send().await.unwrap().attributes.unwrap()[&Name::QueueArn].clone();
+    let policy = format!("{{\"deadLetterTargetArn\": \"{arn}\", \"maxReceiveCount\": \"2\"}}");
+    let attributes = [
+        (Name::RedrivePolicy, policy.as_str()),
+        (Name::VisibilityTimeout, "1"),
+    ];
+    let queue_url = create(&client, "events", &attributes).await;
+    for body in ["small".to_owned(), "x".repeat(2_000)] {
+        let sent = client
+            .send_message()
+            .queue_url(&queue_url)
+            .message_body(body);
+        sent.send().await.unwrap();
+    }
+    let topic = StandIn::new(Mood::Acknowledge);
+    topic.refuse_above(1_000);
+    let config = config(&url, "queue-name: events, visibility-timeout: 1s");
+    let source = start(&config, &topic, || Until::Topic, |settings| settings).await;
+    until_left(&client, &dead, 1).await;
+    until_left(&client, &queue_url, 0).await;
+    let counts = source.stop().await;
+    assert_eq!((counts.deleted, counts.left), (1, 2));
+    server.stop(Duration::from_secs(10)).await.unwrap();
+}
