@@ -1,6 +1,6 @@
 # The commands of the README. `make demo` and `make test` install what is missing, or say what to install.
 
-.PHONY: build demo test lint prerequisites
+.PHONY: bench build demo test lint prerequisites
 
 build: prerequisites
 	cargo build --release --workspace --bins
@@ -11,6 +11,9 @@ demo: build
 
 test: build
 	tests/run.sh
+
+bench: build
+	bench/run.sh $(ARGS)
 
 lint:
 	cargo fmt --check

@@ -17,3 +17,6 @@ fi
 
 # Two pipelines at once are as many as a small machine runs without tests waiting for each other.
 ETL_TEST_VENV="$(cd "$venv" && pwd)" cargo test --release --workspace --no-fail-fast -- --test-threads=2
+
+# A small run of the benchmark: it checks its tables by count and hash, and asserts no times.
+bench/run.sh --quick

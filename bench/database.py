@@ -1,0 +1,38 @@
+"""Databases beside the product's own, on the same server: with the same tables, partitions and indexes."""
+
+import subprocess
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from stack import PROGRAMS, Stack
+
+
+def twin(stack: Stack, name: str) -> str:
+    """A new, empty database with the schema and the months of the product's; returns its URL."""
+    with stack.connect() as own:
+        own.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        own.execute(f'CREATE DATABASE "{name}"')
+        months = own.execute(
+            "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = 'fact_events'::regclass AND pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT'"
+        ).fetchall()
+    url = urlunsplit(urlsplit(stack.database_url)._replace(path=f"/{name}"))
+    environment = stack.environment | {"DATABASE_URL": url}
+    subprocess.run([PROGRAMS / "etl", "migrate"], env=environment, check=True, capture_output=True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        there = {row[0] for row in connection.execute("SELECT relname FROM pg_class")}
+        for month, bounds in months:
+            if month not in there:
+                connection.execute(f'CREATE TABLE "{month}" PARTITION OF fact_events {bounds}')
+    return url
+
+
+def fingerprint(connection: psycopg.Connection) -> tuple[int, int, str]:
+    """Rows, events, and a hash over every fact whatever its order."""
+    row = connection.execute(
+        "SELECT count(*), count(DISTINCT event_id), coalesce(md5(string_agg(fact_hash::text, '' ORDER BY fact_hash)), '') "
+        "FROM fact_events"
+    ).fetchone()
+    assert row is not None
+    return row

@@ -1,0 +1,175 @@
+"""The product on this machine: `etl up` with its processes, and what they cost."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import boto3
+import psycopg
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+TICKS = os.sysconf("SC_CLK_TCK")
+#: What each part of the pipeline is called in the process table, and in the results.
+PARTS = {
+    "sqs_source": "sqs-source",
+    "postgres_sink": "postgres-sink",
+    "fluvio-node": "Fluvio node with the SmartModule",
+    "postgres": "PostgreSQL",
+    "etl": "SQS endpoint",
+}
+
+
+class Stack:
+    """Runs until `close`; a context manager."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [PROGRAMS / "etl", "up"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.environment = dict(os.environ)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            export = re.match(r"export (\w+)='?([^'\n]*)'?$", line)
+            if export:
+                self.environment[export[1]] = export[2]
+            elif line.startswith("# then"):
+                break
+        if "QUEUE_URL" not in self.environment:
+            raise SystemExit(f"`etl up` did not start: exit code {self.process.wait()}")
+        self.database_url = self.environment["DATABASE_URL"]
+        self.queue_url = self.environment["QUEUE_URL"]
+        self.sqs = boto3.client(
+            "sqs",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL_SQS"],
+            region_name=self.environment["AWS_REGION"],
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    def processes(self) -> dict[int, str]:
+        """Every process of the stack with the name of its part."""
+        children: dict[int, list[int]] = {}
+        names: dict[int, str] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            name = stat[stat.index("(") + 1 : stat.rindex(")")]
+            parent = int(stat[stat.rindex(")") + 2 :].split()[1])
+            names[int(entry.name)] = name
+            children.setdefault(parent, []).append(int(entry.name))
+        found: dict[int, str] = {}
+        waiting = [self.process.pid]
+        while waiting:
+            pid = waiting.pop()
+            if names.get(pid) in PARTS:
+                found[pid] = names[pid]
+            waiting += children.get(pid, [])
+        return found
+
+    def pid(self, name: str) -> int:
+        """The process of that name."""
+        return next(pid for pid, found in self.processes().items() if found == name)
+
+    def without_source(self) -> "Source":
+        """Stops the source, so that messages can wait; the result starts it again."""
+        return Source(self.pid("sqs_source"))
+
+    def send(self, file: Path, queue_url: str | None = None) -> None:
+        """Puts each line of the file into the queue."""
+        environment = self.environment | {"QUEUE_URL": queue_url or self.queue_url}
+        subprocess.run([PROGRAMS / "etl", "send", file], env=environment, check=True, capture_output=True)
+
+    def undeleted(self) -> int:
+        """How many messages the queue holds, received or not."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        asked = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)
+        return sum(int(count) for count in asked["Attributes"].values())
+
+    def until_empty(self, limit: float = 900) -> None:
+        """Waits until the queue is empty: with `delete-after: tables`, until every fact is committed."""
+        deadline = time.monotonic() + limit
+        while self.undeleted():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{self.undeleted()} messages are still in the queue after {limit:.0f} s")
+            time.sleep(0.02)
+
+    def connect(self) -> psycopg.Connection:
+        return psycopg.connect(self.database_url, autocommit=True)
+
+
+class Source:
+    """A source that was stopped, as it was started."""
+
+    def __init__(self, pid: int) -> None:
+        proc = Path(f"/proc/{pid}")
+        self.command = (proc / "cmdline").read_bytes().decode().split("\0")[:-1]
+        pairs = (proc / "environ").read_bytes().decode().split("\0")[:-1]
+        self.environment = dict(pair.split("=", 1) for pair in pairs)
+        os.kill(pid, signal.SIGTERM)
+        # A zombie until `etl up` looks after it; its state in /proc tells.
+        while proc.exists() and ") Z " not in (proc / "stat").read_text():
+            time.sleep(0.02)
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> int:
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        return self.process.pid
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(40)
+
+
+class Cost:
+    """CPU seconds and memory of processes between two moments."""
+
+    def __init__(self, processes: dict[int, str]) -> None:
+        self.before = {pid: (name, cpu(pid)) for pid, name in processes.items()}
+
+    def until_now(self) -> dict[str, dict[str, float]]:
+        """By part: CPU seconds, and the most resident memory in MiB. PostgreSQL's counts shared buffers
+        with each process, so its memory is left out."""
+        parts: dict[str, dict[str, float]] = {}
+        for pid, (name, before) in self.before.items():
+            part = parts.setdefault(PARTS[name], {"cpu_s": 0.0, "memory_mib": 0.0})
+            part["cpu_s"] += max(0.0, cpu(pid) - before)
+            if name != "postgres":
+                part["memory_mib"] = max(part["memory_mib"], most_memory(pid))
+        return parts
+
+
+def cpu(pid: int) -> float:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    user, system = stat[stat.rindex(")") + 2 :].split()[11:13]
+    return (int(user) + int(system)) / TICKS
+
+
+def most_memory(pid: int) -> float:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0

@@ -1,0 +1,92 @@
+"""Waiting messages into the tables: the product, the plain way, and COPY as the limit, on one server."""
+
+import io
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+import database
+import plain
+from events import events, facts_of
+from stack import Cost, Stack
+
+
+def measure(count: int, plain_count: int) -> dict:
+    """One run of all, a new stack for it. Raises where the tables don't hold what was sent."""
+    with tempfile.TemporaryDirectory() as folder, Stack() as stack:
+        file, facts = write(Path(folder) / "events.jsonl", count)
+        ours = product(stack, file, count, facts)
+        limit = copy(stack, facts)
+        file, facts = write(Path(folder) / "plain.jsonl", plain_count)
+        others = {threads: the_plain_way(stack, file, plain_count, facts, threads) for threads in (1, 4)}
+    return ours | {"copy_facts_per_s": limit, "plain_events_per_s": others}
+
+
+def write(path: Path, count: int) -> tuple[Path, int]:
+    facts = 0
+    with path.open("w") as file:
+        for event in events(count):
+            facts += facts_of(event)
+            file.write(json.dumps(event) + "\n")
+    return path, facts
+
+
+def product(stack: Stack, file: Path, count: int, facts: int) -> dict:
+    source = stack.without_source()
+    stack.send(file)
+    assert stack.undeleted() == count
+    processes = stack.processes()
+    start = time.monotonic()
+    processes[source.start()] = "sqs_source"
+    cost = Cost(processes)
+    stack.until_empty()
+    taken = time.monotonic() - start
+    parts = cost.until_now()
+    source.stop()
+    with stack.connect() as connection:
+        rows, found, _ = database.fingerprint(connection)
+    assert (rows, found) == (facts, count), f"{rows} facts of {found} events, not {facts} of {count}"
+    for part in parts.values():
+        part["us_per_event"] = part["cpu_s"] * 1e6 / count
+    return {
+        "events": count,
+        "facts": facts,
+        "bytes_per_event": file.stat().st_size / count,
+        "events_per_s": count / taken,
+        "facts_per_s": facts / taken,
+        "parts": parts,
+    }
+
+
+def copy(stack: Stack, facts: int) -> float:
+    """Facts a second of plain COPY of the same facts into the same table."""
+    rows = io.BytesIO()
+    with stack.connect() as own, own.cursor().copy("COPY (TABLE fact_events) TO STDOUT (FORMAT binary)") as out:
+        for block in out:
+            rows.write(block)
+    with psycopg.connect(database.twin(stack, "copied")) as connection:
+        start = time.monotonic()
+        with connection.cursor().copy("COPY fact_events FROM STDIN (FORMAT binary)") as into:
+            view = rows.getbuffer()
+            for offset in range(0, len(view), 1 << 20):
+                into.write(view[offset : offset + (1 << 20)])
+        connection.commit()
+        taken = time.monotonic() - start
+        with stack.connect() as own:
+            assert database.fingerprint(own) == database.fingerprint(connection)
+    return facts / taken
+
+
+def the_plain_way(stack: Stack, file: Path, count: int, facts: int, threads: int) -> float:
+    """Events a second."""
+    queue_url = stack.sqs.create_queue(QueueName=f"plain-{threads}")["QueueUrl"]
+    stack.send(file, queue_url)
+    url = database.twin(stack, f"plain_{threads}")
+    taken = plain.drain(stack.sqs, queue_url, url, threads)
+    with psycopg.connect(url) as connection:
+        rows, found, _ = database.fingerprint(connection)
+    assert (rows, found) == (facts, count), f"{rows} facts of {found} events, not {facts} of {count}"
+    return count / taken
