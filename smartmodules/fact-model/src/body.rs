@@ -4,8 +4,8 @@
 //!
 //! 1. gzip, by its magic number: inflated and read from the top. All else must be UTF-8.
 //! 2. `{`: a JSON object. This is the fast path: a plain event is flattened as its keys are read, and only a
-//!    key that no column takes can tell that it is something else ([`shape`]): an SNS notification or an
-//!    EventBridge event around another body, a GA4 Measurement Protocol body, a BigQuery row, a push to a data
+//!    key that no column takes can tell that it is something else ([`shape`]): an SNS notification, an
+//!    EventBridge event or an envelope of the SQS source around another body, a GA4 Measurement Protocol body, a BigQuery row, a push to a data
 //!    layer.
 //! 3. `[`: a JSON array of such objects, or of strings that hold them; or the pointer to S3 of the SQS extended
 //!    client.

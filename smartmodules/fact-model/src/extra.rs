@@ -18,6 +18,9 @@ pub(crate) type Keys<'a> = &'a [(&'a str, Raw<'a>)];
 #[derive(Debug, Clone)]
 pub struct Extra<'a>(Form<'a>);
 
+/// What most of them fit into, so that a buffer need not grow.
+const ROOM: usize = 256;
+
 #[derive(Debug, Clone)]
 enum Form<'a> {
     /// As it was read.
@@ -38,7 +41,7 @@ impl<'a> Extra<'a> {
         match &self.0 {
             Form::Json(json) => Cow::Borrowed(json.get()),
             Form::Parts { .. } => {
-                let mut json = Vec::new();
+                let mut json = Vec::with_capacity(ROOM);
                 self.write_json(&mut json);
                 String::from_utf8(json).unwrap_or_default().into()
             }

@@ -102,13 +102,15 @@ impl FactHash {
 
 /// Gives the facts of one event, all of them and in their order, their identities.
 pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
-    let mut fields = Fields::default();
     let Some(first) = facts.first() else { return };
+    let mut fields;
     if let (Some(event_id), Identity::EventId) = (&first.event_id, identity) {
+        fields = Fields::with_room(ROOM);
         fields.rule("id");
         fields.text(event_id);
         fields.text(&first.event_name);
     } else {
+        fields = Fields::with_room(facts.len().saturating_mul(ROOM));
         let content = content(facts, &mut fields);
         fields.rule("fact");
         fields.text(std::str::from_utf8(&content.digits()).unwrap_or_default());
@@ -124,21 +126,19 @@ pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
 /// The hash of all that an event says.
 fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
     fields.rule("content");
+    // What the event says of itself, the same in each of its facts.
+    let mut event = None;
     // Facts without an extra of their item have that of the event, canonical once.
     let mut last_extra: Option<&Extra<'_>> = None;
     let mut extra_place = 0..0;
     for fact in facts {
-        fields
-            .text(std::str::from_utf8(&rfc3339_micros::text(&fact.event_time)).unwrap_or_default());
-        fields.text(&fact.event_name);
-        fields.optional(None); // The event id.
-        for text in [
-            &fact.user_id,
-            &fact.user_pseudo_id,
-            &fact.session_id,
-            &fact.platform,
-        ] {
-            fields.optional(text.as_deref());
+        match event.clone() {
+            Some(same) => fields.0.extend_from_within(same),
+            None => {
+                let start = fields.0.len();
+                event_fields(fact, fields);
+                event = Some(start..fields.0.len());
+            }
         }
         for text in [
             &fact.product_id,
@@ -199,11 +199,32 @@ fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
     FactHash::of(fields)
 }
 
+/// What the fields of a fact nearly always fit into. A buffer that has to grow costs more than its hash.
+const ROOM: usize = 512;
+
+/// The columns in front of those of the product.
+fn event_fields(fact: &Fact<'_>, fields: &mut Fields) {
+    fields.text(std::str::from_utf8(&rfc3339_micros::text(&fact.event_time)).unwrap_or_default());
+    fields.text(&fact.event_name);
+    fields.optional(None); // The event id.
+    for text in [
+        &fact.user_id,
+        &fact.user_pseudo_id,
+        &fact.session_id,
+        &fact.platform,
+    ] {
+        fields.optional(text.as_deref());
+    }
+}
+
 /// The bytes that are hashed.
-#[derive(Default)]
 struct Fields(Vec<u8>);
 
 impl Fields {
+    fn with_room(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// Begins anew, with the fields that every hash of this kind begins with.
     fn rule(&mut self, kind: &str) {
         self.0.clear();
@@ -212,7 +233,9 @@ impl Fields {
     }
 
     fn text(&mut self, text: &str) {
-        self.with(|bytes| write_plain(text.as_bytes(), bytes));
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX - 1);
+        self.0.extend_from_slice(&length.to_le_bytes());
+        write_plain(text.as_bytes(), &mut self.0);
     }
 
     fn optional(&mut self, text: Option<&str>) {

@@ -9,8 +9,8 @@
 //!
 //! - A body is one event, or several: as JSON in GA4's shapes (app events, Measurement Protocol, BigQuery rows,
 //!   data layers, those of Universal Analytics too), as a web hit of either, as a line that a Firebase SDK
-//!   logs, as a literal of JavaScript or Python; and any of these in JSON strings, SNS or EventBridge
-//!   envelopes, gzip, base64. The order in which they are told apart stands in `body.rs`.
+//!   logs, as a literal of JavaScript or Python; and any of these in JSON strings, envelopes of SNS,
+//!   EventBridge or the SQS source, gzip, base64. The order in which they are told apart stands in `body.rs`.
 //! - An event's values stand at its top or in an object `params` or `event_params`; where both have one, the
 //!   top's wins.
 //! - `items` is an array of objects, one object, or a text in any of the ways in which platforms print one; the

@@ -474,8 +474,15 @@ fn envelopes_are_unwrapped() {
         json!({"version": "0", "id": "i", "detail-type": "purchase", "source": "app", "time": "2026-11-22T21:20:09Z", "detail": detail})
             .to_string()
     };
+    let sqs = |key: &str, body: &str| {
+        json!({"sqs": {"queue": "shop-events", "message_id": "m", "receive_count": 1, "attributes": {"source": "ios"}}, key: body})
+            .to_string()
+    };
     let packed = gzip(EVENT.as_bytes());
     for body in [
+        sqs("body", EVENT).into_bytes(),
+        sqs("body", &sns(EVENT)).into_bytes(),
+        sqs("base64", &STANDARD.encode(&packed)).into_bytes(),
         sns(EVENT).into_bytes(),
         sns(&json!(EVENT).to_string()).into_bytes(),
         bridge(serde_json::from_str(EVENT).unwrap()).into_bytes(),
@@ -507,7 +514,14 @@ fn envelopes_are_unwrapped() {
     let bad = flatten(sns(r#"{"name":"a","ts":1795382400,"items":[7]}"#).as_bytes());
     assert_eq!(bad.rejected[0].at, "$.Message.items[0]");
     assert!(bad.rejected[0].raw.contains("TopicArn"));
-    // An event that only looks like one.
+    let bad = flatten(sqs("body", r#"{"name":"a"}"#).as_bytes());
+    assert_eq!(bad.rejected[0].at, "$.body");
+    assert!(bad.rejected[0].raw.contains("message_id"));
+    // Events that only look like one.
+    assert_eq!(
+        facts(r#"{"name":"a","ts":1795382400,"sqs":{"x":1},"body":"y"}"#)[0]["extra"]["event"],
+        json!({"body": "y", "sqs": {"x": 1}})
+    );
     assert_eq!(
         facts(r#"{"name":"a","ts":1795382400,"Message":"x","detail":{"y":1}}"#)[0]["extra"]["event"],
         json!({"Message": "x", "detail": {"y": 1}})

@@ -1,5 +1,5 @@
-//! What a JSON object may be besides an event with GA4's names: an envelope of AWS around one, or an
-//! event, or several, of another shape.
+//! What a JSON object may be besides an event with GA4's names: an envelope of AWS, or of the SQS source, around one,
+//! or an event, or several, of another shape.
 
 use crate::arena::Arena;
 use crate::budget::Budget;
@@ -30,6 +30,7 @@ pub(crate) fn hints(key: &str, value: Raw<'_>) -> bool {
         "event_params" => matches!(first, Some(b'[' | b'"')),
         "params" | "Message" => first == Some(&b'"'),
         "detail" => matches!(first, Some(b'{' | b'"')),
+        "sqs" => first == Some(&b'{'),
         "ecommerce" => true,
         _ => false,
     }
@@ -37,7 +38,7 @@ pub(crate) fn hints(key: &str, value: Raw<'_>) -> bool {
 
 /// Tells the shape of an object; `None` for a plain event. `is_named` is whether it has an event's name.
 ///
-/// In this order: an SNS notification, an EventBridge event, a GA4 Measurement Protocol body, a
+/// In this order: an SNS notification, an EventBridge event, what the SQS source writes with `record-format: envelope`, a GA4 Measurement Protocol body, a
 /// BigQuery export row, parameters in a text, a push to a data layer.
 pub(crate) fn read<'a>(
     json: &'a str,
@@ -58,6 +59,12 @@ pub(crate) fn read<'a>(
     {
         return Ok(Some(Shape::Envelope(detail, ".detail")));
     }
+    if !is_named
+        && get(&entries, "sqs").is_some_and(Raw::is_object)
+        && let Some((body, place)) = sqs_body(&entries)
+    {
+        return Ok(Some(Shape::Envelope(body, place)));
+    }
     if !is_named && let Some(events) = get(&entries, "events") {
         return measurement::read(&entries, events, arena, budget)
             .map(|events| events.map(Shape::Events));
@@ -69,6 +76,14 @@ pub(crate) fn read<'a>(
         return Ok(Some(Shape::Events(vec![event])));
     }
     Ok(data_layer::read(&entries, is_named, arena))
+}
+
+/// The message's body in an envelope of the SQS source: `body`, or `base64` where it is no UTF-8.
+fn sqs_body<'a>(entries: &Entries<'a>) -> Option<(Raw<'a>, &'static str)> {
+    [("body", ".body"), ("base64", ".base64")]
+        .into_iter()
+        .find_map(|(key, place)| Some((get(entries, key)?, place)))
+        .filter(|(body, _)| body.get().starts_with('"'))
 }
 
 /// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, under this or an older
