@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`]. Around them what the demo is made of: [`generate`] (made-up events),
+//! a body), [`migrate`], [`status`], [`rejected`], [`partitions`]. Around them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
 
@@ -15,8 +15,10 @@ mod flatten;
 mod generate;
 mod migrate;
 mod parameters;
+mod partitions;
 mod place;
 mod progress;
+mod rejected;
 mod send;
 mod status;
 mod tables;
@@ -47,6 +49,10 @@ enum Command {
     Flatten(flatten::Args),
     /// Create or update the tables
     Migrate(migrate::Args),
+    /// List, show, retry or purge events that could not become facts
+    Rejected(rejected::Args),
+    /// List, drop or detach the months of the facts
+    Partitions(partitions::Args),
     /// Show queue, topic and tables side by side
     Status(status::Args),
 }
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
             Command::Send(args) => send::run(args).await,
             Command::Flatten(args) => flatten::run(&args),
             Command::Migrate(args) => migrate::run(args).await,
+            Command::Rejected(args) => rejected::run(args).await,
+            Command::Partitions(args) => partitions::run(args).await,
             Command::Status(args) => status::run(args).await,
         }
     });

@@ -1,5 +1,7 @@
 //! What has arrived, asked of the tables.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use connector_common::Secret;
 use fact_model::FactHash;
@@ -10,16 +12,32 @@ use uuid::Uuid;
 
 use crate::expectation::Fingerprint;
 
-/// Connects to the database at `url`, which is written as for the sink.
+/// The database that a command was given.
 ///
 /// # Errors
-/// The server's own, without the password.
-pub async fn connect(url: &str) -> anyhow::Result<Client> {
+/// None was.
+pub fn url(given: Option<&str>) -> anyhow::Result<&str> {
+    given.ok_or_else(|| anyhow!("no database named; use --database-url or DATABASE_URL"))
+}
+
+/// The database at `url`, which is written as for the sink.
+///
+/// # Errors
+/// The URL can't be understood.
+pub fn database(url: &str) -> anyhow::Result<Arc<Database>> {
     let config = Config {
         application_name: "etl".to_owned(),
         ..Config::new(Secret::from(url.to_owned()))
     };
-    let database = Database::new(&config).map_err(|reason| anyhow!("the database's {reason}"))?;
+    Database::new(&config).map_err(|reason| anyhow!("the database's {reason}"))
+}
+
+/// Connects to the database at `url`.
+///
+/// # Errors
+/// The server's own, without the password.
+pub async fn connect(url: &str) -> anyhow::Result<Client> {
+    let database = database(url)?;
     let connected = database.connect().await;
     connected.map_err(|error| anyhow!("cannot connect to the database: {}", error.cause))
 }

@@ -15,7 +15,7 @@
 //! - [`cluster`]: clients built from the configuration
 //! - [`committed`]: what a sink tells a source, so that it deletes only what is in the tables
 //! - [`metrics`]: the socket that Fluvio's monitoring reads
-//! - [`monitor`], [`health`]: what Prometheus and an orchestrator ask over HTTP
+//! - [`meters`], [`monitor`], [`health`]: what Prometheus and an orchestrator ask over HTTP
 //! - [`backoff`], [`mod@warnings`]: the pause between attempts, and a log that is not flooded by them
 //! - [`stop`]: the stop signal, as something to wait for rather than something that kills
 
@@ -24,6 +24,7 @@ pub mod cluster;
 pub mod committed;
 pub mod config;
 pub mod health;
+pub mod meters;
 pub mod metrics;
 pub mod monitor;
 pub mod offset;
@@ -37,6 +38,7 @@ pub use backoff::pause_after;
 pub use cluster::{connect, end_of_partition, ensure_topic, producer};
 pub use config::{ConfigError, Connector, Consumer, Meta, Partitions, Producer, Topic, Validate};
 pub use health::Health;
+pub use meters::Meters;
 pub use monitor::Monitor;
 pub use offset::{ConsumerOffset, Start};
 pub use process::run;

@@ -5,6 +5,7 @@ use chrono::Utc;
 use connector_common::metrics::Volume;
 use fact_model::Envelope;
 
+use crate::config::OnConflict;
 use crate::dimension::{Dimension, Seen};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES, Rejected};
 use crate::rows::Rows;
@@ -33,6 +34,7 @@ pub struct Batch {
     next: i64,
     pub(crate) records: Vec<Record>,
     bytes: usize,
+    pub(crate) on_conflict: OnConflict,
     pub(crate) rows: Rows,
     pub(crate) products: Dimension,
     pub(crate) lists: Dimension,
@@ -49,6 +51,7 @@ impl Batch {
             next: after,
             records: Vec::new(),
             bytes: 0,
+            on_conflict: OnConflict::default(),
             rows: Rows::default(),
             products: Dimension::of_products(),
             lists: Dimension::of_lists(),
@@ -59,9 +62,27 @@ impl Batch {
 
     /// The same for `records`.
     pub fn of(after: i64, records: impl IntoIterator<Item = Record>) -> Self {
-        let mut batch = Self::after(after);
-        records.into_iter().for_each(|record| batch.push(record));
-        batch
+        Self::after(after).with(records)
+    }
+
+    /// The same with another answer to what becomes of facts that are there already.
+    #[must_use]
+    pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
+        Self {
+            on_conflict,
+            ..self
+        }
+    }
+
+    /// An empty one that follows this one.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self::after(self.next).on_conflict(self.on_conflict)
+    }
+
+    fn with(mut self, records: impl IntoIterator<Item = Record>) -> Self {
+        records.into_iter().for_each(|record| self.push(record));
+        self
     }
 
     /// The offset that must be stored before this batch can be written.
@@ -117,10 +138,16 @@ impl Batch {
         self.keep(record);
     }
 
+    /// Adds what came of a record.
+    pub(crate) fn add(&mut self, envelope: &Envelope<'_>, record: Record) {
+        self.take(envelope, &record);
+        self.keep(record);
+    }
+
     /// Ends the batch: brings its facts into order and drops those that are equal.
     #[must_use]
     pub fn finish(mut self) -> Self {
-        self.rows.sort();
+        self.rows.sort(self.on_conflict);
         self
     }
 
@@ -132,8 +159,13 @@ impl Batch {
         if left.is_empty() {
             return None;
         }
-        let left = Self::of(self.after, left.iter().cloned());
-        let mut right = Self::of(middle, right.iter().cloned());
+        let half = |after, records: &[Record]| {
+            Self::after(after)
+                .on_conflict(self.on_conflict)
+                .with(records.iter().cloned())
+        };
+        let left = half(self.after, left);
+        let mut right = half(middle, right);
         right.next = self.next;
         Some((
             Self {

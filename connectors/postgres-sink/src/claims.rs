@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_common::Stop;
+use connector_common::{Health, Stop};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -86,16 +86,18 @@ impl Claims {
     }
 
     /// Waits until the partition of `source` is ours; `false` if the stop comes first.
-    pub(crate) async fn wait(&self, source: &Source, stop: &Stop) -> bool {
+    pub(crate) async fn wait(&self, source: &Source, health: &Health, stop: &Stop) -> bool {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let Source {
             sink,
             topic,
             partition,
         } = source;
+        let part = format!("claim of partition {partition}");
         loop {
             let trouble = match self.take(source).await {
                 Ok(Claim::Held) => {
+                    health.works(&part);
                     if backoff.failures() > 0 {
                         tracing::info!(topic, partition, "this sink writes the partition now");
                     }
@@ -107,6 +109,7 @@ impl Claims {
                 ),
                 Err(error) => error.to_string(),
             };
+            health.troubled(&part, &trouble);
             if backoff.is_news() {
                 tracing::warn!(topic, partition, "{trouble}");
             }

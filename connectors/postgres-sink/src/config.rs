@@ -1,5 +1,6 @@
 //! The section `postgres` of the connector's file: every key, with its unit and default.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub struct Config {
     /// is not up to date ends the sink, with a list of what is missing; `etl migrate` adds it.
     #[serde(default = "default_migrate")]
     pub migrate: bool,
+    /// What becomes of a fact that is in the table already, by event time and hash. Default ignore.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
     /// Facts in one transaction at most. Default 20000. An event is never cut, so the last one may
     /// go beyond.
     #[serde(default = "default_max_rows")]
@@ -70,11 +74,30 @@ pub struct Config {
     /// Limit for waiting for one lock; then the transaction is tried again. Default 10s.
     #[serde(default = "default_lock_timeout", with = "humantime_serde")]
     pub lock_timeout: Duration,
+    /// Where to serve `/metrics` for Prometheus, `/healthz` and `/readyz`: `127.0.0.1:9466`, or
+    /// `0.0.0.0:9466` in a container. Default: nowhere.
+    #[serde(default)]
+    pub metrics_address: Option<SocketAddr>,
     /// How long to wait at the start for a database or a cluster that does not answer, or for the
     /// topic to be made, before giving up with an error. Default 30s. Once running, the sink waits for them
     /// without end; only a SmartModule that is missing for this long ends it at any time.
     #[serde(default = "default_start_timeout", with = "humantime_serde")]
     pub start_timeout: Duration,
+}
+
+/// What becomes of a fact that is in the table already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnConflict {
+    /// It stays as it came first.
+    #[default]
+    Ignore,
+    /// It takes the content of the one that came last, where that differs: a correction that the
+    /// producer sends under the same event id and event time. The order is that of arrival, so that
+    /// a correction is sure to come last only in the partition of what it corrects: a FIFO queue
+    /// with a message group for each event, or a topic with one partition. Where the corrected event
+    /// has fewer items, the facts of the others stay.
+    Update,
 }
 
 impl Config {
@@ -87,6 +110,7 @@ impl Config {
             password_command: None,
             application_name: default_application_name(),
             migrate: default_migrate(),
+            on_conflict: OnConflict::default(),
             max_rows: default_max_rows(),
             max_bytes: default_max_bytes(),
             max_delay: default_max_delay(),
@@ -94,6 +118,7 @@ impl Config {
             connect_timeout: default_connect_timeout(),
             statement_timeout: default_statement_timeout(),
             lock_timeout: default_lock_timeout(),
+            metrics_address: None,
             start_timeout: default_start_timeout(),
         }
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel, SimpleQueryMessage};
 
 use crate::config::Config;
 use crate::errors::{DatabaseError, Doing};
 use crate::password::Password;
-use crate::rows;
+use crate::rows::statements::CREATE_STAGE;
 use crate::statements::{Prepared, Work};
 use crate::tls::{TlsMode, TlsSettings};
 
@@ -61,7 +61,7 @@ impl Database {
                 "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; {}",
                 millis(config.statement_timeout),
                 millis(config.lock_timeout),
-                *rows::CREATE_STAGE,
+                *CREATE_STAGE,
             ),
             permits: Arc::new(Semaphore::new(config.max_connections)),
             idle: Mutex::default(),
@@ -128,6 +128,16 @@ impl Database {
         Ok(client)
     }
 
+    /// Whether a pooler gives each transaction a session of its own choice: then two connections that
+    /// are open at the same time take turns in one.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses.
+    pub async fn is_pooled(&self, client: &Client) -> Result<bool, DatabaseError> {
+        let other = self.connect().await?;
+        Ok(server_process(client).await? == server_process(&other).await?)
+    }
+
     /// A connection for one batch; waits while all that are allowed are in use.
     ///
     /// # Errors
@@ -161,6 +171,19 @@ impl Database {
         idle.retain(|session| !session.client.is_closed());
         idle.pop()
     }
+}
+
+/// Asked in the simple protocol: a prepared statement would be lost on a pooler.
+async fn server_process(client: &Client) -> Result<Option<String>, DatabaseError> {
+    let answer = client
+        .simple_query("SELECT pg_backend_pid()")
+        .await
+        .doing("cannot ask for the server's process")?;
+    let mut rows = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(rows.next().map(str::to_owned))
 }
 
 impl Lease {

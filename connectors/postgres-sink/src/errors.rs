@@ -94,6 +94,15 @@ pub enum Cause {
 }
 
 impl DatabaseError {
+    /// The server's code for it; none where the connection failed.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        match &self.cause {
+            Cause::Server(error) => error.code(),
+            Cause::Here(_) => None,
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use connector_common::{Start, Stop};
+use connector_common::{Health, Start, Stop};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -30,13 +30,19 @@ pub(crate) struct Lane {
     pub(crate) limits: Limits,
     pub(crate) overtaken: Vec<Instant>,
     pub(crate) progress: Progress,
+    pub(crate) health: Health,
     pub(crate) announcements: Announcements,
 }
 
 impl Lane {
     pub(crate) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let Partition { topic, number, .. } = self.partition.clone();
-        while self.claims.wait(self.writer.source(), &stop).await && !stop.is_requested() {
+        while self
+            .claims
+            .wait(self.writer.source(), &self.health, &stop)
+            .await
+            && !stop.is_requested()
+        {
             self.run_from_stored_offset(&stop)
                 .await
                 .with_context(|| format!("topic {topic}, partition {number}"))?;
@@ -56,10 +62,18 @@ impl Lane {
             "reading"
         );
         self.announcements.begin(self.partition.number, from);
+        self.progress.begin(from);
         // One batch waits while one is written and the next is read and decoded.
         let (sender, mut batches) = mpsc::channel(1);
         let (through, written) = watch::channel(0);
-        let reader = Reader::new(self.partition.clone(), from, self.limits, sender, written);
+        let reader = Reader::new(
+            self.partition.clone(),
+            from,
+            self.limits,
+            self.health.clone(),
+            sender,
+            written,
+        );
         let mut reading = JoinSet::new();
         reading.spawn(reader.read(stop.clone()));
         while let Some(batch) = batches.recv().await {

@@ -11,13 +11,14 @@
 //! - [`claims`]: one sink for each partition
 //! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`])
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
+//! - [`mod@retry`]: rejections sent through again, for the command line
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
-//! - [`writer`]: the transaction; before it the month's partition is made ([`months`])
+//! - [`writer`]: the transaction, and what is `put` into the tables in it; before it the month's partition is made ([`months`])
 //! - `announce`: what is committed, told to the sources of the records
-//! - `progress`: what came of it, for the log and the metric socket
+//! - [`metrics`], `progress`, `lag`: what came of it, for Prometheus, the metric socket and the log
 //! - [`database`]: connections (`connection_string`, `password`, `tls`); `statements`: what is prepared on
 //!   them; [`errors`]: what an SQLSTATE means for the sink
-//! - [`migrate`](mod@migrate): the schema; [`config`]: the reference of the section `postgres`
+//! - [`migrate`](mod@migrate): the schema, and whether it can be written ([`schema`]); [`config`]: the reference of the section `postgres`
 
 mod announce;
 mod backoff;
@@ -30,20 +31,25 @@ pub mod database;
 pub mod delivery;
 pub mod dimension;
 pub mod errors;
+mod lag;
 mod lane;
+pub mod metrics;
 pub mod migrate;
 pub mod months;
 mod partition;
 mod password;
 mod progress;
+mod put;
 pub mod reader;
 pub mod rejected;
+pub mod retry;
 pub mod rows;
+pub mod schema;
 pub mod sink;
 mod statements;
 mod tls;
 pub mod writer;
 
-pub use config::Config;
+pub use config::{Config, OnConflict};
 pub use migrate::{MigrateError, MigrationReport, migrate};
 pub use sink::run;

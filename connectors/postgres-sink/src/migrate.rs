@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use crate::errors::{DatabaseError, Doing, Remedy};
+use crate::schema;
 
 mod embedded {
     refinery::embed_migrations!("../../sql/migrations");
@@ -41,6 +42,17 @@ pub enum MigrateError {
     /// A standby can't be written to.
     #[error("this server is a standby, which can't be written to; name the primary")]
     Standby,
+    /// A database that refuses every write, by a setting of its own.
+    #[error(
+        "transactions are read-only here; undo it: ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only"
+    )]
+    ReadOnly,
+    /// A pooler that has no sessions.
+    #[error(
+        "there is a pooler in between that gives each transaction another session (PgBouncer with pool_mode = transaction); \
+         name the server itself, or a pool with pool_mode = session"
+    )]
+    Pooled,
     /// Somebody else migrates, or hangs in it.
     #[error(
         "another process has been migrating this database for {0:?}; see who: SELECT a.* FROM pg_stat_activity a \
@@ -53,6 +65,9 @@ pub enum MigrateError {
         .0.join(", ")
     )]
     Missing(Vec<String>),
+    /// The tables are not those that the migrations made, or may not be written.
+    #[error("the tables can't be written:\n- {}", .0.join("\n- "))]
+    Schema(Vec<String>),
     /// A migration failed, or what was applied before differs from what this program knows.
     #[error("cannot migrate: {0}")]
     Migration(#[from] refinery::Error),
@@ -66,10 +81,32 @@ impl MigrateError {
             Self::Database(error) => Some(error.remedy()),
             Self::OldServer(_)
             | Self::Standby
+            | Self::ReadOnly
+            | Self::Pooled
+            | Self::Schema(_)
             | Self::Locked(_)
             | Self::Missing(_)
             | Self::Migration(_) => None,
         }
+    }
+}
+
+/// Brings the schema up to date where `client`'s user may, else only checks it.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn migrate_if_allowed(client: &mut Client) -> Result<MigrationReport, MigrateError> {
+    let row = client
+        .query_one(
+            "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), true)",
+            &[],
+        )
+        .await
+        .doing("cannot ask for the user's rights")?;
+    if row.get(0) {
+        migrate(client).await
+    } else {
+        check(client).await
     }
 }
 
@@ -96,6 +133,7 @@ pub async fn migrate(client: &mut Client) -> Result<MigrationReport, MigrateErro
         .map(ToString::to_string)
         .collect();
     let version = version?.map_or(0, |migration| migration.version());
+    check_tables(client).await?;
     Ok(MigrationReport { applied, version })
 }
 
@@ -130,16 +168,27 @@ pub async fn check(client: &Client) -> Result<MigrationReport, MigrateError> {
     if !missing.is_empty() {
         return Err(MigrateError::Missing(missing));
     }
+    check_tables(client).await?;
     Ok(MigrationReport {
         applied: Vec::new(),
         version: applied.into_iter().max().unwrap_or(0),
     })
 }
 
+async fn check_tables(client: &Client) -> Result<(), MigrateError> {
+    let troubles = schema::troubles(client).await?;
+    if troubles.is_empty() {
+        Ok(())
+    } else {
+        Err(MigrateError::Schema(troubles))
+    }
+}
+
 async fn check_server(client: &Client) -> Result<(), MigrateError> {
     let row = client
         .query_one(
-            "SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()",
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(), \
+                    current_setting('transaction_read_only')::boolean",
             &[],
         )
         .await
@@ -149,6 +198,9 @@ async fn check_server(client: &Client) -> Result<(), MigrateError> {
     }
     if row.get(2) {
         return Err(MigrateError::Standby);
+    }
+    if row.get(3) {
+        return Err(MigrateError::ReadOnly);
     }
     Ok(())
 }

@@ -8,14 +8,11 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Datelike, Days, Months as Count, NaiveDate, NaiveTime, Utc};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
 use crate::errors::{DatabaseError, Doing};
 
 const MONTHS_BACK: u32 = 24;
 const MONTHS_AHEAD: u32 = 2;
-/// Sinks make partitions one at a time. The key for whoever finds it in `pg_locks`: "etl mon" in ASCII.
-const LOCK_KEY: i64 = 0x65_746c_206d_6f6e;
 
 /// The partitions that are known to be there.
 #[derive(Debug, Default)]
@@ -98,61 +95,15 @@ impl Month {
         months
     }
 
-    fn table(self) -> String {
-        format!("fact_events_y{:04}m{:02}", self.0.year(), self.0.month())
-    }
-
-    /// `CREATE TABLE … PARTITION OF` would lock out every reader and writer of the facts.
-    /// `ATTACH PARTITION` locks only the default partition against them, and for a moment: the wait
-    /// for that lock is kept short, because others queue behind it.
+    /// Made by a function of the schema, with the rights of the tables' owner: the sink needs none.
     async fn make_partition(self, client: &mut Client) -> Result<(), DatabaseError> {
-        let table = self.table();
-        let transaction = client.transaction().await.doing("cannot begin")?;
-        transaction
-            .batch_execute(&format!(
-                "SET LOCAL lock_timeout = '1s'; SELECT pg_advisory_xact_lock({LOCK_KEY})"
-            ))
-            .await
-            .doing("cannot take the lock for making a month's partition")?;
-        let found = transaction
-            .query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])
-            .await
-            .doing("cannot look for a month's partition")?;
-        // A table that somebody has detached on purpose is left alone: its facts go to the default partition.
-        if found.get(0) {
-            return transaction
-                .rollback()
-                .await
-                .doing("cannot end a transaction");
-        }
-        let (from, to) = (self.0, self.next().0);
-        let made = transaction
-            .batch_execute(&format!(
-                "CREATE TABLE {table} (LIKE fact_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE);
-                 COMMENT ON TABLE {table} IS 'Facts of {from:.7} (UTC).';
-                 WITH early AS (
-                     DELETE FROM fact_events_default WHERE event_time >= '{from} 00:00+00' AND event_time < '{to} 00:00+00' RETURNING *
-                 ) INSERT INTO {table} SELECT * FROM early;
-                 ALTER TABLE fact_events ATTACH PARTITION {table} FOR VALUES FROM ('{from} 00:00+00') TO ('{to} 00:00+00')"
-            ))
-            .await;
-        match made {
-            Ok(()) => {}
-            // Another sink has put a fact of this month into the default partition since we looked.
-            Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
-                transaction
-                    .rollback()
-                    .await
-                    .doing("cannot end a transaction")?;
-                return Box::pin(self.make_partition(client)).await;
-            }
-            Err(error) => return Err(error).doing("cannot make a month's partition"),
-        }
-        transaction
-            .commit()
+        let made = client
+            .query_one("SELECT etl_make_month($1)", &[&self.0])
             .await
             .doing("cannot make a month's partition")?;
-        tracing::info!(table, "made the partition of a month");
+        if made.get(0) {
+            tracing::info!(month = %self.0.format("%Y-%m"), "made the partition of a month");
+        }
         Ok(())
     }
 }
@@ -174,15 +125,8 @@ mod tests {
             "2026-02-28T12:00:00Z",
         ];
         let months = Month::of_each(times.into_iter().map(micros));
-        let tables: Vec<String> = months.into_iter().map(Month::table).collect();
-        assert_eq!(
-            tables,
-            [
-                "fact_events_y2025m12",
-                "fact_events_y2026m01",
-                "fact_events_y2026m02"
-            ]
-        );
+        let days: Vec<String> = months.iter().map(|month| month.0.to_string()).collect();
+        assert_eq!(days, ["2025-12-01", "2026-01-01", "2026-02-01"]);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Partition {
     }
 
     /// The high watermark: the first offset that no committed record has yet.
-    async fn end(&self) -> anyhow::Result<i64> {
+    pub(crate) async fn end(&self) -> anyhow::Result<i64> {
         connector_common::end_of_partition(&self.topic, self.number).await
     }
 

@@ -1,47 +1,19 @@
-//! What the sink has written: told in the log now and then, and at the metric socket at any time.
+//! What the sink has written: counted, and told in the log now and then.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use connector_common::metrics::{ClientCounters, Volume};
-use serde::Serialize;
+use connector_common::metrics::Volume;
 
+use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::writer::Written;
 
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// What all partitions have come to since the start.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Totals(Arc<Mutex<Snapshot>>);
-
-/// The document at the metric socket.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Snapshot {
-    #[serde(flatten)]
-    client: ClientCounters,
-    postgres: Written,
-}
-
-impl Totals {
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        *self.lock()
-    }
-
-    fn add(&self, read: Volume, written: Written) {
-        let mut totals = self.lock();
-        totals.client.consumer += read;
-        totals.postgres += written;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Snapshot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What one partition has come to since its last log line.
 pub(crate) struct Progress {
-    totals: Totals,
+    metrics: Metrics,
+    partition: String,
     news: News,
 }
 
@@ -54,9 +26,10 @@ struct News {
 }
 
 impl Progress {
-    pub(crate) fn new(totals: Totals) -> Self {
+    pub(crate) fn new(metrics: Metrics, partition: u32) -> Self {
         Self {
-            totals,
+            metrics,
+            partition: partition.to_string(),
             news: News::default(),
         }
     }
@@ -67,7 +40,15 @@ impl Progress {
         self.news.next_offset = next_offset;
         self.news.read += read;
         self.news.written += written;
-        self.totals.add(read, written);
+        self.metrics
+            .add(&self.partition, next_offset, read, written);
+    }
+
+    /// The partition begins at an offset.
+    pub(crate) fn begin(&self, next_offset: i64) {
+        let none = (Volume::default(), Written::default());
+        self.metrics
+            .add(&self.partition, next_offset, none.0, none.1);
     }
 
     pub(crate) fn is_due(&self) -> bool {
@@ -86,13 +67,14 @@ impl Progress {
         else {
             return;
         };
-        let facts = written.inserted + written.duplicates;
+        let facts = written.inserted + written.updated + written.duplicates;
         tracing::info!(
             topic = partition.topic,
             partition = partition.number,
             next_offset,
             records = read.records,
             inserted = written.inserted,
+            updated = written.updated,
             duplicates = written.duplicates,
             rejected = written.rejected,
             nuls_removed = written.nuls_removed,

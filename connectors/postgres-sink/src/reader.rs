@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connector_common::Stop;
+use connector_common::{Health, Stop};
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch as SentBatch;
 use tokio::sync::{mpsc, watch};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Record};
+use crate::config::OnConflict;
 use crate::continuity::{Break, Continuity};
 use crate::partition::{Fault, Open, Partition};
 
@@ -38,6 +39,8 @@ pub struct Limits {
     pub bytes: usize,
     /// How long the first record waits while another batch is being written.
     pub delay: Duration,
+    /// What becomes of facts that are there already.
+    pub on_conflict: OnConflict,
     /// The size of the responses to ask the cluster for.
     pub max_bytes: i32,
     /// How long a SmartModule may be missing: a node that has just started, or has just been given
@@ -105,6 +108,7 @@ pub enum ReadError {
 pub(crate) struct Reader {
     partition: Partition,
     limits: Limits,
+    health: Health,
     continuity: Continuity,
     pending: VecDeque<Record>,
     batch: Batch,
@@ -130,15 +134,17 @@ impl Reader {
         partition: Partition,
         from: i64,
         limits: Limits,
+        health: Health,
         batches: mpsc::Sender<Batch>,
         written: watch::Receiver<u64>,
     ) -> Self {
         Self {
             partition,
             limits,
+            health,
             continuity: Continuity::from(from),
             pending: VecDeque::new(),
-            batch: Batch::after(from),
+            batch: Batch::after(from).on_conflict(limits.on_conflict),
             began: None,
             batches,
             handed_on: 0,
@@ -167,7 +173,10 @@ impl Reader {
                 failing_since = None;
             }
             let trouble = match outcome {
-                Ok(End::Stop) => return Ok(()),
+                Ok(End::Stop) => {
+                    self.health.works(&self.part());
+                    return Ok(());
+                }
                 Ok(End::Reopen) => continue,
                 Err(Trouble::Error(error)) => return Err(error),
                 Err(Trouble::Fault(fault)) => {
@@ -175,6 +184,7 @@ impl Reader {
                     self.judge(fault, since.elapsed())?
                 }
             };
+            self.health.troubled(&self.part(), &trouble);
             if backoff.is_news() {
                 self.warn(&trouble);
             }
@@ -219,6 +229,7 @@ impl Reader {
             .partition
             .open(self.continuity.next(), self.max_bytes)
             .await?;
+        self.health.works(&self.part());
         let batches = self.batches.clone();
         let mut idle = IDLE[0];
         loop {
@@ -357,6 +368,11 @@ impl Reader {
         }
     }
 
+    /// What health calls it.
+    fn part(&self) -> String {
+        format!("topic, partition {}", self.partition.number)
+    }
+
     fn warn(&self, trouble: &str) {
         tracing::warn!(
             topic = self.partition.topic,
@@ -377,7 +393,7 @@ fn is_of_parameters(code: &ErrorCode) -> bool {
 
 /// Ends the batch, and begins the one behind it.
 fn take(batch: &mut Batch) -> Batch {
-    let next = Batch::after(batch.next_offset());
+    let next = batch.next();
     std::mem::replace(batch, next).finish()
 }
 

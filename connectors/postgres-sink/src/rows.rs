@@ -5,13 +5,13 @@
 //! and is put in when the row is sent. A few rows are sent as arrays instead ([`arrays`]).
 
 mod arrays;
-
-use std::sync::LazyLock;
+pub(crate) mod statements;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fact_model::{Decimal, Fact};
 
 use self::arrays::Array;
+use crate::config::OnConflict;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -58,48 +58,6 @@ const COLUMNS: [(&str, &str); 31] = [
     ("list_key", "bigint"),
 ];
 const DECIMAL: &str = "text COLLATE \"C\"";
-
-/// Makes the table that rows are copied into, once for each connection.
-pub(crate) static CREATE_STAGE: LazyLock<String> = LazyLock::new(|| {
-    let columns = COLUMNS.map(|(name, sql_type)| format!("{name} {sql_type}"));
-    format!(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS fact_stage ({}) ON COMMIT DELETE ROWS",
-        columns.join(", ")
-    )
-});
-
-/// Starts a COPY of what [`Rows::copy_data`] yields.
-pub(crate) const COPY_TO_STAGE: &str = "COPY pg_temp.fact_stage FROM STDIN (FORMAT binary)";
-
-/// Moves the stage into the facts, in the order of their key. `$1` is the topic, `$2` the partition.
-pub(crate) static INSERT_FROM_STAGE: LazyLock<String> =
-    LazyLock::new(|| insert_from("pg_temp.fact_stage ORDER BY event_time, fact_hash"));
-
-/// Inserts what [`Rows::arrays`] returns, the parameters from `$3` on, which are in order already.
-pub(crate) static INSERT_FROM_ARRAYS: LazyLock<String> = LazyLock::new(|| {
-    let arrays: Vec<String> = (3..)
-        .zip(COLUMNS)
-        .map(|(number, (_, sql_type))| match sql_type {
-            DECIMAL => format!("${number}::text[]"),
-            _ => format!("${number}::{sql_type}[]"),
-        })
-        .collect();
-    let names = COLUMNS.map(|(name, _)| name).join(", ");
-    insert_from(&format!("unnest({}) AS facts ({names})", arrays.join(", ")))
-});
-
-fn insert_from(source: &str) -> String {
-    let names = COLUMNS.map(|(name, _)| name).join(", ");
-    let values = COLUMNS.map(|(name, sql_type)| match sql_type {
-        DECIMAL => format!("{name}::numeric"),
-        _ => name.to_owned(),
-    });
-    format!(
-        "INSERT INTO fact_events (source_topic, source_partition, {names}) SELECT $1, $2, {} FROM {source} \
-         ON CONFLICT DO NOTHING",
-        values.join(", ")
-    )
-}
 
 /// The facts of a batch.
 #[derive(Debug, Default)]
@@ -208,9 +166,13 @@ impl Rows {
     }
 
     /// Brings the facts into the order of their key, so that sinks side by side take their locks in
-    /// the same order, and keeps the first of those that are equal.
-    pub(crate) fn sort(&mut self) {
+    /// the same order, and keeps one of those that are equal: the first, or where facts are
+    /// replaced the last.
+    pub(crate) fn sort(&mut self, on_conflict: OnConflict) {
         let before = self.index.len();
+        if on_conflict == OnConflict::Update {
+            self.index.reverse();
+        }
         self.index.sort_by_key(|row| row.key);
         self.index.dedup_by_key(|row| row.key);
         self.duplicates += before - self.index.len();

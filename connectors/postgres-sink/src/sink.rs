@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use connector_common::{Connector, Meta, Partitions, Stop, metrics};
+use connector_common::{Connector, Health, Meta, Monitor, Partitions, Stop};
 use fluvio::metadata::topic::TopicSpec;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,16 +15,24 @@ use crate::claims::Claims;
 use crate::config::Config;
 use crate::database::Database;
 use crate::errors::Remedy;
+use crate::lag;
 use crate::lane::Lane;
-use crate::migrate::{self, MigrateError};
+use crate::metrics::{Metrics, Watch};
+use crate::migrate::{self, MigrateError, MigrationReport};
 use crate::partition::Partition;
-use crate::progress::{Progress, Totals};
+use crate::progress::Progress;
 use crate::reader::Limits;
+use crate::schema;
 use crate::writer::{Source, Writer};
 
 const DEFAULT_MAX_BYTES: i32 = 16 << 20;
 /// How long a stop waits for the last commits to be announced.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// A transaction has so many statements at most that may each take as long as one may.
+const STATEMENTS: u32 = 20;
+/// Parts of the sink's health at the start.
+const DATABASE: &str = "database";
+const TOPIC: &str = "topic";
 
 /// Runs the sink until `stop`, then writes what is in hand and returns.
 ///
@@ -38,19 +46,31 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
              add `transforms: [{{ uses: flatten-items }}]`"
         );
     }
-    let totals = Totals::default();
-    let told = totals.clone();
-    let _metrics = metrics::serve(move || told.snapshot());
+    let metrics = Metrics::new()?;
+    let health = Health::of([DATABASE, TOPIC]);
+    let _monitor = match connector.config.metrics_address {
+        Some(address) => {
+            let registry = metrics.registry().clone();
+            Some(Monitor::serve(address, registry, health.clone()).await?)
+        }
+        None => None,
+    };
+    let told = metrics.clone();
+    let _metrics = connector_common::metrics::serve(move || told.snapshot());
     let (announcements, announcer) =
         announcements(name(&connector.meta), &connector.meta.topic.name);
     let started = tokio::select! {
-        started = start(&connector, &totals, announcements) => started?,
+        started = start(&connector, &metrics, &health, announcements) => started?,
         () = stop.requested() => return Ok(()),
     };
     let mut announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run()));
     let (halt, halt_all) = Stop::manual();
     let mut tasks = JoinSet::new();
+    let mut measuring = JoinSet::new();
     for lane in started {
+        if connector.config.metrics_address.is_some() {
+            measuring.spawn(lag::measure(lane.partition.clone(), metrics.clone()));
+        }
         tasks.spawn(lane.run(halt.clone()));
     }
     let mut outcome = Ok(());
@@ -82,7 +102,8 @@ fn name(meta: &Meta) -> &str {
 
 async fn start(
     connector: &Connector<Config>,
-    totals: &Totals,
+    metrics: &Metrics,
+    health: &Health,
     announcements: Announcements,
 ) -> anyhow::Result<Vec<Lane>> {
     let Connector {
@@ -93,8 +114,11 @@ async fn start(
     let database = Database::new(config).map_err(|reason| anyhow!("postgres: {reason}"))?;
     let until = Instant::now() + config.start_timeout;
     prepare_database(&database, config.migrate, until).await?;
+    health.works(DATABASE);
     let claims = Arc::new(Claims::new(Arc::clone(&database)));
     let partitions = partitions(&meta.topic.name, &meta.consumer.partition, until).await?;
+    health.works(TOPIC);
+    let patience = config.connect_timeout + config.statement_timeout * STATEMENTS;
     let max_bytes = meta
         .consumer
         .max_bytes
@@ -107,14 +131,17 @@ async fn start(
         rows: config.max_rows,
         bytes: usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
         delay: config.max_delay,
+        on_conflict: config.on_conflict,
         max_bytes,
         patience: config.start_timeout,
     };
     let lane = |number: u32| {
+        let id = i32::try_from(number).unwrap_or(i32::MAX);
+        let watch = Watch::new(metrics.clone(), health.clone(), id, patience);
         let source = Source {
             sink: name(meta).to_owned(),
             topic: meta.topic.name.clone(),
-            partition: i32::try_from(number).unwrap_or(i32::MAX),
+            partition: id,
         };
         Lane {
             partition: Partition {
@@ -122,12 +149,13 @@ async fn start(
                 number,
                 smartmodules: connector_common::smartmodules(transforms),
             },
-            writer: Writer::new(Arc::clone(&database), source),
+            writer: Writer::new(Arc::clone(&database), source).watched(watch),
             claims: Arc::clone(&claims),
             start: meta.consumer.offset.start,
             limits,
             overtaken: Vec::new(),
-            progress: Progress::new(totals.clone()),
+            progress: Progress::new(metrics.clone(), number),
+            health: health.clone(),
             announcements: announcements.clone(),
         }
     };
@@ -144,28 +172,22 @@ async fn prepare_database(
     loop {
         let attempt = async {
             let mut client = database.connect().await?;
-            if may_migrate {
-                migrate::migrate(&mut client).await
-            } else {
-                migrate::check(&client).await
+            if database.is_pooled(&client).await? {
+                return Err(MigrateError::Pooled);
             }
+            let report = if may_migrate {
+                migrate::migrate_if_allowed(&mut client).await?
+            } else {
+                migrate::check(&client).await?
+            };
+            Ok((report, schema::needless_rights(&client).await?))
         };
         let error: MigrateError = match attempt.await {
-            Ok(report) if report.applied.is_empty() => {
-                tracing::info!(
-                    database = database.address(),
-                    version = report.version,
-                    "the schema is up to date"
-                );
-                return Ok(());
-            }
-            Ok(report) => {
-                let applied = report.applied.join(", ");
-                tracing::info!(
-                    database = database.address(),
-                    version = report.version,
-                    "migrated the schema: {applied}"
-                );
+            Ok((report, needless_rights)) => {
+                say(&report, database);
+                if let Some(rights) = needless_rights {
+                    tracing::warn!(database = database.address(), "{rights}");
+                }
                 return Ok(());
             }
             Err(error) => error,
@@ -180,6 +202,17 @@ async fn prepare_database(
             );
         }
         tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+fn say(report: &MigrationReport, database: &Database) {
+    let MigrationReport { applied, version } = report;
+    let database = database.address();
+    if applied.is_empty() {
+        tracing::info!(database, version, "the schema is up to date");
+    } else {
+        let applied = applied.join(", ");
+        tracing::info!(database, version, "migrated the schema: {applied}");
     }
 }
 

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use futures_util::{SinkExt, stream};
 use serde::Serialize;
 use tokio_postgres::types::ToSql;
 
 use crate::batch::Batch;
 use crate::database::{Database, Lease};
 use crate::errors::{DatabaseError, Doing, Remedy};
+use crate::metrics::Watch;
 use crate::months::Months;
-use crate::rejected;
-use crate::rows;
+use crate::put::put;
 use crate::statements::Work;
 
 /// What a sink reads, and the name its offsets are kept under.
@@ -32,6 +31,7 @@ pub struct Writer {
     database: Arc<Database>,
     source: Source,
     months: Months,
+    watch: Option<Watch>,
 }
 
 /// What came of a batch's rows.
@@ -39,7 +39,9 @@ pub struct Writer {
 pub struct Written {
     /// Facts that are new.
     pub inserted: u64,
-    /// Facts that were there already, in the table or earlier in the batch.
+    /// Facts that were there with other content and have that of the batch now.
+    pub updated: u64,
+    /// Facts that were there already, in the table or twice in the batch, and stay as they are.
     pub duplicates: u64,
     /// Rejections that are new.
     pub rejected: u64,
@@ -50,6 +52,7 @@ pub struct Written {
 impl std::ops::AddAssign for Written {
     fn add_assign(&mut self, other: Self) {
         self.inserted += other.inserted;
+        self.updated += other.updated;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.nuls_removed += other.nuls_removed;
@@ -97,11 +100,6 @@ impl WriteError {
     }
 }
 
-/// Up to so many facts go in as arrays, more by COPY. Seen with prepared statements on two cores:
-/// a batch of 100 takes 5 ms as arrays, and one of 1,000 takes 14 ms as arrays and 12 ms by COPY,
-/// most of which does not depend on the number of rows.
-const FEW_ROWS: usize = 200;
-
 const LOAD_OFFSET: &str =
     "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3";
 const LOCK_OFFSET: &str = "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3 FOR UPDATE";
@@ -117,6 +115,16 @@ impl Writer {
             database,
             source,
             months: Months::default(),
+            watch: None,
+        }
+    }
+
+    /// The same, seen by `watch`.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
         }
     }
 
@@ -170,6 +178,15 @@ impl Writer {
     /// # Errors
     /// See [`WriteError`].
     pub async fn write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
+        let began = self.watch.as_ref().map(Watch::begins);
+        let outcome = self.try_to_write(batch).await;
+        if let (Some(watch), Some(began)) = (&self.watch, began) {
+            watch.ended(began, batch, &outcome);
+        }
+        outcome
+    }
+
+    async fn try_to_write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
         let mut lease = self.database.lease().await?;
         self.months
             .make(lease.client(), batch.rows.times(), Utc::now())
@@ -186,6 +203,7 @@ impl Source {
         [&self.sink, &self.topic, &self.partition]
     }
 
+    /// Writes `batch` where it follows the stored offset.
     async fn write(&self, lease: &mut Lease, batch: &Batch) -> Result<Written, WriteError> {
         let transaction = lease.begin().await?;
         let stored = self.lock_offset(&transaction).await?;
@@ -198,37 +216,10 @@ impl Source {
                 expected: batch.follows(),
             });
         }
-        let products = batch
-            .products
-            .resolve(&transaction)
-            .await?
-            .ok_or(WriteError::DimensionVanished)?;
-        let lists = batch
-            .lists
-            .resolve(&transaction)
-            .await?
-            .ok_or(WriteError::DimensionVanished)?;
-        let inserted = self
-            .insert_facts(&transaction, batch, &products, &lists)
-            .await?;
-        let mut rejected = 0;
-        if !batch.rejected.is_empty() {
-            rejected = rejected::insert(&transaction, &self.topic, self.partition, &batch.rejected)
-                .await?;
-        }
-        // Last, because every partition changes the rows of the same few products: until the commit
-        // they are locked.
-        batch.products.update(&transaction).await?;
-        batch.lists.update(&transaction).await?;
+        let written = put(&transaction, &self.topic, self.partition, batch).await?;
         self.move_offset(&transaction, batch.next_offset()).await?;
         transaction.commit().await.doing("cannot commit")?;
-        let known = (batch.rows.len() + batch.rows.duplicates()) as u64 - inserted;
-        Ok(Written {
-            inserted,
-            duplicates: known,
-            rejected,
-            nuls_removed: batch.nuls_removed,
-        })
+        Ok(written)
     }
 
     /// Locks the partition's offset for this transaction, so that a second sink waits here, before
@@ -249,36 +240,6 @@ impl Source {
         Ok(locked.doing(doing)?.first().map_or(0, |row| row.get(0)))
     }
 
-    async fn insert_facts(
-        &self,
-        transaction: &Work<'_>,
-        batch: &Batch,
-        products: &[i64],
-        lists: &[i64],
-    ) -> Result<u64, DatabaseError> {
-        if batch.rows.is_empty() {
-            return Ok(0);
-        }
-        let doing = "cannot insert facts";
-        let source: [&(dyn ToSql + Sync); 2] = [&self.topic, &self.partition];
-        if batch.rows.len() <= FEW_ROWS {
-            let arrays = batch.rows.arrays(products, lists);
-            let columns = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
-            let params: Vec<_> = source.into_iter().chain(columns).collect();
-            return transaction
-                .execute(&rows::INSERT_FROM_ARRAYS, &params)
-                .await
-                .doing(doing);
-        }
-        copy(transaction, batch.rows.copy_data(products, lists))
-            .await
-            .doing("cannot copy facts to the server")?;
-        transaction
-            .execute(&rows::INSERT_FROM_STAGE, &source)
-            .await
-            .doing(doing)
-    }
-
     async fn move_offset(&self, transaction: &Work<'_>, next: i64) -> Result<(), DatabaseError> {
         transaction
             .execute(
@@ -289,14 +250,4 @@ impl Source {
             .doing("cannot move the stored offset")?;
         Ok(())
     }
-}
-
-async fn copy(
-    transaction: &Work<'_>,
-    data: impl Iterator<Item = bytes::Bytes>,
-) -> Result<(), tokio_postgres::Error> {
-    let mut copy = std::pin::pin!(transaction.copy_in(rows::COPY_TO_STAGE).await?);
-    copy.send_all(&mut stream::iter(data.map(Ok))).await?;
-    copy.finish().await?;
-    Ok(())
 }

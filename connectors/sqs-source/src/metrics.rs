@@ -1,10 +1,9 @@
 //! What the source counts, once, for every way to ask: Prometheus, Fluvio's metric socket and the log.
 
+use connector_common::Meters;
+use connector_common::meters::sum;
 use connector_common::metrics::{ClientCounters, Volume};
-use prometheus::core::Collector;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
-};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, exponential_buckets};
 use serde::Serialize;
 
 /// The metrics of all queues of a source. Each has the label `queue`, the queue's name.
@@ -59,12 +58,9 @@ impl Metrics {
     /// # Errors
     /// Two of them have one name, which a test would show.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
-        let new = Registered(&registry);
+        let new = Meters::new("sqs_source", "queue")?;
+        // From 5 ms to 3 hours.
+        let seconds = exponential_buckets(0.005, 2.5, 17)?;
         Ok(Self {
             received: new.counter("messages_received_total", "Messages received, without duplicates.", &[])?,
             duplicates: new.counter("messages_duplicate_total", "Deliveries of messages that were in hand already.", &[])?,
@@ -75,13 +71,13 @@ impl Metrics {
             left: new.counter("messages_left_total", "Messages let go without a delete: too large for the topic, or refused by the queue.", &[])?,
             failures: new.counter("failures_total", "Calls of SQS, or entries of them, that failed, by operation and error code.", &["operation", "code"])?,
             extensions: new.counter("visibility_extensions_total", "Visibility timeouts extended.", &[])?,
-            delay: new.histogram("delay_seconds", "From the sending of a message to the acknowledgement of its record.")?,
+            delay: new.histogram("delay_seconds", "From the sending of a message to the acknowledgement of its record.", seconds)?,
             in_flight: new.gauge("messages_in_flight", "Messages in hand: received and not yet deleted.", &[])?,
             in_flight_bytes: new.gauge("message_bytes_in_flight", "Bytes of their bodies that are in memory.", &[])?,
             oldest_in_flight: new.gauge("oldest_in_flight_seconds", "Since the oldest message in hand was sent.", &[])?,
             pollers: new.gauge("pollers", "Receives that run at once.", &[])?,
             queue_messages: new.gauge("queue_messages", "Messages in the queue as SQS counts them, approximately, by state: visible, in_flight, delayed.", &["state"])?,
-            registry,
+            registry: new.registry(),
         })
     }
 
@@ -118,55 +114,4 @@ impl Metrics {
             sqs,
         }
     }
-}
-
-fn sum(counter: &IntCounterVec) -> u64 {
-    let families = counter.collect();
-    let metrics = families.iter().flat_map(|family| family.get_metric());
-    metrics
-        .map(|metric| metric.get_counter().get_value() as u64)
-        .sum()
-}
-
-/// Makes metrics and registers them.
-struct Registered<'r>(&'r Registry);
-
-impl Registered<'_> {
-    fn counter(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        self.register(IntCounterVec::new(
-            options(name, help),
-            &with_queue(labels),
-        )?)
-    }
-
-    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.register(IntGaugeVec::new(options(name, help), &with_queue(labels))?)
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> prometheus::Result<HistogramVec> {
-        // From 5 ms to 3 hours.
-        let options =
-            HistogramOpts::from(options(name, help)).buckets(exponential_buckets(0.005, 2.5, 17)?);
-        self.register(HistogramVec::new(options, &with_queue(&[]))?)
-    }
-
-    fn register<M: Collector + Clone + 'static>(&self, metric: M) -> prometheus::Result<M> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-}
-
-fn options(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("sqs_source")
-}
-
-fn with_queue<'l>(labels: &[&'l str]) -> Vec<&'l str> {
-    let mut all = vec!["queue"];
-    all.extend(labels);
-    all
 }

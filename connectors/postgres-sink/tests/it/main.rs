@@ -9,10 +9,15 @@
 
 mod claims;
 mod connections;
+mod corrections;
 mod dimensions;
+mod failures;
 mod months;
+mod proxy;
 mod questions;
 mod rejected;
+mod retry;
+mod rights;
 mod start;
 mod support;
 mod writer;

@@ -113,3 +113,65 @@ async fn a_new_month_waits_for_readers_without_locking_others_out() {
         "the facts are in their month"
     );
 }
+
+#[tokio::test]
+async fn months_are_dropped_detached_and_moved_out_of_the_default_one() {
+    let tables = Tables::new().await;
+    let at = |ago: u32| -> DateTime<Utc> {
+        let now = Utc::now();
+        now.checked_sub_months(chrono::Months::new(ago)).unwrap()
+    };
+    let name = |ago: u32| format!("fact_events_y{}", at(ago).format("%Ym%m"));
+    let facts: Vec<Value> = [0, 1, 15, 20, 40, 40]
+        .into_iter()
+        .zip(0..)
+        .map(|(ago, hash)| {
+            let time = at(ago).to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+            fact(hash, &time, json!({}))
+        })
+        .chain([fact(99, "2001-09-09T01:46:40Z", json!({}))])
+        .collect();
+    let mut writer = tables.writer(0);
+    writer.write(&batch(0, [envelope(&facts)])).await.unwrap();
+    assert_eq!(tables.count("fact_events_default").await, 3);
+
+    let moved = "SELECT * FROM etl_empty_default((now() - interval '10 years')::date, now()::date)";
+    assert_eq!(
+        tables.rows(moved).await,
+        [json!({"name": name(40), "moved": 2})]
+    );
+    assert_eq!(tables.rows(moved).await, [] as [Value; 0]);
+    assert_eq!(tables.count("fact_events_default").await, 1);
+    assert_eq!(tables.count("fact_events").await, 7);
+
+    let retired = async |age: &str, drops: bool| {
+        let query = format!("SELECT etl_retire_months('{age}', {drops}) AS name");
+        let rows = tables.rows(&query).await;
+        let names = rows
+            .iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(retired("30 months", true).await, [name(40)]);
+    assert_eq!(retired("13 months", false).await, [name(20), name(15)]);
+    assert_eq!(tables.count("fact_events").await, 3);
+    assert_eq!(
+        tables.count(&name(15)).await,
+        1,
+        "what is detached is still there"
+    );
+    let too_young = tables
+        .client
+        .batch_execute("SELECT etl_retire_months('3 days', true)")
+        .await;
+    assert!(too_young.is_err());
+    // A fact of a month that was detached goes to the default partition, one of a dropped month to a new one.
+    let late = fact(200, &at(15).to_rfc3339(), json!({}));
+    writer.write(&batch(1, [envelope(&[late])])).await.unwrap();
+    assert_eq!(tables.count("fact_events_default").await, 2);
+    let listed = tables.rows("SELECT name FROM etl_months()").await;
+    assert!(
+        listed.contains(&json!({"name": "fact_events_default"})),
+        "{listed:?}"
+    );
+}

@@ -25,7 +25,7 @@ async fn migrations_run_once_however_many_start_at_once() {
         .filter(|report| !report.applied.is_empty())
         .collect();
     assert_eq!(busy.len(), 1, "{reports:?}");
-    assert_eq!(busy[0].applied.len(), 2);
+    assert!(busy[0].applied.len() >= 3, "{busy:?}");
     assert!(
         reports
             .iter()

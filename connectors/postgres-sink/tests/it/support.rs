@@ -14,19 +14,23 @@ use tokio_postgres::Client;
 
 /// A running server with the schema in it.
 pub struct Tables {
-    _server: PrivatePostgres,
+    pub server: PrivatePostgres,
     pub database: Arc<Database>,
     pub client: Client,
 }
 
 impl Tables {
     pub async fn new() -> Self {
-        let server = PrivatePostgres::start().await.unwrap();
+        Self::of(PrivatePostgres::start().await.unwrap()).await
+    }
+
+    /// The tables of a server, which are made where they aren't there.
+    pub async fn of(server: PrivatePostgres) -> Self {
         let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
         let mut client = database.connect().await.unwrap();
         postgres_sink::migrate(&mut client).await.unwrap();
         Self {
-            _server: server,
+            server,
             database,
             client,
         }
@@ -105,14 +109,18 @@ pub fn envelope(facts: &[Value]) -> Bytes {
     Bytes::from(json!({ "facts": facts }).to_string())
 }
 
-/// A batch of these records that starts at the offset `from`.
-pub fn batch(from: i64, values: impl IntoIterator<Item = Bytes>) -> Batch {
-    let records = (from..).zip(values).map(|(offset, value)| Record {
+/// Records without keys that start at the offset `from`.
+pub fn records(from: i64, values: impl IntoIterator<Item = Bytes>) -> impl Iterator<Item = Record> {
+    (from..).zip(values).map(|(offset, value)| Record {
         offset,
         key: None,
         value,
-    });
-    Batch::of(from, records).finish()
+    })
+}
+
+/// A batch of them.
+pub fn batch(from: i64, values: impl IntoIterator<Item = Bytes>) -> Batch {
+    Batch::of(from, records(from, values)).finish()
 }
 
 /// A time that facts are dated to where it does not matter.

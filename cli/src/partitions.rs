@@ -1,0 +1,136 @@
+//! `etl partitions`: the months of the facts, and what becomes of the old ones.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use chrono::{DateTime, Months, NaiveDate, Utc};
+use clap::Subcommand;
+
+use crate::{answers, tables};
+
+const MIB: i64 = 1 << 20;
+/// The months that `move-default` makes unless it is told others: older ones, and such in the future, are clocks
+/// that are wrong rather than data.
+const YEARS_BACK: u32 = 10;
+const MONTHS_AHEAD: u32 = 2;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The database
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    database_url: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the months with their size
+    List,
+    /// Drop months that ended long enough ago, with all their facts
+    Drop(Age),
+    /// Detach months that ended long enough ago: their tables stay, outside the facts
+    Detach(Age),
+    /// Move facts from the default partition into months of their own
+    MoveDefault {
+        /// The first month, by one of its days; default ten years ago
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        from: Option<NaiveDate>,
+        /// The last month, by one of its days; default two months ahead
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        to: Option<NaiveDate>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Age {
+    /// How long ago the month has to have ended, as PostgreSQL writes intervals: `13months`, `2 years`
+    #[arg(long, value_name = "AGE")]
+    older_than: String,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let url = tables::url(args.database_url.as_deref())?;
+    let client = tables::connect(url).await?;
+    match args.command {
+        Command::List => list(&client).await?,
+        Command::Drop(age) => retire(&client, &age, true).await?,
+        Command::Detach(age) => retire(&client, &age, false).await?,
+        Command::MoveDefault { from, to } => {
+            let today = Utc::now().date_naive();
+            let from = from.or(today.checked_sub_months(Months::new(12 * YEARS_BACK)));
+            let to = to.or(today.checked_add_months(Months::new(MONTHS_AHEAD)));
+            move_default(&client, from, to).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(client: &tokio_postgres::Client) -> anyhow::Result<()> {
+    let mut table = answers::table();
+    table.set_header(["partition", "from", "to", "facts, about", "MiB"]);
+    for row in client.query("SELECT * FROM etl_months()", &[]).await? {
+        let day = |column: usize| {
+            let time: Option<DateTime<Utc>> = row.get(column);
+            time.map_or_else(String::new, |time| time.format("%Y-%m-%d").to_string())
+        };
+        table.add_row([
+            row.get::<_, String>(0),
+            day(1),
+            day(2),
+            row.get::<_, i64>(3).to_string(),
+            (row.get::<_, i64>(4) / MIB).to_string(),
+        ]);
+    }
+    answers::align_numbers(&mut table);
+    println!("{table}");
+    Ok(())
+}
+
+async fn retire(client: &tokio_postgres::Client, age: &Age, drops: bool) -> anyhow::Result<()> {
+    let rows = client
+        .query(
+            "SELECT etl_retire_months($1::text::interval, $2)",
+            &[&age.older_than, &drops],
+        )
+        .await
+        .context("nothing was changed")?;
+    let done = if drops { "dropped" } else { "detached" };
+    for row in &rows {
+        println!("{done} {}", row.get::<_, String>(0));
+    }
+    println!("{} months {done}", rows.len());
+    Ok(())
+}
+
+async fn move_default(
+    client: &tokio_postgres::Client,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+) -> anyhow::Result<()> {
+    let rows = client
+        .query("SELECT * FROM etl_empty_default($1, $2)", &[&from, &to])
+        .await
+        .context("nothing was moved")?;
+    for row in &rows {
+        println!(
+            "{} facts moved to {}",
+            row.get::<_, i64>(1),
+            row.get::<_, String>(0)
+        );
+    }
+    let left = client
+        .query_one("SELECT count(*) FROM fact_events_default", &[])
+        .await?;
+    println!(
+        "{} facts left in the default partition",
+        left.get::<_, i64>(0)
+    );
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! How far a partition's tables are behind its topic, in records and in seconds.
+//!
+//! A record has no time of its own once it came through a SmartModule. So the seconds are those since
+//! this task saw that the topic had records which are not in the tables: at least so long has the
+//! oldest of them waited.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use connector_common::Warnings;
+use prometheus::IntGauge;
+
+use crate::metrics::Metrics;
+use crate::partition::Partition;
+
+/// How often the topic is asked for its end.
+const EVERY: Duration = Duration::from_secs(10);
+/// How often that is compared with what is committed meanwhile.
+const COMPARED: Duration = Duration::from_secs(1);
+/// Ends of the topic that are remembered: a day of them. Of a longer lag the oldest are what counts.
+const REMEMBERED: usize = 8640;
+
+/// Measures until it is dropped.
+pub(crate) async fn measure(partition: Partition, metrics: Metrics) {
+    let number = partition.number.to_string();
+    let gauge = |gauges: &prometheus::IntGaugeVec| gauges.with_label_values(&[number.as_str()]);
+    let next_offset: IntGauge = gauge(&metrics.next_offset);
+    let (records, seconds) = (gauge(&metrics.lag_records), gauge(&metrics.lag_seconds));
+    let mut ends = Ends::default();
+    let warnings = Warnings::default();
+    loop {
+        match partition.end().await {
+            Ok(end) => {
+                warnings.reset();
+                ends.saw(end, Instant::now());
+            }
+            // What was seen before still waits.
+            Err(error) => {
+                if warnings.due().is_some() {
+                    tracing::warn!(
+                        topic = partition.topic,
+                        partition = partition.number,
+                        "the lag is not known: {error:#}"
+                    );
+                }
+            }
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < EVERY {
+            let lag = ends.lag(next_offset.get(), Instant::now());
+            records.set(lag.records);
+            seconds.set(i64::try_from(lag.waited.as_secs()).unwrap_or(i64::MAX));
+            tokio::time::sleep(COMPARED).await;
+        }
+    }
+}
+
+/// Where the topic ended, and when that was seen.
+#[derive(Default)]
+struct Ends(VecDeque<(i64, Instant)>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Lag {
+    records: i64,
+    waited: Duration,
+}
+
+impl Ends {
+    fn saw(&mut self, end: i64, now: Instant) {
+        let is_news = self.0.back().is_none_or(|(last, _)| *last != end);
+        if is_news && self.0.len() == REMEMBERED {
+            self.0.pop_back();
+        }
+        if is_news {
+            self.0.push_back((end, now));
+        }
+    }
+
+    fn lag(&mut self, next_offset: i64, now: Instant) -> Lag {
+        let last = self.0.back().map_or(next_offset, |(end, _)| *end);
+        while self.0.len() > 1 && self.0.front().is_some_and(|(end, _)| *end <= next_offset) {
+            self.0.pop_front();
+        }
+        let oldest = self.0.front().filter(|(end, _)| *end > next_offset);
+        Lag {
+            records: (last - next_offset).max(0),
+            waited: oldest.map_or(Duration::ZERO, |(_, seen)| now.duration_since(*seen)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_record_that_waits_counts() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let lag = |records, seconds| Lag {
+            records,
+            waited: Duration::from_secs(seconds),
+        };
+        let mut ends = Ends::default();
+        assert_eq!(ends.lag(5, at(0)), lag(0, 0));
+        ends.saw(10, at(0));
+        assert_eq!(ends.lag(10, at(5)), lag(0, 0));
+        ends.saw(20, at(10));
+        ends.saw(20, at(20));
+        ends.saw(50, at(30));
+        assert_eq!(ends.lag(10, at(40)), lag(40, 30));
+        assert_eq!(ends.lag(19, at(40)), lag(31, 30));
+        assert_eq!(ends.lag(20, at(40)), lag(30, 10));
+        assert_eq!(ends.lag(50, at(40)), lag(0, 0));
+    }
+}

@@ -1,0 +1,320 @@
+//! Whether the tables are those that the sink writes, and may be written by its user.
+//!
+//! A column of another type would round amounts or refuse events one by one, and without its
+//! constraint a table would hold everything twice. All that is wrong is told at once, each with the
+//! statement that mends it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Client;
+
+use crate::errors::{DatabaseError, Doing};
+
+/// A table as the sink needs it.
+struct Expected {
+    name: &'static str,
+    /// Columns by type.
+    columns: &'static [(&'static str, &'static [&'static str])],
+    unique: &'static [&'static str],
+    rights: &'static [&'static str],
+}
+
+const TIME: &str = "timestamp with time zone";
+
+const TABLES: [Expected; 5] = [
+    Expected {
+        name: "fact_events",
+        columns: &[
+            (TIME, &["event_time", "ingested_at"]),
+            (
+                "text",
+                &[
+                    "event_name",
+                    "event_id",
+                    "user_id",
+                    "user_pseudo_id",
+                    "session_id",
+                    "platform",
+                    "product_variant",
+                    "item_coupon",
+                    "affiliation",
+                    "location_id",
+                    "promotion_id",
+                    "promotion_name",
+                    "creative_name",
+                    "creative_slot",
+                    "currency",
+                    "transaction_id",
+                    "event_coupon",
+                    "source_topic",
+                ],
+            ),
+            (
+                "numeric",
+                &["price", "quantity", "discount", "value", "tax", "shipping"],
+            ),
+            (
+                "integer",
+                &["list_position", "item_ordinal", "source_partition"],
+            ),
+            ("bigint", &["product_key", "list_key", "source_offset"]),
+            ("jsonb", &["extra"]),
+            ("uuid", &["fact_hash"]),
+        ],
+        unique: &["event_time", "fact_hash"],
+        rights: &["SELECT", "INSERT", "UPDATE"],
+    },
+    Expected {
+        name: "dim_product",
+        columns: &[
+            ("bigint", &["product_key"]),
+            (
+                "text",
+                &[
+                    "natural_key",
+                    "product_id",
+                    "product_name",
+                    "product_brand",
+                    "product_category",
+                    "product_category2",
+                    "product_category3",
+                    "product_category4",
+                    "product_category5",
+                    "product_variant",
+                ],
+            ),
+            (
+                TIME,
+                &[
+                    "name_as_of",
+                    "brand_as_of",
+                    "category_as_of",
+                    "variant_as_of",
+                    "first_seen",
+                    "last_seen",
+                ],
+            ),
+        ],
+        unique: &["natural_key"],
+        rights: &["SELECT", "INSERT", "UPDATE"],
+    },
+    Expected {
+        name: "dim_list",
+        columns: &[
+            ("bigint", &["list_key"]),
+            ("text", &["natural_key", "list_id", "list_name"]),
+            (TIME, &["name_as_of", "first_seen", "last_seen"]),
+        ],
+        unique: &["natural_key"],
+        rights: &["SELECT", "INSERT", "UPDATE"],
+    },
+    Expected {
+        name: "rejected_events",
+        columns: &[
+            (
+                "text",
+                &[
+                    "reason",
+                    "detail",
+                    "at_path",
+                    "raw",
+                    "raw_encoding",
+                    "source_topic",
+                    "source_key",
+                ],
+            ),
+            ("uuid", &["raw_hash"]),
+            ("integer", &["source_partition", "ordinal"]),
+            ("bigint", &["id", "source_offset"]),
+            (TIME, &["first_seen"]),
+        ],
+        unique: &["source_topic", "source_key", "ordinal", "raw_hash"],
+        rights: &["INSERT"],
+    },
+    Expected {
+        name: "sink_offsets",
+        columns: &[
+            ("text", &["sink", "topic"]),
+            ("integer", &["partition"]),
+            ("bigint", &["next_offset"]),
+            (TIME, &["updated_at"]),
+        ],
+        unique: &["sink", "topic", "partition"],
+        rights: &["SELECT", "INSERT", "UPDATE"],
+    },
+];
+
+const COLUMNS: &str = "\
+    SELECT t.name, a.attname::text, format_type(a.atttypid, a.atttypmod), \
+           a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' \
+    FROM unnest($1::text[]) AS t (name) JOIN pg_attribute a ON a.attrelid = to_regclass(t.name) \
+    WHERE a.attnum > 0 AND NOT a.attisdropped";
+const UNIQUE: &str = "\
+    SELECT t.name, ARRAY(SELECT a.attname::text FROM pg_attribute a \
+                         WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])) \
+    FROM unnest($1::text[]) AS t (name) JOIN pg_index i ON i.indrelid = to_regclass(t.name) \
+    WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL";
+const PARTITIONED: &str =
+    "SELECT partdefid <> 0 FROM pg_partitioned_table WHERE partrelid = to_regclass('fact_events')";
+const RIGHTS: &str = "\
+    SELECT t.name, current_user::text, has_table_privilege(to_regclass(t.name), t.needed) \
+    FROM unnest($1::text[], $2::text[]) AS t (name, needed)";
+const OWNER: &str = "\
+    SELECT current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
+           (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('fact_events')), \
+           has_function_privilege('etl_make_month(date)', 'EXECUTE')";
+
+/// What the database holds, by table.
+#[derive(Default)]
+struct Found {
+    columns: BTreeMap<String, BTreeMap<String, Column>>,
+    unique: BTreeMap<String, Vec<BTreeSet<String>>>,
+}
+
+struct Column {
+    sql_type: String,
+    is_required: bool,
+}
+
+/// All that is wrong with the tables, a line each with what to do. Empty when nothing is.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub async fn troubles(client: &Client) -> Result<Vec<String>, DatabaseError> {
+    let found = Found::read(client).await?;
+    let mut troubles = Vec::new();
+    for table in &TABLES {
+        table.compare(&found, &mut troubles);
+    }
+    let partitioned = client
+        .query_opt(PARTITIONED, &[])
+        .await
+        .doing("cannot look at the partitions")?;
+    match partitioned.map(|row| row.get::<_, bool>(0)) {
+        None => troubles.push("fact_events is not partitioned: rename it, run `etl migrate` on an empty schema, and copy its rows".to_owned()),
+        Some(false) => troubles.push("fact_events has no default partition: ALTER TABLE fact_events ATTACH PARTITION fact_events_default DEFAULT".to_owned()),
+        Some(true) => {}
+    }
+    // What is missing altogether can't be asked for rights.
+    if troubles.is_empty() {
+        troubles = missing_rights(client).await?;
+    }
+    Ok(troubles)
+}
+
+/// What the user may do beyond what the sink needs, and how to leave it away.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub async fn needless_rights(client: &Client) -> Result<Option<String>, DatabaseError> {
+    let row = client
+        .query_one(OWNER, &[])
+        .await
+        .doing("cannot ask for the user's rights")?;
+    let (user, is_superuser, is_owner): (String, bool, Option<bool>) =
+        (row.get(0), row.get(1), row.get(2));
+    let what = match (is_superuser, is_owner) {
+        (true, _) => "is a superuser",
+        (false, Some(true)) => "owns the tables",
+        _ => return Ok(None),
+    };
+    Ok(Some(format!(
+        "the user `{user}` {what}, and writing needs less: leave migrating to `etl migrate`, and give the sink \
+         a user that is but a member of etl_writer (CREATE ROLE sink LOGIN PASSWORD '…' IN ROLE etl_writer)"
+    )))
+}
+
+async fn missing_rights(client: &Client) -> Result<Vec<String>, DatabaseError> {
+    let needed = TABLES
+        .iter()
+        .flat_map(|table| table.rights.iter().map(|right| (table.name, *right)));
+    let (names, rights): (Vec<&str>, Vec<&str>) = needed.unzip();
+    let doing = "cannot ask for the user's rights";
+    let rows = client
+        .query(RIGHTS, &[&names, &rights])
+        .await
+        .doing(doing)?;
+    let lacking = rows
+        .iter()
+        .zip(rights)
+        .filter(|(row, _)| !row.get::<_, bool>(2));
+    let mut troubles: Vec<String> = lacking
+        .map(|(row, right)| {
+            let (name, user): (String, String) = (row.get(0), row.get(1));
+            format!("`{user}` may not {right} on {name}: GRANT etl_writer TO {user}")
+        })
+        .collect();
+    let row = client.query_one(OWNER, &[]).await.doing(doing)?;
+    if !row.get::<_, bool>(3) {
+        let user: String = row.get(0);
+        troubles.push(format!(
+            "`{user}` may not make months: GRANT etl_writer TO {user}"
+        ));
+    }
+    Ok(troubles)
+}
+
+impl Found {
+    async fn read(client: &Client) -> Result<Self, DatabaseError> {
+        let doing = "cannot look at the tables";
+        let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+        let mut found = Self::default();
+        for row in client.query(COLUMNS, &[&names]).await.doing(doing)? {
+            let column = Column {
+                sql_type: row.get(2),
+                is_required: row.get(3),
+            };
+            let columns = found.columns.entry(row.get(0)).or_default();
+            columns.insert(row.get(1), column);
+        }
+        for row in client.query(UNIQUE, &[&names]).await.doing(doing)? {
+            let columns: Vec<String> = row.get(1);
+            let all = found.unique.entry(row.get(0)).or_default();
+            all.push(columns.into_iter().collect());
+        }
+        Ok(found)
+    }
+}
+
+impl Expected {
+    fn compare(&self, found: &Found, troubles: &mut Vec<String>) {
+        let name = self.name;
+        let Some(columns) = found.columns.get(name) else {
+            troubles.push(format!("the table {name} is gone, though the migration that made it is recorded: restore it, or begin with an empty schema"));
+            return;
+        };
+        for (sql_type, ours) in self.columns {
+            for ours in *ours {
+                match columns.get(*ours).map(|column| column.sql_type.as_str()) {
+                    Some(found) if found == *sql_type => {}
+                    Some(found) => troubles.push(format!(
+                        "{name}.{ours} is {found} and must be {sql_type}: ALTER TABLE {name} ALTER COLUMN {ours} TYPE {sql_type} USING {ours}::{sql_type}"
+                    )),
+                    None => troubles.push(format!(
+                        "{name}.{ours} is missing: ALTER TABLE {name} ADD COLUMN {ours} {sql_type}"
+                    )),
+                }
+            }
+        }
+        let is_ours = |name: &String| {
+            let mut all = self.columns.iter().flat_map(|(_, ours)| ours.iter());
+            all.any(|ours| ours == name)
+        };
+        for (column, _) in columns
+            .iter()
+            .filter(|(column, found)| found.is_required && !is_ours(column))
+        {
+            troubles.push(format!(
+                "{name}.{column} is NOT NULL and the sink does not fill it: ALTER TABLE {name} ALTER COLUMN {column} DROP NOT NULL, or give it a default"
+            ));
+        }
+        let wanted: BTreeSet<String> = self.unique.iter().map(ToString::to_string).collect();
+        let unique = found.unique.get(name).map(Vec::as_slice);
+        if !unique.unwrap_or_default().contains(&wanted) {
+            let key = self.unique.join(", ");
+            troubles.push(format!(
+                "{name} has no unique constraint on ({key}), without which it would hold rows twice: ALTER TABLE {name} ADD UNIQUE ({key})"
+            ));
+        }
+    }
+}

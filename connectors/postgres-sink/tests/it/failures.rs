@@ -1,0 +1,250 @@
+//! Whatever happens to connections and servers, in the end the tables hold what a calm server would.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use connector_common::{Secret, Stop};
+use postgres_sink::Config;
+use postgres_sink::database::Database;
+use postgres_sink::delivery::deliver;
+use postgres_sink::writer::{Source, Writer};
+use private_postgres::PrivatePostgres;
+use serde_json::{Value, json};
+
+use crate::proxy::{Cut, Proxy};
+use crate::support::{NOON, Tables, batch, envelope, fact, shopping};
+
+/// Facts in a batch: enough for a COPY.
+const EACH: usize = 300;
+
+/// What a server that nothing happens to holds after these batches.
+async fn expected(batches: usize) -> Vec<Value> {
+    let calm = Tables::new().await;
+    let mut writer = calm.writer(0);
+    for number in 0..batches {
+        writer.write(&events(number)).await.unwrap();
+    }
+    calm.everything().await
+}
+
+fn events(number: usize) -> postgres_sink::batch::Batch {
+    let from = number * EACH;
+    batch(from as i64, shopping(from as u128, EACH as u128))
+}
+
+/// A writer that reaches the server at `url` by way of the proxy.
+fn writer_through(proxy: &Proxy, url: &str, port: u16) -> Writer {
+    let url = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port));
+    let database = Database::new(&Config::new(Secret::from(url))).unwrap();
+    let source = Source {
+        sink: "test".to_owned(),
+        topic: "shop-events".to_owned(),
+        partition: 0,
+    };
+    Writer::new(database, source)
+}
+
+#[tokio::test]
+async fn a_connection_cut_around_the_commit_loses_and_doubles_nothing() {
+    let tables = Tables::new().await;
+    let proxy = Proxy::to(tables.server.port()).await;
+    let mut writer = writer_through(&proxy, &tables.server.url(), tables.server.port());
+    let (stop, _trigger) = Stop::manual();
+    let cuts = [
+        Cut::BeforeCommit,
+        Cut::WithCommit,
+        Cut::AfterCommit,
+        Cut::AmidData,
+    ];
+    let mut number = 0;
+    for cut in cuts.into_iter().cycle().take(12) {
+        proxy.arm(cut);
+        deliver(&mut writer, events(number), &stop).await.unwrap();
+        number += 1;
+        assert_eq!(proxy.cuts(), number as u32, "{cut:?} was not reached");
+        assert_eq!(tables.count("fact_events").await, (number * EACH) as i64);
+    }
+    assert_eq!(tables.everything().await, expected(number).await);
+}
+
+#[tokio::test]
+async fn a_server_killed_or_stopped_under_load_loses_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // The server may run as another user, who has to get in.
+    std::fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let data = folder.path().join("server");
+    let mut server = PrivatePostgres::start_in(&data).await.unwrap();
+    let database =
+        |server: &PrivatePostgres| Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+    let mut client = database(&server).connect().await.unwrap();
+    postgres_sink::migrate(&mut client).await.unwrap();
+    let proxy = Proxy::to(server.port()).await;
+    let mut writer = writer_through(&proxy, &server.url(), server.port());
+    let (stop, _trigger) = Stop::manual();
+    let (through, mut written) = tokio::sync::watch::channel(0);
+    let batches = 60;
+    let writing = tokio::spawn(async move {
+        for number in 0..batches {
+            deliver(&mut writer, events(number), &stop).await.unwrap();
+            through.send_replace(number);
+        }
+    });
+    for (round, at) in [10, 20, 30, 40].into_iter().enumerate() {
+        written.wait_for(|number| *number >= at).await.unwrap();
+        if round % 2 == 0 {
+            server.process().signal(owned_process::Signal::SIGKILL);
+            server.process().wait().await.unwrap();
+        } else {
+            server.stop().await.unwrap();
+        }
+        server = restart(&data).await;
+        proxy.redirect(server.port());
+    }
+    writing.await.unwrap();
+    let tables = Tables::of(server).await;
+    assert_eq!(tables.everything().await, expected(batches).await);
+}
+
+/// The processes of a server that was killed hold on to its memory for a moment.
+async fn restart(data: &std::path::Path) -> PrivatePostgres {
+    for _ in 0..50 {
+        match PrivatePostgres::start_in(data).await {
+            Ok(server) => return server,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    panic!("the server does not come back")
+}
+
+#[tokio::test]
+async fn the_loser_of_a_deadlock_writes_its_batch_again() {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    writer.write(&events(0)).await.unwrap();
+    let other = tables.database.connect().await.unwrap();
+    // The other one does not give in, so that it is the sink that has to.
+    other
+        .batch_execute(
+            "SET deadlock_timeout = '1h'; BEGIN; \
+             INSERT INTO fact_events (event_time, event_name, item_ordinal, fact_hash, source_topic, source_partition, source_offset) \
+             VALUES ('2026-11-22 12:00:00.123456+00', 'other', 0, '00000000-0000-0000-0000-00000000dead', 'o', 0, 0)",
+        )
+        .await
+        .unwrap();
+    let contested = envelope(&[fact(0xdead, NOON, json!({"product_id": "SKU-D"}))]);
+    let (stop, _trigger) = Stop::manual();
+    let writing = tokio::spawn(async move {
+        deliver(&mut writer, batch(EACH as i64, [contested]), &stop)
+            .await
+            .unwrap()
+    });
+    // Until the sink waits for this transaction; then this one waits for the sink, which holds its offset.
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'postgres-sink'";
+    while tables.rows(waits).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    other
+        .batch_execute("SELECT * FROM sink_offsets FOR UPDATE; ROLLBACK")
+        .await
+        .unwrap();
+    assert_eq!(writing.await.unwrap().inserted, 1);
+    let deadlocks = "SELECT sum(deadlocks)::bigint AS deadlocks FROM pg_stat_database";
+    assert!(tables.rows(deadlocks).await[0]["deadlocks"].as_i64() >= Some(1));
+
+    let calm = Tables::new().await;
+    let mut writer = calm.writer(0);
+    writer.write(&events(0)).await.unwrap();
+    let contested = envelope(&[fact(0xdead, NOON, json!({"product_id": "SKU-D"}))]);
+    writer
+        .write(&batch(EACH as i64, [contested]))
+        .await
+        .unwrap();
+    assert_eq!(tables.everything().await, calm.everything().await);
+}
+
+#[tokio::test]
+async fn a_full_event_in_two_encodings_is_what_was_computed() {
+    let items: Vec<Value> = (1..=200)
+        .map(|number| json!({"item_id": format!("SKU-{}", number % 150), "item_name": format!("Name {}", number % 150), "price": number, "quantity": 2}))
+        .collect();
+    let event = |items: Value| {
+        let event = json!({"event_id": "full", "event_name": "purchase", "timestamp": "2026-01-31T23:59:59.999999Z", "currency": "EUR", "items": items});
+        event.to_string()
+    };
+    let as_array = event(json!(items));
+    let as_text = event(json!(json!(items).to_string()));
+    let wrapped = json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": as_array}).to_string();
+    let next_month = json!({"event_id": "next", "event_name": "view_item", "timestamp": "2026-02-01T00:00:00Z", "items": [items[0]]}).to_string();
+    let clock_of_1970 =
+        json!({"event_id": "old", "event_name": "view_item", "timestamp": "1970-01-01T00:00:00Z"})
+            .to_string();
+    let clock_of_2262 = json!({"event_id": "far", "event_name": "view_item", "timestamp": "2262-04-11T23:47:16.854775807Z"}).to_string();
+    let bodies = [
+        as_array,
+        as_text,
+        wrapped,
+        next_month,
+        clock_of_1970,
+        clock_of_2262,
+    ];
+    let envelopes: Vec<_> = bodies
+        .iter()
+        .map(|body| fact_model::flatten(body.as_bytes()))
+        .collect();
+    let values = envelopes
+        .iter()
+        .map(|envelope| bytes::Bytes::from(serde_json::to_vec(envelope).unwrap()));
+    let tables = Tables::new().await;
+    let written = tables.writer(0).write(&batch(0, values)).await.unwrap();
+    assert_eq!(
+        (written.inserted, written.duplicates, written.rejected),
+        (201, 400, 2)
+    );
+
+    let computed: BTreeMap<String, Value> = envelopes
+        .iter()
+        .flat_map(|envelope| &envelope.facts)
+        .map(|fact| {
+            let fact = serde_json::to_value(fact).unwrap();
+            let known = [
+                "product_id",
+                "product_name",
+                "price",
+                "quantity",
+                "item_ordinal",
+                "event_name",
+                "currency",
+            ];
+            let row = known.map(|name| fact[name].clone());
+            (fact["fact_hash"].as_str().unwrap().to_owned(), json!(row))
+        })
+        .collect();
+    let found: BTreeMap<String, Value> = tables
+        .rows(
+            "SELECT replace(fact_hash::text, '-', '') AS hash, jsonb_build_array(p.product_id, p.product_name, price::text, quantity::text, item_ordinal, event_name, currency) AS row \
+             FROM fact_events JOIN dim_product p USING (product_key)",
+        )
+        .await
+        .into_iter()
+        .map(|row| (row["hash"].as_str().unwrap().to_owned(), row["row"].clone()))
+        .collect();
+    assert_eq!(found, computed);
+    assert_eq!(tables.count("dim_product").await, 150);
+    let months = "SELECT tableoid::regclass::text AS month, count(*) FROM fact_events GROUP BY 1";
+    assert_eq!(
+        tables.rows(months).await,
+        [
+            json!({"month": "fact_events_y2026m02", "count": 1}),
+            json!({"month": "fact_events_y2026m01", "count": 200})
+        ]
+    );
+    let reasons = "SELECT reason, count(*) FROM rejected_events GROUP BY 1";
+    assert_eq!(
+        tables.rows(reasons).await,
+        [json!({"reason": "bad-time", "count": 2})]
+    );
+}
