@@ -15,7 +15,8 @@
 //! - [`cluster`]: clients built from the configuration
 //! - [`committed`]: what a sink tells a source, so that it deletes only what is in the tables
 //! - [`metrics`]: the socket that Fluvio's monitoring reads
-//! - [`meters`], [`monitor`], [`health`]: what Prometheus and an orchestrator ask over HTTP
+//! - [`meters`], [`monitor`], [`health`]: what Prometheus and an orchestrator ask over HTTP; `healthcheck` asks it
+//!   from within a container
 //! - [`backoff`], [`mod@warnings`]: the pause between attempts, and a log that is not flooded by them
 //! - [`stop`]: the stop signal, as something to wait for rather than something that kills
 
@@ -24,6 +25,7 @@ pub mod cluster;
 pub mod committed;
 pub mod config;
 pub mod health;
+mod healthcheck;
 pub mod meters;
 pub mod metrics;
 pub mod monitor;

