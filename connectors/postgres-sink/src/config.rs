@@ -67,8 +67,8 @@ pub struct Config {
     /// Limit for making one connection. Default 10s.
     #[serde(default = "default_connect_timeout", with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// Limit for one statement; what takes longer is cancelled by the server and tried again.
-    /// Default 60s.
+    /// Limit for one statement; what takes longer is cancelled by the server and tried again, and
+    /// after three times in halves. Default 60s.
     #[serde(default = "default_statement_timeout", with = "humantime_serde")]
     pub statement_timeout: Duration,
     /// Limit for waiting for one lock; then the transaction is tried again. Default 10s.

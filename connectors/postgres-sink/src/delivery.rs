@@ -13,6 +13,9 @@ use crate::writer::{WriteError, Writer, Written};
 /// stored offset stays where it is, and the next start reads the batch again.
 const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(10);
 
+/// A batch that the server has cancelled so often for want of time is written in halves.
+const CANCELLED: u32 = 3;
+
 /// Why a batch is not in the tables.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
@@ -54,6 +57,10 @@ pub async fn deliver(
     while let Some(batch) = waiting.pop() {
         match write_patiently(writer, &batch, stop).await? {
             Outcome::Written(written) => total += written,
+            Outcome::TooLarge => match batch.halves() {
+                Some((first, second)) => waiting.extend([second, first]),
+                None => waiting.push(batch),
+            },
             Outcome::Refused(why) => match batch.halves() {
                 Some((first, second)) => waiting.extend([second, first]),
                 None => total += set_aside(writer, &batch, &why, stop).await?,
@@ -65,6 +72,8 @@ pub async fn deliver(
 
 enum Outcome {
     Written(Written),
+    /// The server does not get it done in the time that a statement may take.
+    TooLarge,
     Refused(String),
 }
 
@@ -83,6 +92,10 @@ async fn set_aside(
     );
     match write_patiently(writer, &batch.refused(why), stop).await? {
         Outcome::Written(written) => Ok(written),
+        Outcome::TooLarge => Err(DeliveryError::Unwritable {
+            offset: batch.next_offset() - 1,
+            why: "its row takes longer than `statement-timeout`".to_owned(),
+        }),
         Outcome::Refused(why) => Err(DeliveryError::Unwritable {
             offset: batch.next_offset() - 1,
             why,
@@ -97,6 +110,7 @@ async fn write_patiently(
 ) -> Result<Outcome, DeliveryError> {
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
     let mut wait = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
+    let mut cancelled = 0;
     let mut given_up = std::pin::pin!(patience(stop));
     loop {
         let error = match writer.write(batch).await {
@@ -121,6 +135,10 @@ async fn write_patiently(
                 if retry.is_news() {
                     warn(writer, batch, &error);
                 }
+                cancelled += u32::from(is_cancelled(&error));
+                if cancelled == CANCELLED && batch.volume().records > 1 {
+                    return Ok(Outcome::TooLarge);
+                }
                 retry.next()
             }
             Some(Remedy::Wait | Remedy::Refused) => {
@@ -135,6 +153,10 @@ async fn write_patiently(
             () = &mut given_up => return Err(DeliveryError::Stopped(error.to_string())),
         }
     }
+}
+
+fn is_cancelled(error: &WriteError) -> bool {
+    matches!(error, WriteError::Database(error) if error.is_cancelled())
 }
 
 /// Ends some time after the stop is requested.

@@ -94,6 +94,12 @@ pub enum Cause {
 }
 
 impl DatabaseError {
+    /// Whether the server has cancelled a statement, as it does when one takes too long.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.sqlstate() == Some(&SqlState::QUERY_CANCELED)
+    }
+
     /// The server's code for it; none where the connection failed.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {

@@ -17,7 +17,7 @@ pub(crate) static CREATE_STAGE: LazyLock<String> = LazyLock::new(|| {
 pub(crate) const COPY_TO_STAGE: &str = "COPY pg_temp.fact_stage FROM STDIN (FORMAT binary)";
 
 /// Statements that take facts from one place. `$1` is the topic, `$2` the partition.
-pub(crate) struct From {
+pub(crate) struct FactStatements {
     /// Inserts those that are new.
     pub(crate) insert: String,
     /// Replaces those that are there with other content.
@@ -25,11 +25,12 @@ pub(crate) struct From {
 }
 
 /// From the stage, in the order of the facts' key.
-pub(crate) static FROM_STAGE: LazyLock<From> =
-    LazyLock::new(|| From::source("pg_temp.fact_stage", "ORDER BY event_time, fact_hash"));
+pub(crate) static FROM_STAGE: LazyLock<FactStatements> = LazyLock::new(|| {
+    FactStatements::from_source("pg_temp.fact_stage", "ORDER BY event_time, fact_hash")
+});
 
 /// From what `Rows::arrays` returns, the parameters from `$3` on, which are in order already.
-pub(crate) static FROM_ARRAYS: LazyLock<From> = LazyLock::new(|| {
+pub(crate) static FROM_ARRAYS: LazyLock<FactStatements> = LazyLock::new(|| {
     let arrays: Vec<String> = (3..)
         .zip(COLUMNS)
         .map(|(number, (_, sql_type))| match sql_type {
@@ -38,14 +39,14 @@ pub(crate) static FROM_ARRAYS: LazyLock<From> = LazyLock::new(|| {
         })
         .collect();
     let names = COLUMNS.map(|(name, _)| name).join(", ");
-    From::source(
+    FactStatements::from_source(
         &format!("unnest({}) AS facts ({names})", arrays.join(", ")),
         "",
     )
 });
 
-impl From {
-    fn source(source: &str, order: &str) -> Self {
+impl FactStatements {
+    fn from_source(source: &str, order: &str) -> Self {
         let names = COLUMNS.map(|(name, _)| name).join(", ");
         let values = COLUMNS.map(|(name, sql_type)| match sql_type {
             DECIMAL => format!("{name}::numeric AS {name}"),

@@ -248,3 +248,37 @@ async fn a_full_event_in_two_encodings_is_what_was_computed() {
         [json!({"reason": "bad-time", "count": 2})]
     );
 }
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_is_written_in_halves() {
+    let tables = Tables::new().await;
+    tables
+        .client
+        .batch_execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END'; \
+             CREATE TRIGGER slow BEFORE INSERT ON fact_events FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await
+        .unwrap();
+    let config = Config {
+        statement_timeout: Duration::from_secs(1),
+        lock_timeout: Duration::from_millis(500),
+        ..Config::new(Secret::from(tables.server.url()))
+    };
+    let source = Source {
+        sink: "test".to_owned(),
+        topic: "shop-events".to_owned(),
+        partition: 0,
+    };
+    let mut writer = Writer::new(Database::new(&config).unwrap(), source);
+    let (stop, _trigger) = Stop::manual();
+    // Two seconds of work.
+    let written = deliver(&mut writer, batch(0, shopping(0, 100)), &stop)
+        .await
+        .unwrap();
+    assert_eq!(written.inserted, 100);
+    let calm = Tables::new().await;
+    let whole = batch(0, shopping(0, 100));
+    calm.writer(0).write(&whole).await.unwrap();
+    assert_eq!(tables.everything().await, calm.everything().await);
+}
