@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod analytics;
 mod claims;
 mod connections;
 mod corrections;

@@ -1,0 +1,291 @@
+//! The metrics of the schema `analytics`, over a day whose every number can be counted by hand.
+
+use serde_json::{Value, json};
+
+use crate::support::{Tables, batch, envelope, fact, shopping};
+
+/// A fact of 2026-11-20; its hash is its place in the day.
+fn said(day: &mut Vec<Value>, time: &str, name: &str, user: &str, more: Value) {
+    let mut all = json!({
+        "event_name": name, "user_id": user, "session_id": format!("session of {user}"),
+    });
+    all.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let time = format!("2026-11-20T{time}:00Z");
+    day.push(fact(day.len() as u128 + 1, &time, all));
+}
+
+fn shown(list: &str, product: &str, position: i32, ordinal: i32) -> Value {
+    json!({"list_id": list, "product_id": product, "list_position": position, "item_ordinal": ordinal})
+}
+
+fn bought(product: &str, ordinal: i32, price: &str, quantity: &str) -> Value {
+    json!({"transaction_id": "T1", "product_id": product, "item_ordinal": ordinal, "price": price,
+           "quantity": quantity, "currency": "EUR", "value": "29.9", "tax": "4", "shipping": "4.9"})
+}
+
+fn the_day() -> Vec<Value> {
+    let mut day = Vec::new();
+    let all = &mut day;
+    for user in ["u1", "u2"] {
+        said(
+            all,
+            "10:00",
+            "view_item_list",
+            user,
+            shown("home", "A", 0, 1),
+        );
+        said(
+            all,
+            "10:00",
+            "view_item_list",
+            user,
+            shown("home", "B", 1, 2),
+        );
+    }
+    said(all, "10:05", "view_item", "u1", json!({"product_id": "A"}));
+    // Too late to be a click, but an engagement.
+    said(all, "11:00", "view_item", "u2", json!({"product_id": "A"}));
+    said(all, "10:10", "purchase", "u1", bought("A", 1, "10", "2"));
+    said(all, "10:10", "purchase", "u1", bought("B", 2, "5", "1"));
+    // A part of the same order again, under another event id.
+    said(all, "10:11", "purchase", "u1", bought("A", 1, "10", "2"));
+    // Two lists show the product; the last one is clicked.
+    said(
+        all,
+        "10:00",
+        "view_item_list",
+        "u3",
+        shown("promo", "B", 0, 1),
+    );
+    said(
+        all,
+        "10:01",
+        "view_item_list",
+        "u3",
+        shown("home", "B", 4, 1),
+    );
+    said(all, "10:02", "view_item", "u3", json!({"product_id": "B"}));
+    // A list that tells of its clicks needs no substitute.
+    said(
+        all,
+        "10:00",
+        "view_item_list",
+        "u4",
+        shown("grid", "C", 2, 1),
+    );
+    said(all, "10:01", "select_item", "u4", shown("grid", "C", 2, 1));
+    said(all, "10:02", "view_item", "u4", json!({"product_id": "C"}));
+    said(
+        all,
+        "10:00",
+        "session_start",
+        "u5",
+        json!({"item_ordinal": 0}),
+    );
+    for (user, name) in [
+        ("u1", "view_promotion"),
+        ("u1", "view_promotion"),
+        ("u2", "view_promotion"),
+        ("u1", "select_promotion"),
+    ] {
+        said(
+            all,
+            "10:03",
+            name,
+            user,
+            json!({"promotion_id": "P1", "promotion_name": "Sale"}),
+        );
+    }
+    day
+}
+
+async fn with_the_day() -> Tables {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    writer
+        .write(&batch(0, [envelope(&the_day())]))
+        .await
+        .unwrap();
+    // The topic is read again: nothing of it is new.
+    let again = writer
+        .write(&batch(1, [envelope(&the_day())]))
+        .await
+        .unwrap();
+    assert_eq!(again.inserted, 0);
+    tables
+}
+
+#[tokio::test]
+async fn lists_are_measured_as_defined() {
+    let tables = with_the_day().await;
+    let performance = "SELECT list, impressions, viewers, clicks, clickers, round(click_through_user_rate, 4) AS user_rate,
+        round(click_through_event_rate, 4) AS event_rate, round(engagement_rate, 4) AS engagement_rate,
+        round(engaged_user_rate, 4) AS engaged_user_rate, purchases, units_sold AS units, revenue, clicks_are_substitute AS substitute
+        FROM analytics.list_performance('2026-11-20', '2026-11-20', $min)";
+    let all = tables.rows(&performance.replace("$min", "1")).await;
+    let of = |list: &str| all.iter().find(|row| row["list"] == list).unwrap();
+    assert_eq!(all.len(), 3);
+    assert_eq!(
+        *of("home"),
+        json!({"list": "home", "impressions": 5, "viewers": 3, "clicks": 2, "clickers": 2, "user_rate": 0.6667, "event_rate": 0.4,
+               "engagement_rate": 0.8, "engaged_user_rate": 1.0, "purchases": 1, "units": 2, "revenue": 20, "substitute": true}),
+        "B was bought without a click on it, and the order counts once"
+    );
+    assert_eq!(
+        *of("promo"),
+        json!({"list": "promo", "impressions": 1, "viewers": 1, "clicks": 0, "clickers": 0, "user_rate": 0.0, "event_rate": 0.0,
+               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": null, "substitute": null})
+    );
+    assert_eq!(
+        *of("grid"),
+        json!({"list": "grid", "impressions": 1, "viewers": 1, "clicks": 1, "clickers": 1, "user_rate": 1.0, "event_rate": 1.0,
+               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": null, "substitute": false})
+    );
+    assert_eq!(
+        tables.rows(&performance.replace("$min", "5")).await.len(),
+        1
+    );
+
+    assert_eq!(
+        tables
+            .rows("SELECT list_position AS at, impressions, clicks, round(click_through_event_rate, 4) AS rate \
+                   FROM analytics.list_positions() WHERE list = 'home'")
+            .await,
+        [
+            json!({"at": 0, "impressions": 2, "clicks": 1, "rate": 0.5}),
+            json!({"at": 1, "impressions": 2, "clicks": 0, "rate": 0.0}),
+            json!({"at": 4, "impressions": 1, "clicks": 1, "rate": 1.0}),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn products_and_orders_are_measured_as_defined() {
+    let tables = with_the_day().await;
+    assert_eq!(
+        tables
+            .rows("SELECT product AS a, viewers, buyers, views, purchases, units_sold AS units, revenue, \
+                   round(view_to_purchase_user_rate, 4) AS user_rate, round(view_to_purchase_event_rate, 4) AS event_rate \
+                   FROM analytics.product_performance()")
+            .await,
+        [
+            json!({"a": "A", "viewers": 2, "buyers": 1, "views": 2, "purchases": 1, "units": 2, "revenue": 20, "user_rate": 0.5, "event_rate": 0.5}),
+            json!({"a": "B", "viewers": 1, "buyers": 1, "views": 1, "purchases": 1, "units": 1, "revenue": 5, "user_rate": 1.0, "event_rate": 1.0}),
+            json!({"a": "C", "viewers": 1, "buyers": 0, "views": 1, "purchases": 0, "units": 0, "revenue": null, "user_rate": 0.0, "event_rate": 0.0}),
+        ]
+    );
+    assert_eq!(
+        tables.rows("SELECT order_id, lines, units, item_revenue, currency, value, tax, shipping FROM analytics.purchases").await,
+        [json!({"order_id": "T1", "lines": 2, "units": 3, "item_revenue": 25, "currency": "EUR", "value": 29.9, "tax": 4, "shipping": 4.9})]
+    );
+    assert_eq!(
+        tables.rows("SELECT product_a, product_b, orders, round(confidence_a_to_b, 4) AS confidence, round(lift, 4) AS lift FROM analytics.product_pairs(min_orders => 1)").await,
+        [json!({"product_a": "A", "product_b": "B", "orders": 1, "confidence": 1.0, "lift": 1.0})]
+    );
+}
+
+#[tokio::test]
+async fn funnel_sessions_and_promotions_are_measured_as_defined() {
+    let tables = with_the_day().await;
+    assert_eq!(
+        tables.rows("SELECT * FROM analytics.daily_funnel").await,
+        [
+            json!({"day": "2026-11-20", "impressions": 7, "list_views": 5, "selects": 1, "views": 4, "add_to_carts": 0, "checkouts": 0, "purchases": 2})
+        ]
+    );
+    assert_eq!(
+        tables.rows("SELECT list_viewers, viewers, checkout_starters, buyers, checkout_to_purchase_rate AS rate FROM analytics.funnel_people()").await,
+        [json!({"list_viewers": 4, "viewers": 4, "checkout_starters": 0, "buyers": 1, "rate": null})],
+        "nothing is divided by zero"
+    );
+    assert_eq!(
+        tables.rows("SELECT sessions, engaged_sessions, converted_sessions, round(engagement_rate, 4) AS engagement, round(conversion_rate, 4) AS conversion FROM analytics.daily_sessions('2026-11-20', '2026-11-20')").await,
+        [json!({"sessions": 5, "engaged_sessions": 4, "converted_sessions": 1, "engagement": 0.8, "conversion": 0.2})]
+    );
+    assert_eq!(
+        tables.rows("SELECT promotion_id AS id, views, clicks, viewers, clickers, round(click_through_user_rate, 4) AS user_rate, round(click_through_event_rate, 4) AS event_rate FROM analytics.promotions()").await,
+        [json!({"id": "P1", "views": 3, "clicks": 1, "viewers": 2, "clickers": 1, "user_rate": 0.5, "event_rate": 0.3333})]
+    );
+}
+
+async fn differences(tables: &Tables) -> usize {
+    tables
+        .rows("SELECT * FROM analytics.rollup_differences()")
+        .await
+        .len()
+}
+
+#[tokio::test]
+async fn rollups_equal_the_facts_whatever_is_written_changed_or_deleted() {
+    let tables = with_the_day().await;
+    // Two partitions that share a shard, with the same facts, at once.
+    let (mut one, mut other) = (tables.writer(1), tables.writer(17));
+    let (first, second) = (
+        batch(0, shopping(1 << 64, 3_000)),
+        batch(0, shopping(1 << 64, 3_000)),
+    );
+    let (first, second) = tokio::join!(one.write(&first), other.write(&second));
+    assert_eq!(first.unwrap().inserted + second.unwrap().inserted, 3_000);
+    // An event that comes a year late.
+    let late = fact(
+        9,
+        "2025-11-20T10:00:00Z",
+        json!({"product_id": "A", "price": "3"}),
+    );
+    one.write(&batch(3_000, [envelope(&[late])])).await.unwrap();
+    assert_eq!(differences(&tables).await, 0);
+
+    for statement in [
+        "UPDATE fact_events SET price = 7, quantity = 3 WHERE event_name = 'purchase'",
+        "UPDATE fact_events SET event_time = event_time - interval '2 months' WHERE event_name = 'select_item'",
+        "DELETE FROM fact_events WHERE source_partition = 0 AND event_name = 'view_item'",
+    ] {
+        let changed = tables.client.execute(statement, &[]).await.unwrap();
+        assert!(changed > 0, "{statement}");
+        assert_eq!(differences(&tables).await, 0, "{statement}");
+    }
+    tables
+        .client
+        .execute("TRUNCATE fact_events", &[])
+        .await
+        .unwrap();
+    assert_eq!(tables.count("analytics.rollup_event").await, 0);
+}
+
+#[tokio::test]
+async fn rollups_are_checked_and_repaired_and_outlive_their_facts() {
+    let tables = with_the_day().await;
+    tables
+        .client
+        .batch_execute(
+            "UPDATE analytics.rollup_event SET revenue = revenue + 1 WHERE event_name = 'purchase';
+             DELETE FROM analytics.rollup_list WHERE event_name = 'select_item'",
+        )
+        .await
+        .unwrap();
+    assert_eq!(differences(&tables).await, 2);
+    let repair = "SELECT analytics.rebuild_rollups()";
+    tables.client.execute(repair, &[]).await.unwrap();
+    assert_eq!(differences(&tables).await, 0);
+
+    let before = tables.rows("SELECT * FROM analytics.daily_funnel").await;
+    tables
+        .client
+        .batch_execute("DROP TABLE fact_events_y2026m11")
+        .await
+        .unwrap();
+    tables.client.execute(repair, &[]).await.unwrap();
+    assert_eq!(
+        tables.rows("SELECT * FROM analytics.daily_funnel").await,
+        before
+    );
+    assert_eq!(differences(&tables).await, 0);
+    tables
+        .client
+        .execute("SELECT analytics.rebuild_rollups(forget => true)", &[])
+        .await
+        .unwrap();
+    assert_eq!(tables.count("analytics.rollup_event").await, 0);
+}

@@ -1,0 +1,9 @@
+-- Which brands earn most, and what part of all revenue is theirs?
+SELECT coalesce(p.product_brand, '(none)') AS brand, l.currency, count(DISTINCT l.order_id) AS orders, sum(l.units) AS units,
+       sum(l.revenue) AS revenue,
+       round(sum(l.revenue) / nullif(sum(sum(l.revenue)) OVER (PARTITION BY l.currency), 0), 4) AS share_of_revenue
+FROM analytics.purchase_lines l
+LEFT JOIN dim_product p USING (product_key)
+GROUP BY 1, 2
+ORDER BY revenue DESC NULLS LAST, brand
+LIMIT 20;
