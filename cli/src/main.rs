@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`]. Around them what the demo is made of: [`generate`] (made-up events),
+//! a body), [`migrate`], [`status`], [`verify`], [`replay`] (all with [`topic`]). Around them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
 
@@ -17,10 +17,13 @@ mod migrate;
 mod parameters;
 mod place;
 mod progress;
+mod replay;
 mod send;
 mod status;
 mod tables;
+mod topic;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -47,8 +50,12 @@ enum Command {
     Flatten(flatten::Args),
     /// Create or update the tables
     Migrate(migrate::Args),
-    /// Show queue, topic and tables side by side
+    /// Show queue, topic, sinks and tables side by side
     Status(status::Args),
+    /// Compare a range of the topic with the tables, fact by fact
+    Verify(verify::Args),
+    /// Have a sink read a partition again from an earlier offset or time; changes no row that is there
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +81,8 @@ fn main() -> ExitCode {
             Command::Flatten(args) => flatten::run(&args),
             Command::Migrate(args) => migrate::run(args).await,
             Command::Status(args) => status::run(args).await,
+            Command::Verify(args) => verify::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
         }
     });
     // A long poll that nobody waits for any more must not hold up the exit.

@@ -1,5 +1,7 @@
 //! What has arrived, asked of the tables.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use connector_common::Secret;
 use fact_model::FactHash;
@@ -15,13 +17,20 @@ use crate::expectation::Fingerprint;
 /// # Errors
 /// The server's own, without the password.
 pub async fn connect(url: &str) -> anyhow::Result<Client> {
+    let connected = database(url)?.connect().await;
+    connected.map_err(|error| anyhow!("cannot connect to the database: {}", error.cause))
+}
+
+/// The database at `url`; nothing is connected yet.
+///
+/// # Errors
+/// What is wrong with the URL, without quoting it: it holds the password.
+pub fn database(url: &str) -> anyhow::Result<Arc<Database>> {
     let config = Config {
         application_name: "etl".to_owned(),
         ..Config::new(Secret::from(url.to_owned()))
     };
-    let database = Database::new(&config).map_err(|reason| anyhow!("the database's {reason}"))?;
-    let connected = database.connect().await;
-    connected.map_err(|error| anyhow!("cannot connect to the database: {}", error.cause))
+    Database::new(&config).map_err(|reason| anyhow!("the database's {reason}"))
 }
 
 /// How many records of `topic` the sink has committed, over all partitions.
