@@ -29,11 +29,14 @@ say "queue.yaml"
 "$tools/bin/cfn-lint" deploy/aws/queue.yaml
 "$tools/bin/python" deploy/check.py
 
-if command -v promtool > /dev/null; then
-  say "rules"
-  promtool check config deploy/prometheus/prometheus.yml
-  promtool test rules deploy/prometheus/rules_test.yml
-else
-  echo "promtool is not installed (Debian: prometheus): the alerts are not tested" >&2
+say "rules"
+if ! command -v promtool > /dev/null && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+  apt-get update -qq
+  apt-get install -qq -y --no-install-recommends prometheus > /dev/null
+fi
+if ! command -v promtool > /dev/null; then
+  echo "promtool is missing, so the alerts can't be tested; install it (Debian's package is prometheus)" >&2
   exit 1
 fi
+promtool check config deploy/prometheus/prometheus.yml
+promtool test rules deploy/prometheus/rules_test.yml

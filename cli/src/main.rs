@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`], [`rejected`], [`partitions`]. Around them what the demo is made of: [`generate`] (made-up events),
+//! a body), [`migrate`], [`status`], [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`]. Around
+//! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
 
@@ -19,10 +20,13 @@ mod partitions;
 mod place;
 mod progress;
 mod rejected;
+mod replay;
 mod send;
 mod status;
 mod tables;
+mod topic;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -53,8 +57,12 @@ enum Command {
     Rejected(rejected::Args),
     /// List, drop or detach the months of the facts
     Partitions(partitions::Args),
-    /// Show queue, topic and tables side by side
+    /// Show queue, topic, sinks and tables side by side
     Status(status::Args),
+    /// Compare a range of the topic with the tables, fact by fact
+    Verify(verify::Args),
+    /// Have a sink read a partition again from an earlier offset or time; changes no row that is there
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +90,8 @@ fn main() -> ExitCode {
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
             Command::Status(args) => status::run(args).await,
+            Command::Verify(args) => verify::run(args).await,
+            Command::Replay(args) => replay::run(args).await,
         }
     });
     // A long poll that nobody waits for any more must not hold up the exit.
