@@ -33,15 +33,18 @@ for alert in alerts:
     if anchor not in anchors:
         faults.append(f"{alert['alert']}: RUNBOOK.md has no section #{anchor}")
 
-# Alerts and panels ask for metrics that the source has.
-source = (deploy.parent / "connectors/sqs-source/src/metrics.rs").read_text()
-known = {f"sqs_source_{name}" for name in re.findall(r'new\.\w+\("(\w+)"', source)}
+# Alerts and panels ask for metrics that the connectors have.
+known = set()
+for connector in ("sqs-source", "postgres-sink"):
+    metrics = (deploy.parent / f"connectors/{connector}/src/metrics.rs").read_text()
+    namespace = connector.replace("-", "_")
+    known |= {f"{namespace}_{name}" for name in re.findall(r'new\s*\.\w+\(\s*"(\w+)"', metrics)}
 board = json.loads((deploy / "grafana/dashboards/operators.json").read_text())
 asked = [alert["expr"] for alert in alerts]
 asked += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-for metric in set(re.findall(r"sqs_source_\w+", " ".join(asked))):
+for metric in set(re.findall(r"(?:sqs_source|postgres_sink)_\w+", " ".join(asked))):
     if re.sub(r"_(bucket|count|sum)$", "", metric) not in known:
-        faults.append(f"the source has no metric {metric}")
+        faults.append(f"no connector has a metric {metric}")
 
 for fault in faults:
     print(fault)
