@@ -130,6 +130,11 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO etl_reader', current_schema());
         GRANT SELECT ON fact_events, dim_product, dim_list, rejected_events, sink_offsets, product_interactions TO etl_reader;
         EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT SELECT ON TABLES TO etl_reader', current_schema());
+        IF to_regnamespace('analytics') IS NOT NULL THEN
+            GRANT USAGE ON SCHEMA analytics TO etl_reader;
+            GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO etl_reader;
+            ALTER DEFAULT PRIVILEGES IN SCHEMA analytics GRANT SELECT ON TABLES TO etl_reader;
+        END IF;
     END IF;
 END $$;
 

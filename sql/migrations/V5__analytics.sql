@@ -715,3 +715,6 @@ SELECT r.topic, r.partition, r.next_offset - c.first_offset AS records, c.record
 FROM reached r JOIN counts c USING (topic, partition);
 COMMENT ON VIEW analytics.duplicates IS
     'Grain: one partition of a topic. records = read since the first that left a row; records_without_rows = those that brought nothing new: sent again by a producer, or delivered again by SQS. Once facts are removed, the records they came from count here too.';
+
+-- The readers' group reads this schema too.
+SELECT etl_grant_roles();

@@ -82,6 +82,8 @@ async fn a_reader_reads_also_what_comes_later() {
         "dim_list",
         "rejected_events",
         "later",
+        "analytics.daily_funnel",
+        "analytics.list_performance('2026-01-01', '2026-12-31', 1)",
     ] {
         client
             .batch_execute(&format!("SELECT * FROM {table}"))
