@@ -6,6 +6,7 @@ use anyhow::Context;
 use chrono::{DateTime, Months, NaiveDate, Utc};
 use clap::Subcommand;
 
+use crate::tables::DatabaseUrl;
 use crate::{answers, tables};
 
 const MIB: i64 = 1 << 20;
@@ -16,15 +17,8 @@ const MONTHS_AHEAD: u32 = 2;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The database
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        global = true
-    )]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: DatabaseUrl,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,7 +50,7 @@ struct Age {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let url = tables::url(args.database_url.as_deref())?;
+    let url = args.database.get()?;
     let client = tables::connect(url).await?;
     match args.command {
         Command::List => list(&client).await?,

@@ -10,19 +10,12 @@ use anyhow::ensure;
 use clap::Subcommand;
 use postgres_sink::retry::Selection;
 
-use crate::tables;
+use crate::tables::{self, DatabaseUrl};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The database
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        global = true
-    )]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: DatabaseUrl,
     #[command(subcommand)]
     command: Command,
 }
@@ -85,7 +78,7 @@ impl Selected {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let url = args.database_url.as_deref();
+    let url = args.database.get()?;
     match args.command {
         Command::List(selected) => list::run(url, &selected.selection()).await,
         Command::Show { id } => show::run(url, id).await,
@@ -94,8 +87,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn purge(url: Option<&str>, selection: &Selection) -> anyhow::Result<ExitCode> {
-    let client = tables::connect(tables::url(url)?).await?;
+async fn purge(url: &str, selection: &Selection) -> anyhow::Result<ExitCode> {
+    let client = tables::connect(url).await?;
     let query = format!("DELETE FROM rejected_events WHERE {}", Selection::SQL);
     let purged = client.execute(&query, &selection.params()).await?;
     println!("{purged} purged");

@@ -12,12 +12,29 @@ use uuid::Uuid;
 
 use crate::expectation::Fingerprint;
 
-/// The database that a command was given.
-///
-/// # Errors
-/// None was.
-pub fn url(given: Option<&str>) -> anyhow::Result<&str> {
-    given.ok_or_else(|| anyhow!("no database named; use --database-url or DATABASE_URL"))
+/// The database of a command with subcommands, to be named before or behind these.
+#[derive(clap::Args)]
+pub struct DatabaseUrl {
+    /// The database
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
+    database_url: Option<String>,
+}
+
+impl DatabaseUrl {
+    /// The one that was named; clap can't require an argument that is global.
+    ///
+    /// # Errors
+    /// None was.
+    pub fn get(&self) -> anyhow::Result<&str> {
+        let url = self.database_url.as_deref();
+        url.ok_or_else(|| anyhow!("no database named; use --database-url or DATABASE_URL"))
+    }
 }
 
 /// The database at `url`, which is written as for the sink.

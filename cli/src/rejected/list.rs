@@ -10,8 +10,8 @@ use crate::{answers, tables};
 /// How much of a payload and of a sentence the table shows.
 const SHOWN: i32 = 60;
 
-pub async fn run(url: Option<&str>, selection: &Selection) -> anyhow::Result<ExitCode> {
-    let client = tables::connect(tables::url(url)?).await?;
+pub async fn run(url: &str, selection: &Selection) -> anyhow::Result<ExitCode> {
+    let client = tables::connect(url).await?;
     let query = format!(
         "SELECT reason, count, earliest, latest, id, left(detail, $5), left(raw, $5) \
          FROM (SELECT reason, count(*), min(first_seen) AS earliest, max(first_seen) AS latest, max(id) AS id \

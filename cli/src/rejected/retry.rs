@@ -19,10 +19,10 @@ pub struct Args {
 }
 
 /// Exit code 1 when any of them stays.
-pub async fn run(url: Option<&str>, args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(url: &str, args: Args) -> anyhow::Result<ExitCode> {
     let options = args.parameters.options()?;
     let selection = args.selected.deliberate()?;
-    let database = tables::database(tables::url(url)?)?;
+    let database = tables::database(url)?;
     let mut retry = Retry::new(database, options);
     let retried = retry.run(&selection, !args.dry_run).await?;
     print(&retried, args.dry_run);

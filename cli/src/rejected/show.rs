@@ -9,8 +9,8 @@ use fact_model::Rejection;
 
 use crate::{place, tables};
 
-pub async fn run(url: Option<&str>, id: i64) -> anyhow::Result<ExitCode> {
-    let client = tables::connect(tables::url(url)?).await?;
+pub async fn run(url: &str, id: i64) -> anyhow::Result<ExitCode> {
+    let client = tables::connect(url).await?;
     let row = client
         .query_opt("SELECT * FROM rejected_events WHERE id = $1", &[&id])
         .await?
