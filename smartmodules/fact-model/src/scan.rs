@@ -181,6 +181,17 @@ impl<'a> Scanner<'a> {
             return Err(GiveUp);
         }
         self.at += 1;
+        self.skip_plain();
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.rest_of_string()
+    }
+
+    /// Skips what can stand in a string as it is, but for the last bytes of the text.
+    #[inline(always)]
+    fn skip_plain(&mut self) {
         // Most strings end within eight bytes, or soon after.
         while let Some(eight) = swar::eight(self.json.as_bytes(), self.at) {
             let marks = swar::special(eight);
@@ -191,11 +202,6 @@ impl<'a> Scanner<'a> {
             self.at += swar::first(marks);
             break;
         }
-        if self.byte() == Some(b'"') {
-            self.at += 1;
-            return Ok(false);
-        }
-        self.rest_of_string()
     }
 
     /// Skips what is left of a string where it is not plain: at an escape, at what can't stand there, or near the end of
@@ -204,19 +210,20 @@ impl<'a> Scanner<'a> {
     fn rest_of_string(&mut self) -> Result<bool, GiveUp> {
         let mut has_escapes = false;
         loop {
-            let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
-            match rest {
-                [] => return Err(GiveUp),
-                [b'"', ..] => {
+            match self.byte().ok_or(GiveUp)? {
+                b'"' => {
                     self.at += 1;
                     return Ok(has_escapes);
                 }
-                [b'\\', rest @ ..] => {
+                b'\\' => {
+                    self.at += 1;
+                    let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
                     self.at += escape_length(rest)?;
                     has_escapes = true;
+                    self.skip_plain();
                 }
-                [byte, ..] if *byte < b' ' => return Err(GiveUp),
-                _ => self.at += plain_length(rest),
+                byte if byte < b' ' => return Err(GiveUp),
+                _ => self.at += 1,
             }
         }
     }
@@ -297,20 +304,11 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many of the bytes, of which the first is plain, are so; all of the first eight, or fewer.
-fn plain_length(bytes: &[u8]) -> usize {
-    match swar::eight(bytes, 0).map(swar::special) {
-        Some(0) => 8,
-        Some(marks) => swar::first(marks),
-        None => 1,
-    }
-}
-
-/// The length of an escape with its `\`, behind which stands `rest`.
+/// The length of an escape behind its `\`.
 fn escape_length(rest: &[u8]) -> Result<usize, GiveUp> {
     match rest {
-        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Ok(2),
-        [b'u', a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Ok(6),
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Ok(1),
+        [b'u', a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Ok(5),
         _ => Err(GiveUp),
     }
 }

@@ -46,20 +46,22 @@ pub(crate) fn any_special(text: &str) -> bool {
     marks != 0
 }
 
-/// Whether a text holds a `\`.
-pub(crate) fn any_backslash(text: &str) -> bool {
-    let marks = |bytes: u64| {
-        let bytes = bytes ^ (ONES * 0x5c);
-        bytes.wrapping_sub(ONES) & !bytes & HIGH
-    };
-    let (chunks, rest) = text.as_bytes().as_chunks::<32>();
-    chunks.iter().any(|chunk| {
-        let (eights, _) = chunk.as_chunks();
-        let seen = eights
-            .iter()
-            .fold(0, |seen, eight| seen | marks(u64::from_le_bytes(*eight)));
-        seen != 0
-    }) || rest.contains(&b'\\')
+/// Whether a text may hold an escape `\u`: it has a `\` with a `u` behind it. An escaped `\` before a `u` looks the same.
+pub(crate) fn any_unicode_escape(text: &str) -> bool {
+    let has_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
+    let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    // The mark of a `\` at the end of the eight bytes before.
+    let mut before = 0;
+    let mut seen = 0;
+    for chunk in chunks {
+        let bytes = u64::from_le_bytes(*chunk);
+        let backslashes = has_zero(bytes ^ (ONES * 0x5c));
+        seen |= (backslashes << 8 | before) & has_zero(bytes ^ (ONES * 0x75));
+        before = backslashes >> 56;
+    }
+    seen != 0
+        || before != 0 && rest.first() == Some(&b'u')
+        || rest.windows(2).any(|pair| pair == b"\\u")
 }
 
 /// The place of the lowest mark.
@@ -73,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backslash_is_found_anywhere() {
-        for length in 0..100 {
-            let text = "[".repeat(length) + "é";
-            assert!(!any_backslash(&text), "{length}");
-            for at in 0..=length {
-                let (before, after) = text.split_at(at);
-                assert!(
-                    any_backslash(&format!("{before}\\{after}")),
-                    "{at} of {length}"
-                );
+    fn a_unicode_escape_is_found_anywhere() {
+        for length in 0..40 {
+            for filler in ["[", "\\n", "u", "\\\"", "t"] {
+                let text = filler.repeat(length) + "é";
+                assert!(!any_unicode_escape(&text), "{text}");
+                for at in (0..=length * filler.len()).step_by(filler.len()) {
+                    let (before, after) = text.split_at(at);
+                    let text = format!("{before}\\u00e9{after}");
+                    assert!(any_unicode_escape(&text), "{text}");
+                }
             }
         }
     }

@@ -24,11 +24,16 @@ use smartmodule_guest::batch::{Flattener, Records};
 /// Makes the event of a number.
 type Event = fn(usize) -> String;
 
-/// Events without an id are hashed whole.
-const KINDS: [(&str, Event); 2] = [
+/// Events without an id are hashed whole, and items in a string are unescaped first.
+const KINDS: [(&str, Event); 3] = [
     ("with an event id", support::event),
     ("without", |number| {
         support::event(number).replacen("event_id", "other_id", 1)
+    }),
+    ("items in a string", |number| {
+        let mut event: serde_json::Value = serde_json::from_str(&support::event(number)).unwrap();
+        event["items"] = event["items"].to_string().into();
+        event.to_string()
     }),
 ];
 const EVENTS: usize = 1000;
