@@ -13,6 +13,7 @@ test: build
 	tests/run.sh
 
 bench: build
+	cargo build --release --workspace --examples
 	bench/run.sh $(ARGS)
 
 lint:

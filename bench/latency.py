@@ -4,34 +4,36 @@ import json
 import random
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from collections import deque
 
 from events import event
 from stack import Stack
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 BATCH = 10
 #: What is sent in the beginning does not count.
 WARM_UP_S = 3.0
-#: A query may find an event this much later than another of the same time.
-SLACK = timedelta(seconds=30)
 
 
 def measure(stack: Stack, rate: int, seconds: float) -> dict:
     """Milliseconds at `rate` events a second."""
     sent: dict[str, float] = {}
     seen: dict[str, float] = {}
+    #: Events that were not seen yet, and perhaps some behind them that were: the query asks no further back.
+    waiting: deque[tuple[str, int]] = deque()
     is_sending = threading.Event()
     is_sending.set()
-    start = datetime.now(timezone.utc) - SLACK
-    sender = threading.Thread(target=send, args=(stack, rate, seconds + WARM_UP_S, sent, is_sending))
+    sender = threading.Thread(target=send, args=(stack, rate, seconds + WARM_UP_S, sent, waiting, is_sending))
     sender.start()
     deadline = time.monotonic() + seconds + WARM_UP_S + 60
     with stack.connect() as connection:
         while is_sending.is_set() or len(seen) < len(sent):
-            since = max(start, datetime.now(timezone.utc) - SLACK)
+            while waiting and waiting[0][0] in seen:
+                waiting.popleft()
+            since = waiting[0][1] if waiting else int(time.time() * 1e6)
             found = connection.execute(
-                "SELECT event_id FROM fact_events WHERE event_time >= %s AND item_ordinal = 1", (since,)
+                "SELECT event_id FROM fact_events "
+                "WHERE event_time >= timestamptz 'epoch' + %s * interval '1 microsecond' AND item_ordinal = 1",
+                (since,),
             ).fetchall()
             now = time.monotonic()
             # Those of an earlier rate are in the table as well.
@@ -47,7 +49,14 @@ def measure(stack: Stack, rate: int, seconds: float) -> dict:
     return {"rate": rate, "events": len(late), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": late[-1]}
 
 
-def send(stack: Stack, rate: int, seconds: float, sent: dict[str, float], is_sending: threading.Event) -> None:
+def send(
+    stack: Stack,
+    rate: int,
+    seconds: float,
+    sent: dict[str, float],
+    waiting: deque[tuple[str, int]],
+    is_sending: threading.Event,
+) -> None:
     chance = random.Random(rate)
     start = time.monotonic()
     run = f"{rate}-{start}"
@@ -59,6 +68,7 @@ def send(stack: Stack, rate: int, seconds: float, sent: dict[str, float], is_sen
         now = time.monotonic()
         for one in batch:
             sent[one["event_id"]] = now
+            waiting.append((one["event_id"], micros))
         failed = stack.sqs.send_message_batch(QueueUrl=stack.queue_url, Entries=entries).get("Failed")
         assert not failed, failed
     is_sending.clear()

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import latency
+import parts
+import sizes
 import throughput
 from stack import ROOT, Stack
 
@@ -20,12 +22,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rates", type=int, nargs="*", default=[500, 2000], help="events a second for the latency")
     parser.add_argument("--seconds", type=float, default=20, help="of each of those rates")
+    parser.add_argument("--alone", type=int, default=40_000, help="events for the source and the sink alone, 40,000 at most")
+    parser.add_argument("--sizes", type=int, default=0, help="also measure sizes from 10,000 events up to so many, ten times as many each")
+    parser.add_argument("--rows-before", type=int, nargs="*", default=[], help="for --sizes, facts that the table holds already")
     parser.add_argument("--quick", action="store_true", help="a small run that only shows that the harness works")
     parser.add_argument("--out", type=Path, default=ROOT / "target" / "bench.json")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.events, arguments.plain_events, arguments.runs = 5_000, 500, 1
-        arguments.rates, arguments.seconds = [200], 3
+        arguments.rates, arguments.seconds, arguments.alone = [200], 3, 1_000
     told(f"warm-up, then {arguments.runs} runs of {arguments.events} events")
     if not arguments.quick:
         throughput.measure(10_000, 500)
@@ -38,7 +43,12 @@ def main() -> None:
         for rate in arguments.rates:
             latencies.append(latency.measure(stack, rate, arguments.seconds))
             told(f"{rate} events/s: {latencies[-1]['p50_ms']:.0f} ms")
-    results = {"machine": machine(), "runs": runs, "latencies": latencies}
+    alone = []
+    for number in range(arguments.runs):
+        alone.append(parts.measure(arguments.alone))
+        told(f"source and sink alone, run {number + 1}: done")
+    by_size = sizes.measure(arguments.sizes, arguments.rows_before) if arguments.sizes else []
+    results = {"machine": machine(), "runs": runs, "latencies": latencies, "alone": alone, "sizes": by_size}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2))
     print(table(results))
@@ -94,6 +104,9 @@ def table(results: dict) -> str:
     lines += ["", "| steady rate, events/s | p50 ms | p99 ms | max ms |", "|---:|---:|---:|---:|"]
     for found in results["latencies"]:
         lines.append(f"| {found['rate']} | {found['p50_ms']:.0f} | {found['p99_ms']:.0f} | {found['max_ms']:.0f} |")
+    lines += ["", *parts.table(results["alone"])]
+    if results["sizes"]:
+        lines += ["", *sizes.table(results["sizes"])]
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Callable
 
 import boto3
 import psycopg
@@ -26,9 +27,9 @@ PARTS = {
 class Stack:
     """Runs until `close`; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int = 1) -> None:
         self.process = subprocess.Popen(
-            [PROGRAMS / "etl", "up"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [PROGRAMS / "etl", "up", f"--partitions={partitions}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.environment = dict(os.environ)
         assert self.process.stdout is not None
@@ -86,35 +87,38 @@ class Stack:
         """The process of that name."""
         return next(pid for pid, found in self.processes().items() if found == name)
 
-    def without_source(self) -> "Source":
-        """Stops the source, so that messages can wait; the result starts it again."""
-        return Source(self.pid("sqs_source"))
+    def stopped(self, name: str) -> "Connector":
+        """Stops the connector of that name; the result starts it again."""
+        return Connector(self.pid(name))
 
     def send(self, file: Path, queue_url: str | None = None) -> None:
         """Puts each line of the file into the queue."""
         environment = self.environment | {"QUEUE_URL": queue_url or self.queue_url}
         subprocess.run([PROGRAMS / "etl", "send", file], env=environment, check=True, capture_output=True)
 
-    def undeleted(self) -> int:
+    def undeleted(self, queue_url: str | None = None) -> int:
         """How many messages the queue holds, received or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        asked = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)
+        asked = self.sqs.get_queue_attributes(QueueUrl=queue_url or self.queue_url, AttributeNames=names)
         return sum(int(count) for count in asked["Attributes"].values())
 
-    def until_empty(self, limit: float = 900) -> None:
+    def until_empty(self, queue_url: str | None = None, limit: float = 900) -> None:
         """Waits until the queue is empty: with `delete-after: tables`, until every fact is committed."""
+        self.until(lambda: self.undeleted(queue_url) == 0, "the queue is empty", limit)
+
+    def until(self, holds: Callable[[], bool], what: str, limit: float = 900) -> None:
         deadline = time.monotonic() + limit
-        while self.undeleted():
+        while not holds():
             if time.monotonic() > deadline:
-                raise SystemExit(f"{self.undeleted()} messages are still in the queue after {limit:.0f} s")
+                raise SystemExit(f"after {limit:.0f} s it is still not so that {what}")
             time.sleep(0.02)
 
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(self.database_url, autocommit=True)
 
 
-class Source:
-    """A source that was stopped, as it was started."""
+class Connector:
+    """A connector that was stopped, as it was started."""
 
     def __init__(self, pid: int) -> None:
         proc = Path(f"/proc/{pid}")
@@ -126,6 +130,19 @@ class Source:
         while proc.exists() and ") Z " not in (proc / "stat").read_text():
             time.sleep(0.02)
         self.process: subprocess.Popen | None = None
+
+    def changed(self, file: Path, **replaced: str) -> "Connector":
+        """The same with other values for some keys of its configuration, which is written to `file`. Underscores stand
+        for the hyphens of the keys."""
+        at = self.command.index("--config") + 1
+        text = Path(self.command[at]).read_text()
+        for key, value in replaced.items():
+            key = key.replace("_", "-")
+            text, found = re.subn(rf"(?m)^(\s*{key}:).*$", rf"\1 {value}", text)
+            assert found, f"no {key} in {self.command[at]}"
+        file.write_text(text)
+        self.command[at] = str(file)
+        return self
 
     def start(self) -> int:
         self.process = subprocess.Popen(

@@ -25,17 +25,18 @@ def measure(count: int, plain_count: int) -> dict:
     return ours | {"copy_facts_per_s": limit, "plain_events_per_s": others}
 
 
-def write(path: Path, count: int) -> tuple[Path, int]:
+def write(path: Path, count: int, items: int | None = None) -> tuple[Path, int]:
+    """Writes so many events, with so many items each if that is said, and returns how many facts they are."""
     facts = 0
     with path.open("w") as file:
-        for event in events(count):
+        for event in events(count, items=items):
             facts += facts_of(event)
             file.write(json.dumps(event) + "\n")
     return path, facts
 
 
 def product(stack: Stack, file: Path, count: int, facts: int) -> dict:
-    source = stack.without_source()
+    source = stack.stopped("sqs_source")
     stack.send(file)
     assert stack.undeleted() == count
     processes = stack.processes()

@@ -100,7 +100,7 @@ async fn a_large_event_arrives_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn facts_that_outgrow_a_response_arrive_all_the_same() {
     // Each of the 70 items repeats a note of 150 KB: 10 MB of facts an event, and the events of one
-    // producer's batch come to more than the 16 MiB that the sink asks the cluster for.
+    // producer's batch come to more than the 4 MiB that the sink asks the cluster for.
     let note = "n".repeat(150_000);
     let items: Vec<_> = (0..70)
         .map(|index| serde_json::json!({"item_id": format!("SKU-{index}"), "index": index}))

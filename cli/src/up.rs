@@ -19,6 +19,9 @@ pub struct Args {
     /// Write to this database instead of a private one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// Partitions of the topic, each of which the sink writes by itself [default: that of deploy/cluster/topic.yaml]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: Option<u32>,
     #[command(flatten)]
     parameters: Parameters,
 }
@@ -29,6 +32,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = StackOptions {
         data_dir: args.data_dir,
         database_url: args.database_url,
+        partitions: args.partitions,
         parameters: args.parameters.pairs().to_vec(),
         ..StackOptions::default()
     };

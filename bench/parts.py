@@ -1,0 +1,149 @@
+"""Each connector alone, beside the limit of what it is made of: the source beside the AWS SDK, the sink beside COPY."""
+
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Iterable
+
+import psycopg
+
+import database
+import throughput
+from stack import PROGRAMS, Cost, Stack
+
+#: Rows that are written a statement each, by a thousand in a transaction and by one.
+MANY, FEW = 20_000, 4_000
+
+
+def measure(count: int) -> dict:
+    """One run of both."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {"source": source(Path(folder), count), "sink": sink(Path(folder), count)}
+
+
+def source(folder: Path, count: int) -> dict:
+    """From a full queue to records that are acknowledged, and receive and delete with the AWS SDK alone."""
+    with Stack() as stack:
+        file, _ = throughput.write(folder / "source.jsonl", count)
+        queue_url = stack.sqs.create_queue(QueueName="bare")["QueueUrl"]
+        stack.send(file, queue_url)
+        environment = stack.environment | {"QUEUE_URL": queue_url}
+        start = time.monotonic()
+        drain = subprocess.Popen([PROGRAMS / "examples" / "drain"], env=environment)
+        _, status, usage = os.wait4(drain.pid, 0)
+        bare = {
+            "messages_per_s": count / (time.monotonic() - start),
+            "us_per_message": (usage.ru_utime + usage.ru_stime) * 1e6 / count,
+            "memory_mib": usage.ru_maxrss / 1024,
+        }
+        assert status == 0 and stack.undeleted(queue_url) == 0
+
+        connector = stack.stopped("sqs_source")
+        connector.changed(folder / "source.yaml", topic="source-alone", delete_after="topic")
+        stack.send(file)
+        cost = timed({connector.start(): "sqs_source"}, stack.until_empty)
+        connector.stop()
+    return {"messages": count, "bare SDK": bare, "sqs-source": per(count, cost, "sqs-source", "message")}
+
+
+def sink(folder: Path, count: int) -> dict:
+    """From a full topic to committed rows, once and again, and other ways to write the same rows."""
+    with Stack() as stack:
+        file, facts = throughput.write(folder / "sink.jsonl", count)
+        sink = stack.stopped("postgres_sink")
+        source = stack.stopped("sqs_source").changed(folder / "filling.yaml", delete_after="topic")
+        stack.send(file)
+        source.start()
+        stack.until_empty()
+        source.stop()
+
+        found = {"facts": facts}
+        for name in ("first load", "replay"):
+            cost = timed({sink.start(): "postgres_sink"} | servers(stack), lambda: until_read(stack, count))
+            sink.stop()
+            found[name] = per(facts, cost, "postgres-sink", "fact")
+            with stack.connect() as connection:
+                rows, events, _ = database.fingerprint(connection)
+                assert (rows, events) == (facts, count), f"{rows} facts of {events} events"
+                connection.execute("UPDATE sink_offsets SET next_offset = 0")
+        found["COPY"] = {"facts_per_s": throughput.copy(stack, facts)}
+        found["a statement a row"] = {"facts_per_s": upserts(stack, MANY, 1_000)}
+        found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
+    return found
+
+
+def servers(stack: Stack) -> dict[int, str]:
+    return {pid: name for pid, name in stack.processes().items() if name == "postgres"}
+
+
+def until_read(stack: Stack, count: int) -> None:
+    with stack.connect() as connection:
+        reached = "SELECT coalesce(sum(next_offset), 0) FROM sink_offsets"
+        stack.until(lambda: connection.execute(reached).fetchone()[0] == count, "the sink has read the topic")
+
+
+def timed(processes: dict[int, str], work: Callable[[], None]) -> dict:
+    start = time.monotonic()
+    cost = Cost(processes)
+    work()
+    taken = time.monotonic() - start
+    return {"seconds": taken, "parts": cost.until_now()}
+
+
+def per(count: int, cost: dict, part: str, unit: str) -> dict:
+    found = cost["parts"][part]
+    return {
+        f"{unit}s_per_s": count / cost["seconds"],
+        f"us_per_{unit}": found["cpu_s"] * 1e6 / count,
+        "memory_mib": found["memory_mib"],
+    }
+
+
+def upserts(stack: Stack, count: int, in_a_transaction: int) -> float:
+    """Facts a second, each by a statement of its own: what sql-connector does, with a commit each, and its best case."""
+    with stack.connect() as own:
+        columns = [
+            row[0]
+            for row in own.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = 'fact_events'::regclass AND attnum > 0 AND NOT attisdropped "
+                "AND attname <> 'extra' ORDER BY attnum"
+            )
+        ]
+        rows = own.execute(f"SELECT {', '.join(columns)} FROM fact_events LIMIT {count}").fetchall()
+    statement = (
+        f"INSERT INTO fact_events ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "
+        "ON CONFLICT (event_time, fact_hash) DO UPDATE SET ingested_at = excluded.ingested_at"
+    )
+    with psycopg.connect(database.twin(stack, f"by_{in_a_transaction}")) as connection:
+        start = time.monotonic()
+        for batch in chunks(rows, in_a_transaction):
+            # More than one are pipelined by psycopg.
+            connection.cursor().executemany(statement, batch)
+            connection.commit()
+        return len(rows) / (time.monotonic() - start)
+
+
+def chunks(rows: list[tuple], size: int) -> Iterable[list[tuple]]:
+    return (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+def table(runs: list[dict]) -> list[str]:
+    """Medians of the runs, each beside its limit."""
+    about = lambda part, name, value: statistics.median(run[part][name][value] for run in runs)  # noqa: E731
+    lines = ["| the source alone | messages/s | CPU µs a message | most memory, MiB |", "|---|---:|---:|---:|"]
+    for name, shown in (("bare SDK", "receive and delete with the AWS SDK"), ("sqs-source", "sqs-source, `delete-after: topic`")):
+        rate, micros, memory = (about("source", name, value) for value in ("messages_per_s", "us_per_message", "memory_mib"))
+        lines.append(f"| {shown} | {rate:,.0f} | {micros:.1f} | {memory:.0f} |")
+    copied = about("sink", "COPY", "facts_per_s")
+    lines += ["", "| the sink alone | facts/s | of COPY | CPU µs a fact | most memory, MiB |", "|---|---:|---:|---:|---:|"]
+    for name in ("first load", "replay"):
+        rate, micros, memory = (about("sink", name, value) for value in ("facts_per_s", "us_per_fact", "memory_mib"))
+        lines.append(f"| postgres-sink, {name} | {rate:,.0f} | {rate / copied:.0%} | {micros:.1f} | {memory:.0f} |")
+    lines.append(f"| COPY | {copied:,.0f} | 100% | | |")
+    for name in ("a statement a row", "a transaction a row"):
+        rate = about("sink", name, "facts_per_s")
+        lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.1%} | | |")
+    return lines
