@@ -1,3 +1,4 @@
+{{ config(tags=['slow']) }}
 -- The daily numbers are kept by triggers; here the last days are counted anew.
 -- depends_on: {{ source('analytics', 'daily_funnel') }}
 select *
