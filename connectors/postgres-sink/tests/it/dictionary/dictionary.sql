@@ -1,0 +1,43 @@
+-- sql/DICTIONARY.md.
+WITH column_tables AS (
+    SELECT oid, string_agg(concat('| `', name, '` | ', type, ' | ',
+               CASE WHEN is_nullable THEN 'yes' END, ' | ',
+               concat_ws(', ', CASE WHEN is_primary THEN 'primary' END, CASE WHEN is_unique THEN 'unique' END, '→ `' || parent || '`'), ' | ',
+               pg_temp.prose(comment), ' |'), E'\n' ORDER BY attnum) AS lines
+    FROM columns GROUP BY oid
+), view_tables AS (
+    SELECT oid, string_agg(concat('| `', name, '` | ', type, ' | ', pg_temp.prose(comment), ' |'),
+                           E'\n' ORDER BY attnum) AS lines
+    FROM columns GROUP BY oid
+), result_tables AS (
+    SELECT oid, string_agg(format('| `%s` | %s |', name, type), E'\n' ORDER BY ordinal) AS lines
+    FROM results GROUP BY oid
+), entries AS (
+    SELECT r.schema, 1 AS part, r.oid, format(E'### `%s`\n\nA table. %s\n\n| column | type | nullable | key | |\n|---|---|---|---|---|\n%s\n', r.name,
+               pg_temp.prose(r.comment), t.lines) AS entry
+    FROM relations r JOIN column_tables t USING (oid) WHERE r.kind = 'table' AND NOT r.is_inner
+    UNION ALL
+    SELECT r.schema, 2, r.oid, format(E'### `%s`\n\nA view. %s\n\n| column | type | |\n|---|---|---|\n%s\n', r.name,
+               pg_temp.prose(r.comment), t.lines)
+    FROM relations r JOIN view_tables t USING (oid) WHERE r.kind = 'view' AND NOT r.is_inner
+    UNION ALL
+    SELECT f.schema, 3, f.oid, format(E'### `%s(…)`\n\nArguments: `%s`. %s\n\n| result | type |\n|---|---|\n%s\n', f.name,
+               f.arguments, pg_temp.prose(f.comment), t.lines)
+    FROM functions f JOIN result_tables t USING (oid) WHERE NOT f.is_inner
+    UNION ALL
+    SELECT '~', 1, r.oid, format('| `%s` | %s |', r.name, pg_temp.prose(r.comment))
+    FROM relations r WHERE r.is_inner AND r.comment IS NOT NULL
+    UNION ALL
+    SELECT '~', 2, f.oid, format('| `%s(%s)` | %s |', f.name, f.arguments, pg_temp.prose(f.comment))
+    FROM functions f WHERE f.is_inner
+), schemas AS (
+    SELECT schema, CASE schema
+               WHEN '~' THEN E'## For operators, and inner workings\n\n| | |\n|---|---|\n' || string_agg(entry, E'\n' ORDER BY part, oid) || E'\n'
+               ELSE format(E'## Schema `%s`\n\n', schema) || string_agg(entry, E'\n' ORDER BY part, oid)
+           END AS text
+    FROM entries GROUP BY schema
+)
+SELECT E'# Data dictionary\n\nMade from the comments of a migrated database; [`README.md`](README.md) is the guide. Views don''t say which of their '
+       'columns can be NULL, and functions carry no comments of columns: the sentence above each list is their definition.\n\n'
+       || string_agg(text, E'\n' ORDER BY schema = '~', schema = 'analytics', schema)
+FROM schemas

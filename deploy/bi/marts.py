@@ -1,0 +1,67 @@
+"""The dbt project of deploy/dbt: built, tested, and seen to fail over tables that are broken on purpose."""
+
+import os
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+
+PROJECT = Path(__file__).parent.parent / "dbt"
+
+#: What the owner of the tables can break, and the test that has to say so.
+BREAKS = {
+    "DELETE FROM dim_product WHERE product_key = (SELECT min(product_key) FROM fact_events)": "source_relationships_shop_fact_events_product_key",
+    "DELETE FROM dim_list WHERE list_key = (SELECT min(list_key) FROM fact_events)": "source_relationships_shop_fact_events_list_key",
+    "UPDATE fact_events SET item_ordinal = -1 WHERE event_name = 'view_item'": "source_between_shop_fact_events_0__item_ordinal",
+    "UPDATE sink_offsets SET next_offset = 0": "source_between_analytics_duplicates_0__records_without_rows",
+    "ALTER TABLE rejected_events ADD COLUMN later text": "sources_have_these_columns",
+    # Past the triggers that keep the rollups.
+    "ALTER TABLE fact_events DISABLE TRIGGER USER; DELETE FROM fact_events WHERE event_name = 'purchase'": "rollups_agree_with_the_facts",
+}
+
+
+def faults(owner_url: str, dbt_password: str, folder: Path) -> list[str]:
+    """What is wrong with the project; `folder` takes what dbt writes. Leaves the tables broken."""
+    database = urlsplit(owner_url)
+    os.environ |= {
+        "DBT_HOST": database.hostname or "",
+        "DBT_PORT": str(database.port),
+        "DBT_DATABASE": database.path[1:],
+        "DBT_PASSWORD": dbt_password,
+        "DBT_PROFILES_DIR": str(folder),
+        "DBT_PROJECT_DIR": str(PROJECT),
+        "DBT_LOG_PATH": str(folder),
+        "DBT_TARGET_PATH": str(folder / "target"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    shutil.copy(PROJECT / "profiles.example.yml", folder / "profiles.yml")
+    # The second run is the incremental one.
+    failed = run("build") + run("build", "--select", "product_performance_daily")
+    if failed:
+        return [f"dbt: {fault}" for fault in failed]
+
+    owner = psycopg2.connect(owner_url)
+    owner.autocommit = True
+    with owner.cursor() as cursor:
+        for statement in BREAKS:
+            cursor.execute(statement)
+    failed = run("test")
+    return [
+        f"dbt: {expected}… passes over broken tables"
+        for expected in BREAKS.values()
+        if not any(fault.startswith(expected) for fault in failed)
+    ]
+
+
+def run(*arguments: str) -> list[str]:
+    """Runs a command of dbt; returns what did not succeed, and why."""
+    # Reads the environment when it is imported.
+    from dbt.cli.main import dbtRunner
+
+    outcome = dbtRunner().invoke(["--log-level", "none", *arguments])
+    if outcome.exception:
+        raise outcome.exception
+    done = {"success", "pass"}
+    return [f"{result.node.name}: {result.message}" for result in outcome.result if result.status not in done]

@@ -1,0 +1,44 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='day',
+    indexes=[{'columns': ['day', 'product_key'], 'unique': true}, {'columns': ['product_key']}]
+) }}
+-- A day is replaced whole, so that what is counted anew leaves nothing behind.
+{% set since -%}
+  {% if is_incremental() -%}
+  {{ var('analytics_schema') }}.start_of(({{ var('analytics_schema') }}.day_of(now()) - {{ var('lookback_days') }}))
+  {%- else -%} '-infinity'::timestamptz {%- endif %}
+{%- endset %}
+
+with people as (
+    select {{ var('analytics_schema') }}.day_of(event_time) as day, product_key,
+           count(*) filter (where event_name = 'view_item') as views,
+           count(distinct person) filter (where event_name = 'view_item') as viewers,
+           count(distinct person) filter (where event_name = 'add_to_cart') as cart_adders,
+           count(distinct person) filter (where event_name = 'begin_checkout') as checkout_starters,
+           count(distinct person) filter (where event_name = 'purchase') as buyers
+    from {{ source('shop', 'product_interactions') }}
+    where event_name in ('view_item', 'add_to_cart', 'begin_checkout', 'purchase')
+      and product_key is not null
+      and event_time >= {{ since }}
+    group by 1, 2
+), sales as (
+    -- Each order once. Amounts in different currencies don't add up.
+    select day, product_key, count(distinct order_id) as orders, sum(units) as units_sold,
+           case when count(distinct currency) <= 1 then sum(revenue) end as revenue,
+           case when count(distinct currency) <= 1 then min(currency) end as currency
+    from {{ source('analytics', 'purchase_lines') }}
+    where product_key is not null
+      and event_time >= {{ since }}
+    group by 1, 2
+)
+select people.day, people.product_key, product.product_id,
+       coalesce(product.product_name, product.product_id, product.natural_key) as product,
+       product.product_brand as brand, product.product_category as category,
+       people.views, people.viewers, people.cart_adders, people.checkout_starters, people.buyers,
+       coalesce(sales.orders, 0) as orders, coalesce(sales.units_sold, 0) as units_sold, sales.revenue, sales.currency,
+       people.buyers::numeric / nullif(people.viewers, 0) as view_to_purchase_user_rate
+from people
+join {{ source('shop', 'dim_product') }} as product using (product_key)
+left join sales using (day, product_key)

@@ -1,0 +1,16 @@
+-- A column that is described but not there, or there but not described: this project and the database are of different releases.
+{% set differences = [] %}
+{% if execute %}
+  {% for node in graph.sources.values() if node.package_name == project_name %}
+    {% set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=node.identifier) %}
+    {% set there = adapter.get_columns_in_relation(relation) | map(attribute='name') | list %}
+    {% for column in there if column not in node.columns %}
+      {% do differences.append(relation ~ '.' ~ column ~ ' is not described') %}
+    {% endfor %}
+    {% for column in node.columns if column not in there %}
+      {% do differences.append(relation ~ '.' ~ column ~ ' is not there') %}
+    {% endfor %}
+  {% endfor %}
+{% endif %}
+select difference
+from unnest(array[{% for d in differences %}'{{ d }}'{{ ', ' if not loop.last }}{% endfor %}]::text[]) as difference
