@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`], [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`]. Around
+//! a body), [`migrate`], [`status`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
@@ -11,6 +11,7 @@
 mod answers;
 mod bodies;
 mod demo;
+mod endpoint;
 mod expectation;
 mod flatten;
 mod generate;
@@ -57,7 +58,7 @@ enum Command {
     Rejected(rejected::Args),
     /// List, drop or detach the months of the facts
     Partitions(partitions::Args),
-    /// Show queue, topic, sinks and tables side by side
+    /// Show queue, topic, sinks and tables side by side, once or again and again
     Status(status::Args),
     /// Compare a range of the topic with the tables, fact by fact
     Verify(verify::Args),
