@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`]. Around
+//! a body), [`migrate`], [`status`] and [`doctor`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
@@ -11,6 +11,7 @@
 mod answers;
 mod bodies;
 mod demo;
+mod doctor;
 mod endpoint;
 mod expectation;
 mod flatten;
@@ -60,6 +61,8 @@ enum Command {
     Partitions(partitions::Args),
     /// Show queue, topic, sinks and tables side by side, once or again and again
     Status(status::Args),
+    /// Check what a deployment needs, a line a check: cluster, topic, SmartModule, queue, database, connectors
+    Doctor(doctor::Args),
     /// Compare a range of the topic with the tables, fact by fact
     Verify(verify::Args),
     /// Have a sink read a partition again from an earlier offset or time; changes no row that is there
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
             Command::Status(args) => status::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
         }
