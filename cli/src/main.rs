@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`], [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`], [`report`]. Around
+//! a body), [`migrate`], [`status`] and [`doctor`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`]
+//! (with [`topic`]), [`rejected`], [`partitions`], [`report`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
@@ -11,6 +12,8 @@
 mod answers;
 mod bodies;
 mod demo;
+mod doctor;
+mod endpoint;
 mod expectation;
 mod flatten;
 mod generate;
@@ -58,10 +61,12 @@ enum Command {
     Rejected(rejected::Args),
     /// List, drop or detach the months of the facts
     Partitions(partitions::Args),
-    /// Show queue, topic, sinks and tables side by side
+    /// Show queue, topic, sinks and tables side by side, once or again and again
     Status(status::Args),
     /// Write a page about some days: funnel, trend, lists, products, data quality
     Report(report::Args),
+    /// Check what a deployment needs, a line a check: cluster, topic, SmartModule, queue, database, connectors
+    Doctor(doctor::Args),
     /// Compare a range of the topic with the tables, fact by fact
     Verify(verify::Args),
     /// Have a sink read a partition again from an earlier offset or time; changes no row that is there
@@ -94,6 +99,7 @@ fn main() -> ExitCode {
             Command::Partitions(args) => partitions::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Report(args) => report::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
         }

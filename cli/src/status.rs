@@ -1,17 +1,21 @@
-//! `etl status`: queue, topic and tables side by side, so that one sees where events are waiting.
+//! `etl status`: queue, topic, sinks and tables side by side, so that one sees where events are waiting.
+//!
+//! [`reading`] is what is asked, and the reference of `--json`; [`screen`] is what a person sees of it.
 
+mod connectors;
+mod database;
+mod queue;
+mod reading;
+mod screen;
+mod sinks;
+
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use aws_config::BehaviorVersion;
-use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::QueueAttributeName::{
-    ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
-    ApproximateNumberOfMessagesNotVisible,
-};
-use local_stack::TopicEnd;
-
-use crate::{answers, tables};
+use crate::endpoint::Endpoint;
+use crate::up::Interrupted;
+use reading::{Reading, Watcher};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,102 +28,69 @@ pub struct Args {
     /// The database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// Where a source serves its metrics, as its `metrics-address` has it; may be given several times
+    #[arg(long, value_name = "http://HOST:PORT")]
+    source_metrics: Vec<Endpoint>,
+    /// Where a sink serves its metrics; may be given several times
+    #[arg(long, value_name = "http://HOST:PORT")]
+    sink_metrics: Vec<Endpoint>,
+    /// Look again and again until Ctrl-C, every so many seconds, and show rates
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    watch: Option<u64>,
+    /// Print JSON: an object, with --watch one a line. The fields are named in cli/src/status/reading.rs
+    #[arg(long)]
+    json: bool,
 }
 
 /// Shows every part that can be reached; exit code 1 when one can't.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let queue = match &args.queue_url {
-        Some(url) => queue(url).await,
-        None => Err(anyhow!("no queue named; use --queue-url or QUEUE_URL")),
+    let (watch, json) = (args.watch, args.json);
+    let mut watcher = Watcher::new(args);
+    let mut reading = watcher.read().await;
+    let Some(seconds) = watch else {
+        let text = if json {
+            serde_json::to_string_pretty(&reading)?
+        } else {
+            screen::draw(&reading)
+        };
+        println!("{text}");
+        return Ok(code(&reading));
     };
-    let topic = async { TopicEnd::connect(None, &args.topic).await?.read().await }.await;
-    let committed = match &args.database_url {
-        Some(url) => database(url, &args.topic).await,
-        None => Err(anyhow!(
-            "no database named; use --database-url or DATABASE_URL"
-        )),
-    };
-
-    let whole = queue.is_ok() && topic.is_ok() && committed.is_ok();
-    let lag = match (&topic, &committed) {
-        (Ok(end), Ok(database)) => Some(end - database.committed),
-        _ => None,
-    };
-    let mut table = answers::table();
-    let mut part = |name: &str, lines: anyhow::Result<String>| {
-        table.add_row([
-            name.to_owned(),
-            lines.unwrap_or_else(|error| format!("{error:#}")),
-        ]);
-    };
-    part("queue", queue);
-    part("topic", topic.map(|end| format!("{end} records")));
-    part("tables", committed.map(|database| database.to_string()));
-    if let Some(lag) = lag {
-        part("lag", Ok(format!("{lag} records")));
+    let mut ticks = tokio::time::interval(Duration::from_secs(seconds));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Its first tick is at once.
+    ticks.tick().await;
+    let mut interrupted = Interrupted::listen()?;
+    loop {
+        show(&reading, json)?;
+        tokio::select! {
+            () = interrupted.wait() => return Ok(code(&reading)),
+            next = async { ticks.tick().await; watcher.read().await } => reading = next,
+        }
     }
-    println!("{table}");
-    Ok(if whole {
+}
+
+fn code(reading: &Reading) -> ExitCode {
+    if reading.whole {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
-}
-
-async fn queue(url: &str) -> anyhow::Result<String> {
-    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let answer = aws_sdk_sqs::Client::new(&config)
-        .get_queue_attributes()
-        .queue_url(url)
-        .attribute_names(ApproximateNumberOfMessages)
-        .attribute_names(ApproximateNumberOfMessagesNotVisible)
-        .attribute_names(ApproximateNumberOfMessagesDelayed)
-        .send()
-        .await
-        .map_err(|error| anyhow!("{url}: {}", DisplayErrorContext(error)))?;
-    let number = |name| {
-        answer
-            .attributes()
-            .and_then(|all| all.get(&name))
-            .map_or("?", String::as_str)
-    };
-    Ok(format!(
-        "{} waiting, {} in flight, {} delayed",
-        number(ApproximateNumberOfMessages),
-        number(ApproximateNumberOfMessagesNotVisible),
-        number(ApproximateNumberOfMessagesDelayed)
-    ))
-}
-
-struct Database {
-    committed: i64,
-    events: u64,
-    facts: u64,
-    rejected: Vec<(String, u64)>,
-}
-
-impl std::fmt::Display for Database {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{} records committed\n{} events, {} facts",
-            self.committed, self.events, self.facts
-        )?;
-        self.rejected
-            .iter()
-            .try_for_each(|(reason, count)| write!(formatter, "\n{count} rejected: {reason}"))
     }
 }
 
-async fn database(url: &str, topic: &str) -> anyhow::Result<Database> {
-    let client = tables::connect(url).await?;
-    let found = tables::fingerprint(&client)
-        .await
-        .context("the tables aren't there; `etl migrate` makes them")?;
-    Ok(Database {
-        committed: tables::committed(&client, topic).await?,
-        events: found.events,
-        facts: found.facts,
-        rejected: tables::rejected(&client).await?,
-    })
+/// A reading among others: in place of the last one on a terminal, else a block of its own.
+fn show(reading: &Reading, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(reading)?)?;
+    } else if out.is_terminal() {
+        // From the top, each line cleared behind its end, and all below cleared: nothing flickers.
+        let lines = screen::draw(reading).replace('\n', "\u{1b}[K\n");
+        write!(out, "\u{1b}[H{lines}\u{1b}[K\n\u{1b}[J")?;
+    } else {
+        writeln!(out, "{}\n", screen::draw(reading))?;
+    }
+    out.flush()?;
+    Ok(())
 }

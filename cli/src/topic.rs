@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, Utc};
@@ -19,6 +20,8 @@ const FIRST_BYTES: i32 = 4 << 20;
 const MOST_BYTES: i32 = 1 << 30;
 /// Enough for a batch's head.
 const HEAD_BYTES: i32 = 64 << 10;
+/// How long a leader may take to tell the end of its partition.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Records that are handed out at a time, about.
 const CHUNK: usize = 4_000;
 
@@ -90,7 +93,13 @@ impl Topic {
     /// # Errors
     /// The cluster's own.
     pub async fn end(&self, partition: u32) -> anyhow::Result<i64> {
-        connector_common::end_of_partition(&self.name, partition).await
+        let end = connector_common::end_with(&self.client, &self.name, partition);
+        tokio::time::timeout(PATIENCE, end).await.with_context(|| {
+            format!(
+                "the leader of partition {partition} of `{}` did not tell its end in {PATIENCE:?}",
+                self.name
+            )
+        })?
     }
 
     /// The first offset that the partition still holds.

@@ -134,6 +134,7 @@ check() {
             [ -z "$name" ] || export "$name=$value"
         done <"$secrets"
         run_always "$root/target/release/etl" status
+        run_always "$root/target/release/etl" doctor --source-config sqs-source.yaml --sink-config postgres-sink.yaml --secrets "$secrets" || true
     fi
 }
 

@@ -57,27 +57,35 @@ pub async fn ensure_topic(name: &str, spec: &TopicSpec) -> anyhow::Result<u32> {
 ///
 /// # Errors
 /// The cluster can't be reached, or has no such partition.
-// Whole batches, whose heads are what tells it, are to be had from the deprecated stream only.
-#[allow(deprecated)]
 pub async fn end_of_partition(topic: &str, partition: u32) -> anyhow::Result<i64> {
     let cluster = current_cluster()?;
     let end = async {
         let client = Fluvio::connect_with_config(&cluster).await?;
-        let config = ConsumerConfig::builder()
-            .max_bytes(HEAD_BYTES)
-            .disable_continuous(true)
-            .build()?;
-        let consumer = client.partition_consumer(topic, partition).await?;
-        let batches = consumer
-            .stream_batches_with_config(Offset::from_end(1), config)
-            .await?;
-        match std::pin::pin!(batches).next().await {
-            Some(Ok(batch)) => Ok(batch.get_last_offset() + 1),
-            Some(Err(code)) => Err(anyhow!("partition {partition} of `{topic}`: {code}")),
-            None => empty_end(&client, topic, partition).await,
-        }
+        end_with(&client, topic, partition).await
     };
     bounded(&cluster, end).await
+}
+
+/// The same through a client that is there already, for as long as the cluster takes.
+///
+/// # Errors
+/// The cluster's own, or it has no such partition.
+// Whole batches, whose heads are what tells it, are to be had from the deprecated stream only.
+#[allow(deprecated)]
+pub async fn end_with(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
+    let config = ConsumerConfig::builder()
+        .max_bytes(HEAD_BYTES)
+        .disable_continuous(true)
+        .build()?;
+    let consumer = client.partition_consumer(topic, partition).await?;
+    let batches = consumer
+        .stream_batches_with_config(Offset::from_end(1), config)
+        .await?;
+    match std::pin::pin!(batches).next().await {
+        Some(Ok(batch)) => Ok(batch.get_last_offset() + 1),
+        Some(Err(code)) => Err(anyhow!("partition {partition} of `{topic}`: {code}")),
+        None => empty_end(client, topic, partition).await,
+    }
 }
 
 /// Nothing came: then the partition must be empty, or the leader has said nothing at all.

@@ -37,7 +37,7 @@ pub mod transforms;
 pub mod warnings;
 
 pub use backoff::pause_after;
-pub use cluster::{connect, end_of_partition, ensure_topic, producer};
+pub use cluster::{connect, end_of_partition, end_with, ensure_topic, producer};
 pub use config::{ConfigError, Connector, Consumer, Meta, Partitions, Producer, Topic, Validate};
 pub use health::Health;
 pub use meters::Meters;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use connector_common::{Health, Stop};
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use crate::backoff::Backoff;
 use crate::database::Database;
@@ -19,14 +19,19 @@ use crate::writer::Source;
 const SESSION: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
      SET idle_session_timeout = 0; SET lock_timeout = '10s'; SET statement_timeout = '10s'";
 const TRY: &str = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-/// A lock on a bigint is shown as two halves and the subid 1.
+/// Who holds the lock on the bigint in place of KEY, which is shown as two halves and the subid 1.
 const HOLDER: &str = "\
     SELECT concat_ws(', ', a.application_name, 'pid ' || a.pid, 'from ' || host(a.client_addr), \
                      'connected since ' || to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')) \
     FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-      AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended($1, 0)";
+      AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(KEY, 0)";
+const STANDS: &str = "\
+    SELECT o.sink, o.partition, o.next_offset, extract(epoch FROM clock_timestamp() - o.updated_at)::float8, (HOLDER LIMIT 1) \
+    FROM sink_offsets o WHERE o.topic = $1 ORDER BY o.sink, o.partition";
+/// The name of a lock, as SQL makes it of a row of `sink_offsets`.
+const LOCK_NAME: &str = "concat_ws(e'\\x1f', o.sink, o.topic, o.partition)";
 
 /// Advisory locks on the partitions that this process writes, all on one connection of their own.
 #[derive(Debug)]
@@ -42,6 +47,42 @@ pub enum Claim {
     Held,
     /// That of another sink: its application name, process, address, and since when it is connected.
     HeldBy(String),
+}
+
+/// Where a sink stands in a partition.
+#[derive(Clone, Debug)]
+pub struct Stand {
+    /// The sink and the partition.
+    pub source: Source,
+    /// The first record that it has not written yet.
+    pub next_offset: i64,
+    /// How long ago that moved last, by the server's clock, in seconds.
+    pub moved_ago: f64,
+    /// Who writes the partition, as [`Claim::HeldBy`] has it; `None` where nobody does.
+    pub writer: Option<String>,
+}
+
+/// Where all sinks stand that read `topic`, by their names and partitions.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub async fn stands(client: &Client, topic: &str) -> Result<Vec<Stand>, DatabaseError> {
+    let holder = HOLDER.replace("KEY", LOCK_NAME);
+    let rows = client
+        .query(&STANDS.replace("HOLDER", &holder), &[&topic])
+        .await
+        .doing("cannot ask how far the sinks are")?;
+    let stand = |row: &Row| Stand {
+        source: Source {
+            sink: row.get(0),
+            topic: topic.to_owned(),
+            partition: row.get(1),
+        },
+        next_offset: row.get(2),
+        moved_ago: row.get(3),
+        writer: row.get(4),
+    };
+    Ok(rows.iter().map(stand).collect())
 }
 
 impl Claims {
@@ -78,7 +119,8 @@ impl Claims {
         if client.query_one(TRY, &[&name]).await.doing(doing)?.get(0) {
             return Ok(Claim::Held);
         }
-        let holder = client.query_opt(HOLDER, &[&name]).await.doing(doing)?;
+        let holder = HOLDER.replace("KEY", "$1");
+        let holder = client.query_opt(&holder, &[&name]).await.doing(doing)?;
         Ok(Claim::HeldBy(holder.map_or_else(
             || "one that has just ended".to_owned(),
             |row| row.get(0),

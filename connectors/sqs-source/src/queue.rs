@@ -140,13 +140,23 @@ pub struct QueueError {
     pub detail: String,
 }
 
+impl QueueError {
+    /// The permission that the operation needs, without `sqs:`: that of a batch is the single operation's.
+    #[must_use]
+    pub fn permission(&self) -> &str {
+        self.operation
+            .strip_suffix("Batch")
+            .unwrap_or(self.operation)
+    }
+}
+
 struct Hint<'a>(&'a QueueError);
 
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = self.0;
         match error.kind {
-            Kind::AccessDenied => write!(formatter, "; allow sqs:{} on this queue for these credentials", error.operation),
+            Kind::AccessDenied => write!(formatter, "; allow sqs:{} on this queue for these credentials", error.permission()),
             Kind::Credentials => formatter.write_str(
                 "; set `access-key-id` and `secret-access-key`, or check the AWS environment variables, profile or role",
             ),

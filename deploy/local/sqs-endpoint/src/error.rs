@@ -21,6 +21,7 @@ pub(crate) struct SqsError {
 /// Why it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    AccessDenied,
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
@@ -48,6 +49,7 @@ impl Code {
     /// The name of the error's shape, and its code in the query protocol.
     fn names(self) -> (&'static str, &'static str) {
         match self {
+            Self::AccessDenied => ("AccessDeniedException", "AccessDenied"),
             Self::BatchEntryIdsNotDistinct => (
                 "BatchEntryIdsNotDistinct",
                 "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",

@@ -27,6 +27,8 @@ use crate::operation::Operation;
 pub enum Fault {
     /// The call is refused with `ThrottlingException` and does nothing. Counted by call.
     Throttle,
+    /// The call is refused with `AccessDenied`, as by a policy, and does nothing. Counted by call.
+    Deny,
     /// The call is done at once and answered late. Counted by call.
     Delay {
         /// How late.
@@ -59,7 +61,7 @@ impl Fault {
     fn applies_to(self, operation: Operation) -> bool {
         use Operation as O;
         match self {
-            Self::Throttle | Self::Delay { .. } | Self::CutReply => true,
+            Self::Throttle | Self::Deny | Self::Delay { .. } | Self::CutReply => true,
             Self::FailEntry { .. } => operation.is_batch(),
             Self::DropSilently => matches!(
                 operation,

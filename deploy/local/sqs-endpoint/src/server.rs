@@ -113,6 +113,10 @@ async fn call(State(context): State<Arc<Context>>, request: Request) -> Response
         let error = SqsError::new(Code::ThrottlingException, "Rate exceeded");
         return with_request_id(error.into_response());
     }
+    if faults.contains(&Fault::Deny) {
+        let message = format!("not authorized to perform: sqs:{operation}");
+        return with_request_id(SqsError::new(Code::AccessDenied, message).into_response());
+    }
     let body: Bytes = match axum::body::to_bytes(body, REQUEST_BYTES).await {
         Ok(body) => body,
         Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),

@@ -1,0 +1,159 @@
+//! A connector's `metrics-address`, asked from outside: is it ready, and what has it counted?
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// How long a connector may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest answer that is read.
+const LONGEST: u64 = 16 << 20;
+
+/// Where a connector serves `/metrics` and `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let address = rest.split('/').next().unwrap_or_default();
+        let port = address
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(_)) => Ok(Self(address.to_owned())),
+            _ => Err(
+                "a connector's address is written http://HOST:PORT, with the port of its `metrics-address`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "http://{}", self.0)
+    }
+}
+
+impl Endpoint {
+    /// What keeps the connector from its work, a line each; empty when it is ready.
+    ///
+    /// # Errors
+    /// Nobody answers, or something else than a connector.
+    pub async fn troubles(&self) -> anyhow::Result<Vec<String>> {
+        match self.get("/readyz").await? {
+            (200, _) => Ok(Vec::new()),
+            (503, body) => Ok(body.lines().map(str::to_owned).collect()),
+            (status, _) => Err(anyhow!(
+                "{self} answers with HTTP status {status}; is it the connector's `metrics-address`?"
+            )),
+        }
+    }
+
+    /// What the connector has counted.
+    ///
+    /// # Errors
+    /// As [`Endpoint::troubles`].
+    pub async fn metrics(&self) -> anyhow::Result<Metrics> {
+        match self.get("/metrics").await? {
+            (200, body) => Ok(Metrics::parse(&body)),
+            (status, _) => Err(anyhow!("{self}/metrics answers with HTTP status {status}")),
+        }
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        let asked = async {
+            let mut stream = TcpStream::connect(&self.0).await?;
+            // In HTTP 1.0 the answer is whole and ends with the connection, whatever is in between.
+            let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.0);
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = Vec::new();
+            stream.take(LONGEST).read_to_end(&mut answer).await?;
+            std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| anyhow!("no answer from {self} in {PATIENCE:?}"))?
+            .with_context(|| format!("no answer from {self}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok());
+        let status = status.ok_or_else(|| anyhow!("{self} does not speak HTTP"))?;
+        Ok((status, body.to_owned()))
+    }
+}
+
+/// Metrics in Prometheus' text format, without their labels.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Vec<(String, f64)>);
+
+impl Metrics {
+    fn parse(text: &str) -> Self {
+        let sample = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let name = series.split('{').next()?.trim();
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Self(lines.filter_map(sample).collect())
+    }
+
+    /// The sum over all labels; `None` where there is no such metric.
+    pub fn sum(&self, name: &str) -> Option<f64> {
+        self.of(name).reduce(|sum, value| sum + value)
+    }
+
+    /// The largest over all labels.
+    pub fn max(&self, name: &str) -> Option<f64> {
+        self.of(name).reduce(f64::max)
+    }
+
+    fn of<'m>(&'m self, name: &'m str) -> impl Iterator<Item = f64> + 'm {
+        self.0
+            .iter()
+            .filter(move |(of, _)| of == name)
+            .map(|(_, value)| *value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        let shown = |text: &str| text.parse::<Endpoint>().map(|found| found.to_string());
+        assert_eq!(
+            shown("http://sink:9465/metrics").unwrap(),
+            "http://sink:9465"
+        );
+        assert_eq!(shown("127.0.0.1:9465").unwrap(), "http://127.0.0.1:9465");
+        assert_eq!(shown("[::1]:1").unwrap(), "http://[::1]:1");
+        for text in ["sink", "http://sink", "https://sink:9465", "sink:port"] {
+            assert!(
+                shown(text).unwrap_err().contains("metrics-address"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn metrics_are_added_over_their_labels() {
+        let metrics = Metrics::parse(
+            "# HELP a b\n# TYPE a gauge\na{queue=\"x y\"} 2\na{queue=\"z\"} 5\nab 7\nb 1e3\n",
+        );
+        assert_eq!(metrics.sum("a"), Some(7.0));
+        assert_eq!(metrics.max("a"), Some(5.0));
+        assert_eq!(metrics.sum("b"), Some(1000.0));
+        assert_eq!(metrics.sum("c"), None);
+    }
+}

@@ -1,0 +1,364 @@
+//! A reading as a person sees it: one screen, whatever there is of partitions, reasons and months.
+
+use comfy_table::Table;
+
+use super::connectors::{Connector, Kind};
+use super::database::Tables;
+use super::queue::Queue;
+use super::reading::{Part, Reading};
+use super::sinks::{PartitionStand, Sink, TopicStand};
+use crate::answers;
+
+/// Partitions of a sink that are shown, those with the largest lag.
+const PARTITIONS: usize = 12;
+/// Reasons of rejections that are shown, the most frequent.
+const REASONS: usize = 5;
+/// Months that are shown, the newest.
+const MONTHS: usize = 4;
+
+/// The whole screen, without a line end behind it.
+pub fn draw(reading: &Reading) -> String {
+    let mut blocks = vec![
+        format!("{}", reading.at.format("%Y-%m-%d %H:%M:%S UTC")),
+        summary(reading).to_string(),
+    ];
+    if !reading.sinks.is_empty() {
+        blocks.push(sinks(&reading.sinks).to_string());
+    }
+    if let Some(tables) = reading.tables.reached() {
+        if !tables.rejected.is_empty() {
+            blocks.push(rejected(tables).to_string());
+        }
+        blocks.push(months(tables).to_string());
+    }
+    blocks.join("\n")
+}
+
+fn summary(reading: &Reading) -> Table {
+    let mut table = answers::table();
+    table.add_row(["queue".to_owned(), part(&reading.queue, queue)]);
+    for one in &reading.connectors {
+        table.add_row([name(one.kind).to_owned(), connector(one)]);
+    }
+    table.add_row(["topic".to_owned(), part(&reading.topic, topic)]);
+    table.add_row([
+        "tables".to_owned(),
+        part(&reading.tables, |tables| contents(tables, &reading.sinks)),
+    ]);
+    if reading.topic.reached().is_some() && reading.tables.reached().is_some() {
+        table.add_row(["lag".to_owned(), lag(&reading.sinks)]);
+    }
+    table
+}
+
+fn part<T>(part: &Part<T>, shown: impl FnOnce(&T) -> String) -> String {
+    match part {
+        Part::Reached(part) => shown(part),
+        Part::Unreachable { error } => error.clone(),
+    }
+}
+
+fn queue(queue: &Queue) -> String {
+    let number =
+        |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+    format!(
+        "{} waiting, {} in flight, {} delayed",
+        number(queue.visible),
+        number(queue.in_flight),
+        number(queue.delayed)
+    )
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Source => "source",
+        Kind::Sink => "sink",
+    }
+}
+
+fn connector(one: &Connector) -> String {
+    if let Some(error) = &one.error {
+        return error.clone();
+    }
+    let mut lines = if one.ready == Some(true) {
+        vec![format!("ready, at {}", one.address)]
+    } else {
+        let mut lines = vec![format!("NOT READY, at {}", one.address)];
+        lines.extend(one.troubles.iter().cloned());
+        lines
+    };
+    if let Some(messages) = one.messages_in_hand {
+        let oldest = one.oldest_in_hand_seconds.filter(|_| messages > 0);
+        let oldest = oldest.map(|seconds| format!(", the oldest sent {} ago", age(seconds as f64)));
+        lines.push(format!(
+            "{messages} messages in hand{}",
+            oldest.unwrap_or_default()
+        ));
+    }
+    for (rate, what) in [
+        (one.records_per_second, "records"),
+        (one.facts_per_second, "new facts"),
+    ] {
+        lines.extend(rate.map(|rate| format!("{rate:.0} {what}/s")));
+    }
+    lines.join("\n")
+}
+
+fn topic(topic: &TopicStand) -> String {
+    let partitions = match topic.partitions {
+        1 => "1 partition".to_owned(),
+        many => format!("{many} partitions"),
+    };
+    let rate = topic
+        .records_per_second
+        .map(|rate| format!(", {rate:.0}/s"));
+    format!(
+        "{}: {} records in {partitions}{}",
+        topic.name,
+        topic.records,
+        rate.unwrap_or_default()
+    )
+}
+
+fn contents(tables: &Tables, sinks: &[Sink]) -> String {
+    let committed: Vec<String> = sinks
+        .iter()
+        .map(|sink| match sinks {
+            [_] => format!("{} records committed", sink.committed_records),
+            _ => format!(
+                "{} records committed by {}",
+                sink.committed_records, sink.name
+            ),
+        })
+        .collect();
+    let committed = if committed.is_empty() {
+        "0 records committed: no sink has read the topic yet".to_owned()
+    } else {
+        committed.join("\n")
+    };
+    let facts = match tables.events {
+        Some(events) => format!("{events} events, {} facts", tables.facts),
+        None => format!("about {} facts", tables.facts),
+    };
+    format!(
+        "{committed}\n{facts}, {} in the database",
+        size(tables.database_bytes)
+    )
+}
+
+fn lag(sinks: &[Sink]) -> String {
+    let one = |sink: &Sink| {
+        let records = sink.lag_records?;
+        let oldest = sink.lag_seconds.filter(|_| records > 0);
+        let oldest = oldest.map(|seconds| format!(", the oldest produced {} ago", age(seconds)));
+        Some(format!("{records} records{}", oldest.unwrap_or_default()))
+    };
+    let lags: Vec<String> = sinks
+        .iter()
+        .filter_map(|sink| match sinks {
+            [_] => one(sink),
+            _ => Some(format!("{}: {}", sink.name, one(sink)?)),
+        })
+        .collect();
+    if lags.is_empty() {
+        "not known".to_owned()
+    } else {
+        lags.join("\n")
+    }
+}
+
+fn sinks(sinks: &[Sink]) -> Table {
+    let mut table = answers::table();
+    table.set_header([
+        "sink",
+        "partition",
+        "topic ends",
+        "committed",
+        "lag",
+        "oldest",
+        "last commit",
+        "records/s",
+        "written by",
+    ]);
+    for sink in sinks {
+        let mut shown: Vec<&PartitionStand> = sink.partitions.iter().collect();
+        // What lags most, or was lost most, is what one looks for.
+        shown.sort_by_key(|one| std::cmp::Reverse(one.lag_records));
+        let hidden = shown.split_off(shown.len().min(PARTITIONS));
+        shown.sort_by_key(|one| one.partition);
+        for one in shown {
+            table.add_row(row(&sink.name, one));
+        }
+        if !hidden.is_empty() {
+            let lag: i64 = hidden.iter().filter_map(|one| one.lag_records).sum();
+            let unwritten = hidden.iter().filter(|one| one.writer.is_none()).count();
+            let by = match unwritten {
+                0 => String::new(),
+                some => format!("{some} by nobody"),
+            };
+            table.add_row([
+                sink.name.clone(),
+                format!("{} more", hidden.len()),
+                String::new(),
+                String::new(),
+                lag.to_string(),
+                String::new(),
+                String::new(),
+                String::new(),
+                by,
+            ]);
+        }
+    }
+    table
+}
+
+fn row(sink: &str, one: &PartitionStand) -> [String; 9] {
+    let shown =
+        |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    [
+        sink.to_owned(),
+        one.partition.to_string(),
+        shown(one.topic_end),
+        one.next_offset.to_string(),
+        shown(one.lag_records),
+        one.lag_seconds
+            .filter(|_| one.lag_records != Some(0))
+            .map(age)
+            .unwrap_or_default(),
+        format!("{} ago", age(one.seconds_since_commit)),
+        one.records_per_second
+            .map(|rate| format!("{rate:.0}"))
+            .unwrap_or_default(),
+        one.writer
+            .as_deref()
+            .map_or("NOBODY", |writer| {
+                writer.split(", connected").next().unwrap_or(writer)
+            })
+            .to_owned(),
+    ]
+}
+
+fn rejected(tables: &Tables) -> Table {
+    let mut table = answers::table();
+    table.set_header(["rejected", "last 24 h", "all"]);
+    let add = |table: &mut Table, name: String, last: i64, total: i64| {
+        table.add_row([name, last.to_string(), total.to_string()]);
+    };
+    for one in tables.rejected.iter().take(REASONS) {
+        add(&mut table, one.reason.clone(), one.last_24_hours, one.total);
+    }
+    let others = tables.rejected.get(REASONS..).unwrap_or_default();
+    if !others.is_empty() {
+        let last = others.iter().map(|one| one.last_24_hours).sum();
+        let total = others.iter().map(|one| one.total).sum();
+        add(
+            &mut table,
+            format!("{} other reasons", others.len()),
+            last,
+            total,
+        );
+    }
+    answers::align_numbers(&mut table);
+    table
+}
+
+fn months(tables: &Tables) -> Table {
+    let mut table = answers::table();
+    table.set_header(["facts in", "about", "size"]);
+    let older = tables.months.len().saturating_sub(MONTHS + 1);
+    let (older, shown) = tables.months.split_at_checked(older).unwrap_or_default();
+    if !older.is_empty() {
+        table.add_row([
+            format!("{} months before", older.len()),
+            older
+                .iter()
+                .map(|month| month.facts_estimated)
+                .sum::<i64>()
+                .to_string(),
+            size(older.iter().map(|month| month.bytes).sum()),
+        ]);
+    }
+    for month in shown {
+        let name = match month.since {
+            Some(since) => since.format("%Y-%m").to_string(),
+            None => "no month of their own".to_owned(),
+        };
+        // The server estimates nothing before it has looked at a table for the first time.
+        let facts = match month.facts_estimated {
+            0 => "?".to_owned(),
+            facts => facts.to_string(),
+        };
+        table.add_row([name, facts, size(month.bytes)]);
+    }
+    answers::align_numbers(&mut table);
+    table
+}
+
+/// Seconds as people say them.
+fn age(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..120 => format!("{whole} s"),
+        120..7_200 => format!("{} min", whole / 60),
+        7_200..172_800 => format!("{} h", whole / 3_600),
+        _ => format!("{} days", whole / 86_400),
+    }
+}
+
+/// Bytes as people say them.
+fn size(bytes: i64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 10_240.0 {
+        format!("{mib:.1} MiB")
+    } else {
+        format!("{:.1} GiB", mib / 1024.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_sizes_are_said_in_the_unit_that_fits() {
+        let ages = [0.04, 9.96, 119.0, 120.0, 7_200.0, 172_800.0].map(age);
+        assert_eq!(ages, ["0.0 s", "10.0 s", "119 s", "2 min", "2 h", "2 days"]);
+        assert_eq!(size(1 << 20), "1.0 MiB");
+        assert_eq!(size(20 << 30), "20.0 GiB");
+    }
+
+    #[test]
+    fn many_partitions_are_shown_by_their_lag() {
+        let partition = |partition| PartitionStand {
+            partition,
+            topic_end: Some(100),
+            next_offset: 100 - i64::from(partition),
+            lag_records: Some(i64::from(partition)),
+            lag_seconds: Some(1.0),
+            seconds_since_commit: 1.0,
+            records_per_second: None,
+            writer: (partition > 0).then(|| "somebody".to_owned()),
+        };
+        let shown = sinks(&[Sink {
+            name: "s".to_owned(),
+            committed_records: 0,
+            lag_records: None,
+            lag_seconds: None,
+            records_per_second: None,
+            partitions: (0..15).map(partition).collect(),
+        }])
+        .to_string();
+        assert_eq!(
+            shown
+                .lines()
+                .filter(|line| line.contains("somebody"))
+                .count(),
+            12
+        );
+        assert!(
+            shown.contains("3 more") && shown.contains("1 by nobody"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,454 @@
+//! `etl doctor`: each check, by making wrong what it is about.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use end_to_end::pipeline::Pipeline;
+use end_to_end::{found, shop};
+use local_stack::artefacts::Artefacts;
+use local_stack::{Part, StackOptions, queue};
+use private_postgres::PrivatePostgres;
+use serde_json::Value;
+use sqs_endpoint::{Fault, Operation};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Runs the command on copies of a pipeline's files.
+struct Doctor<'p> {
+    pipeline: &'p Pipeline,
+    folder: TempDir,
+}
+
+/// What it found: a check's verdict, what was found and what mends it, by area and name.
+struct Findings {
+    code: Option<i32>,
+    report: Value,
+}
+
+impl<'p> Doctor<'p> {
+    fn new(pipeline: &'p Pipeline) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["sqs-source.yaml", "postgres-sink.yaml", "secrets.txt"] {
+            let from = pipeline.stack.folder().join(file);
+            std::fs::copy(from, folder.path().join(file)).unwrap();
+        }
+        Self { pipeline, folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same with one of the files changed.
+    fn with(&self, file: &str, from: &str, to: &str) -> Doctor<'p> {
+        let changed = Doctor::new(self.pipeline);
+        let text = std::fs::read_to_string(self.file(file)).unwrap();
+        assert!(text.contains(from), "no «{from}» in {file}");
+        std::fs::write(changed.file(file), text.replace(from, to)).unwrap();
+        changed
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(Artefacts::find().unwrap().program("etl"));
+        command
+            .arg("doctor")
+            .arg("--source-config")
+            .arg(self.file("sqs-source.yaml"))
+            .arg("--sink-config")
+            .arg(self.file("postgres-sink.yaml"))
+            .arg("--secrets")
+            .arg(self.file("secrets.txt"))
+            .args(args)
+            .env_remove("QUEUE_URL")
+            .env_remove("DATABASE_URL")
+            .env("FLV_PROFILE_PATH", self.pipeline.stack.profile())
+            .envs(queue::environment(self.pipeline.stack.sqs_url()))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, args: &[&str]) -> Findings {
+        let args = [&["--json"], args].concat();
+        Findings::of(&mut self.command(&args)).await
+    }
+}
+
+impl Findings {
+    async fn of(command: &mut Command) -> Self {
+        let output = command.output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (said, complaints) = (text(&output.stdout), text(&output.stderr));
+        let report: Value =
+            serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{complaints}"));
+        let code = output.status.code();
+        let expected = if report["verdict"] == "fail" { 1 } else { 0 };
+        assert_eq!(code, Some(expected), "{report:#}");
+        Self { code, report }
+    }
+
+    /// That a check came out so, and says these things.
+    fn says(&self, area: &str, check: &str, verdict: &str, parts: &[&str]) -> &Self {
+        let all = self.report["checks"].as_array().unwrap();
+        let of = |one: &&Value| one["area"] == area && one["check"] == check;
+        let found: Vec<&Value> = all.iter().filter(of).collect();
+        let wanted = found.iter().find(|one| {
+            let said = one.to_string();
+            one["verdict"] == verdict && parts.iter().all(|part| said.contains(part))
+        });
+        assert!(
+            wanted.is_some(),
+            "{area} {check} is not {verdict} with {parts:?}: {:#}",
+            self.report
+        );
+        self
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_in_order_has_no_failures_and_each_mistake_has_one() {
+    let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    pipeline.send(&shop::bodies(71, 100)).await.unwrap();
+    pipeline.arrived().await.unwrap();
+    let doctor = Doctor::new(&pipeline);
+
+    let sound = doctor.run(&[]).await;
+    assert_eq!(sound.code, Some(0), "{:#}", sound.report);
+    for (area, check) in [
+        ("files", "source"),
+        ("files", "sink"),
+        ("files", "topic"),
+        ("cluster", "profile"),
+        ("cluster", "version"),
+        ("topic", "exists"),
+        ("topic", "replication"),
+        ("topic", "announcements"),
+        ("topic", "readable"),
+        ("topic", "max-bytes"),
+        ("smartmodule", "loaded"),
+        ("smartmodule", "build"),
+        ("smartmodule", "parameters"),
+        ("database", "connection"),
+        ("database", "clock"),
+        ("database", "sessions"),
+        ("database", "schema"),
+        ("database", "connections"),
+        ("database", "writers"),
+        ("database", "offsets"),
+        ("database", "lag"),
+        ("queue", "attributes"),
+        ("queue", "delete"),
+        ("queue", "extend"),
+        ("queue", "clock"),
+    ] {
+        sound.says(area, check, "ok", &[]);
+    }
+    sound
+        .says("queue", "receive", "skip", &["--receive"])
+        .says("queue", "retention", "skip", &[])
+        .says("queue", "redrive", "warn", &["no redrive policy"])
+        .says("queue", "visibility", "warn", &["30s"])
+        .says("database", "rights", "warn", &["etl_writer"])
+        .says("connectors", "sink", "skip", &["--sink-metrics"]);
+    doctor
+        .run(&["--receive"])
+        .await
+        .says("queue", "receive", "ok", &["none came"]);
+    let text = doctor.command(&[]).output().await.unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("ok    cluster version: platform 0.18.1"),
+        "{text}"
+    );
+    assert!(text.contains(" 0 failed, "), "{text}");
+
+    files(&doctor).await;
+    smartmodules(&doctor).await;
+    queues(&doctor, &pipeline).await;
+    doctor
+        .run(&["--sink-metrics", "http://127.0.0.1:1"])
+        .await
+        .says(
+            "connectors",
+            "sink",
+            "fail",
+            &["no answer from http://127.0.0.1:1", "metrics-address"],
+        );
+    let mut nowhere = doctor.command(&["--json"]);
+    nowhere.env("FLV_PROFILE_PATH", doctor.file("none.toml"));
+    Findings::of(&mut nowhere)
+        .await
+        .says("cluster", "profile", "fail", &["fluvio profile add"]);
+    let profile = std::fs::read_to_string(pipeline.stack.profile()).unwrap();
+    let elsewhere = profile.replace(pipeline.stack.fluvio_address(), "127.0.0.1:1");
+    std::fs::write(doctor.file("elsewhere.toml"), elsewhere).unwrap();
+    let mut elsewhere = doctor.command(&["--json"]);
+    elsewhere.env("FLV_PROFILE_PATH", doctor.file("elsewhere.toml"));
+    Findings::of(&mut elsewhere)
+        .await
+        .says("cluster", "connection", "fail", &["127.0.0.1:1"]);
+
+    pipeline.stack.stop_part(Part::Sink).await.unwrap();
+    let doctor = Doctor::new(&pipeline);
+    let move_offset = async |to: i64| {
+        let statement = "UPDATE sink_offsets SET next_offset = $1";
+        pipeline.database.execute(statement, &[&to]).await.unwrap();
+    };
+    doctor.run(&[]).await.says(
+        "database",
+        "writers",
+        "warn",
+        &["nobody writes", "start the sink"],
+    );
+    move_offset(1_000_000).await;
+    doctor.run(&[]).await.says(
+        "database",
+        "offsets",
+        "fail",
+        &[
+            "1000000 is stored",
+            "made anew",
+            "DELETE FROM sink_offsets WHERE sink = 'shop-events-sink'",
+        ],
+    );
+    move_offset(0).await;
+    doctor.run(&[]).await.says("database", "offsets", "ok", &[]);
+    pipeline.stack.stop().await.unwrap();
+}
+
+async fn files(doctor: &Doctor<'_>) {
+    let (source, sink) = ("sqs-source.yaml", "postgres-sink.yaml");
+    let wrong = doctor.with(source, "delete-after:", "delete-aftre:");
+    wrong
+        .run(&[])
+        .await
+        .says("files", "source", "fail", &["sqs.delete-aftre"]);
+    let wrong = doctor.with("secrets.txt", "DATABASE_URL", "DATABASE_ULR");
+    wrong
+        .run(&[])
+        .await
+        .says("files", "sink", "fail", &["DATABASE_URL", "no value"]);
+    let wrong = doctor.with(sink, "topic: shop-events", "topic: shop-evnets");
+    wrong
+        .run(&[])
+        .await
+        .says("files", "topic", "fail", &["shop-events", "shop-evnets"])
+        .says(
+            "topic",
+            "exists",
+            "fail",
+            &["shop-evnets", "fluvio topic create"],
+        );
+    let wrong = doctor.with(
+        source,
+        "delete-after: tables",
+        "delete-after: tables\n  sink: another",
+    );
+    wrong.run(&[]).await.says(
+        "files",
+        "sink-name",
+        "fail",
+        &["`another`", "shop-events-sink"],
+    );
+    let risky = doctor.with(source, "delete-after: tables", "delete-after: topic");
+    risky.run(&[]).await.says(
+        "topic",
+        "replication",
+        "warn",
+        &["one copy", "delete-after: tables"],
+    );
+    let wrong = doctor.with(sink, "partition: all", "partition: [0, 5]");
+    wrong
+        .run(&[])
+        .await
+        .says("topic", "partitions", "fail", &["partition 5"]);
+    let narrow = doctor.with(sink, "max-bytes: 16MiB", "max-bytes: 1MiB");
+    narrow
+        .run(&[])
+        .await
+        .says("topic", "max-bytes", "warn", &["512000", "1048576"]);
+    let slow = doctor.with(source, "linger: 20ms", "linger: 15s");
+    slow.run(&[])
+        .await
+        .says("queue", "visibility", "fail", &["15s", "30s"]);
+}
+
+async fn smartmodules(doctor: &Doctor<'_>) {
+    let sink = "postgres-sink.yaml";
+    let wrong = doctor.with(sink, "uses: flatten-items", "uses: flatten-itmes");
+    wrong.run(&[]).await.says(
+        "smartmodule",
+        "loaded",
+        "fail",
+        &["flatten-itmes", "deploy.sh"],
+    );
+    let wrong = doctor.with(
+        sink,
+        "uses: flatten-items",
+        "uses: flatten-items\n    with: { identity: name }",
+    );
+    wrong
+        .run(&[])
+        .await
+        .says("smartmodule", "parameters", "fail", &["identity"]);
+    let wrong = doctor.with(sink, "transforms:\n  - uses: flatten-items\n", "");
+    wrong
+        .run(&[])
+        .await
+        .says("smartmodule", "named", "fail", &["flatten-items"]);
+    let other = Artefacts::find().unwrap().list_items();
+    let other = other.display().to_string();
+    doctor
+        .run(&["--wasm", &other])
+        .await
+        .says("smartmodule", "build", "warn", &["another build"]);
+    doctor
+        .run(&["--wasm", "/nowhere"])
+        .await
+        .says("smartmodule", "build", "fail", &["/nowhere"]);
+}
+
+async fn queues(doctor: &Doctor<'_>, pipeline: &Pipeline) {
+    let faults = pipeline.stack.endpoint().unwrap().faults();
+    for (operation, check, permission) in [
+        (
+            Operation::GetQueueAttributes,
+            "attributes",
+            "sqs:GetQueueAttributes on",
+        ),
+        (
+            Operation::DeleteMessageBatch,
+            "delete",
+            "sqs:DeleteMessage on",
+        ),
+        (
+            Operation::ChangeMessageVisibilityBatch,
+            "extend",
+            "sqs:ChangeMessageVisibility on",
+        ),
+        (
+            Operation::ReceiveMessage,
+            "receive",
+            "sqs:ReceiveMessage on",
+        ),
+    ] {
+        faults.fail_share(operation, Fault::Deny, 1.0).unwrap();
+        let found = doctor.run(&["--receive"]).await;
+        faults.clear();
+        found.says("queue", check, "fail", &["AccessDenied", permission]);
+    }
+    let wrong = doctor.with("secrets.txt", "/shop-events", "/shop-evnets");
+    wrong
+        .run(&[])
+        .await
+        .says("queue", "attributes", "fail", &["does not exist"]);
+    let away = doctor.with(
+        "sqs-source.yaml",
+        "  max-in-flight",
+        "  endpoint-url: http://127.0.0.1:1\n  max-in-flight",
+    );
+    away.run(&[])
+        .await
+        .says("queue", "attributes", "fail", &["network"]);
+}
+
+/// Without files: what the environment names.
+async fn at(url: &str) -> Findings {
+    let mut command = Command::new(Artefacts::find().unwrap().program("etl"));
+    command
+        .args(["doctor", "--json"])
+        .env_remove("QUEUE_URL")
+        .env("DATABASE_URL", url)
+        .env("FLV_PROFILE_PATH", "/nowhere")
+        .stdin(Stdio::null());
+    Findings::of(&mut command).await
+}
+
+#[tokio::test]
+async fn a_database_is_looked_at_from_all_sides() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let url = server.url();
+    let found = at("postgres://etl:hunter2@127.0.0.1:1/etl").await;
+    found.says("database", "connection", "fail", &["127.0.0.1:1"]);
+    assert!(!found.report.to_string().contains("hunter2"));
+    at(&url.replace("/etl", "/nowhere"))
+        .await
+        .says("database", "connection", "fail", &["nowhere"]);
+    at(&url).await.says(
+        "database",
+        "schema",
+        "warn",
+        &["V1__star_schema", "etl migrate"],
+    );
+    let mut migrate = Command::new(Artefacts::find().unwrap().program("etl"));
+    let migrated = migrate
+        .arg("migrate")
+        .env("DATABASE_URL", &url)
+        .status()
+        .await
+        .unwrap();
+    assert!(migrated.success());
+    at(&url).await.says("database", "schema", "ok", &[]).says(
+        "database",
+        "writers",
+        "warn",
+        &["no sink"],
+    );
+
+    let owner = found::connect(&url).await.unwrap();
+    owner
+        .batch_execute(
+            "CREATE ROLE writer LOGIN PASSWORD 'w' IN ROLE etl_writer; CREATE ROLE stranger LOGIN PASSWORD 's'",
+        )
+        .await
+        .unwrap();
+    let (_, address) = url.split_once('@').unwrap();
+    at(&format!("postgres://writer:w@{address}"))
+        .await
+        .says("database", "schema", "ok", &[])
+        .says("database", "rights", "ok", &[]);
+    at(&format!("postgres://stranger:s@{address}")).await.says(
+        "database",
+        "rights",
+        "fail",
+        &["permission denied", "GRANT etl_writer TO"],
+    );
+    owner
+        .batch_execute("GRANT SELECT ON refinery_schema_history TO stranger")
+        .await
+        .unwrap();
+    at(&format!("postgres://stranger:s@{address}")).await.says(
+        "database",
+        "schema",
+        "fail",
+        &[
+            "may not INSERT on fact_events",
+            "GRANT etl_writer TO stranger",
+        ],
+    );
+
+    owner
+        .batch_execute("ALTER TABLE dim_product RENAME COLUMN last_seen TO seen")
+        .await
+        .unwrap();
+    at(&url).await.says(
+        "database",
+        "schema",
+        "fail",
+        &["dim_product.last_seen is missing", "ADD COLUMN"],
+    );
+    owner
+        .batch_execute("ALTER DATABASE etl SET default_transaction_read_only = on")
+        .await
+        .unwrap();
+    at(&url)
+        .await
+        .says("database", "server", "fail", &["read-only"]);
+}
