@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`], [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`]. Around
+//! a body), [`migrate`], [`status`], [`verify`] and [`replay`] (with [`topic`]), [`rejected`], [`partitions`], [`report`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
@@ -21,6 +21,7 @@ mod place;
 mod progress;
 mod rejected;
 mod replay;
+mod report;
 mod send;
 mod status;
 mod tables;
@@ -59,6 +60,8 @@ enum Command {
     Partitions(partitions::Args),
     /// Show queue, topic, sinks and tables side by side
     Status(status::Args),
+    /// Write a page about some days: funnel, trend, lists, products, data quality
+    Report(report::Args),
     /// Compare a range of the topic with the tables, fact by fact
     Verify(verify::Args),
     /// Have a sink read a partition again from an earlier offset or time; changes no row that is there
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
             Command::Status(args) => status::run(args).await,
+            Command::Report(args) => report::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
         }
