@@ -100,7 +100,9 @@ fn send(child: &Child, signal: Signal) {
 
 #[tokio::test]
 async fn a_demo_adds_up() {
-    let (code, stdout, stderr) = run(etl().args(["demo", "--events", "2000"])).await;
+    let folder = tempfile::tempdir().unwrap();
+    let demo = ["demo", "--events", "2000"];
+    let (code, stdout, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     for part in [
         "The counts add up",
@@ -112,6 +114,12 @@ async fn a_demo_adds_up() {
     ] {
         assert!(stdout.contains(part), "no «{part}» in\n{stdout}");
     }
+    let last = stdout.lines().next_back().unwrap();
+    let report = last.strip_prefix("Report: ").expect(last);
+    let page = std::fs::read_to_string(report).unwrap();
+    assert!(page.contains("Related products"));
+    let report = std::path::Path::new(report).file_name().unwrap();
+    assert_eq!(report, "etl-demo-report.html");
 }
 
 #[tokio::test]
@@ -120,9 +128,11 @@ async fn a_demo_takes_a_file_of_ones_own() {
     let file = folder.path().join("mine.jsonl");
     let bodies = shop::bodies(31, 400);
     std::fs::write(&file, bodies.join("\n")).unwrap();
-    let (code, stdout, stderr) = run(etl().arg("demo").arg("--input").arg(&file)).await;
+    let demo = ["demo", "--report", "mine.html", "--input"];
+    let (code, stdout, stderr) = run(etl().args(demo).arg(&file).current_dir(folder.path())).await;
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("The counts add up"), "{stdout}");
+    assert!(stdout.ends_with("/mine.html\n"), "{stdout}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::expectation::Expectation;
 use crate::generate::Generator;
 use crate::parameters::Parameters;
 use crate::progress::Journey;
+use crate::report as page;
 use crate::up::{Interrupted, addresses, watch};
 use crate::{bodies, send, tables};
 
@@ -42,6 +43,9 @@ pub struct Args {
     /// Write to this database, which must be empty, instead of a private one
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// The page to write about the events at the end, as `etl report` does
+    #[arg(long, value_name = "FILE", default_value = "etl-demo-report.html")]
+    report: PathBuf,
     #[command(flatten)]
     parameters: Parameters,
 }
@@ -124,7 +128,13 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     )?;
     let took = begun.elapsed();
     journey.finish();
-    report::print(&database, &expectation, took).await
+    let right = report::print(&database, &expectation, took).await?;
+    // A folder that can't be written to says nothing about the events.
+    match page::write(&database, &args.report).await {
+        Ok(path) => println!("\nReport: {}", path.display()),
+        Err(error) => eprintln!("note: no report is written: {error:#}"),
+    }
+    Ok(right)
 }
 
 /// The demo checks every row, so it can't share a database with rows of others.
