@@ -114,50 +114,47 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION analytics.days IS 'The days of a range that have facts, and whether what the sealed tables hold of them is true.';
 
-CREATE FUNCTION analytics.product_people(from_day date, to_day date)
-RETURNS TABLE (day date, product_key bigint, event_name text, person text, interactions bigint, last_at timestamptz) STABLE PARALLEL RESTRICTED
+-- One definition for the four: a day after the other from the facts, each planned for itself, and the sealed ones.
+DO $make$
+DECLARE
+    kind record;
+BEGIN
+    FOR kind IN VALUES
+        ('product_people', 'product_people_of', 'sealed_product_people',
+         'day date, product_key bigint, event_name text, person text, interactions bigint, last_at timestamptz'),
+        ('people', 'people_of', 'sealed_people',
+         'day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean'),
+        ('session_parts', 'sessions_of', 'sealed_sessions',
+         'day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text, views bigint, is_converted boolean'),
+        ('possible_clicks', 'clicks_of', 'sealed_clicks',
+         'day date, event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint, list_position integer, is_substitute boolean')
+    LOOP
+        EXECUTE format($template$
+CREATE FUNCTION analytics.open_%1$s(from_day date, to_day date) RETURNS TABLE (%4$s)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10000 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $body$
+DECLARE
+    open_day date;
+BEGIN
+    FOR open_day IN SELECT d.day FROM analytics.days(from_day, to_day) d WHERE NOT d.is_sealed LOOP
+        RETURN QUERY SELECT * FROM analytics.%2$s(open_day);
+    END LOOP;
+END $body$;
+COMMENT ON FUNCTION analytics.open_%1$s IS 'analytics.%2$s each day of a range that is not sealed.';
+
+CREATE FUNCTION analytics.%1$s(from_day date, to_day date) RETURNS TABLE (%4$s) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-    WITH days AS MATERIALIZED (SELECT * FROM analytics.days(from_day, to_day))
-    SELECT s.* FROM analytics.sealed_product_people s WHERE s.day = ANY (ARRAY(SELECT d.day FROM days d WHERE d.is_sealed))
+    SELECT s.* FROM analytics.%3$s s
+    WHERE s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(from_day, to_day) d WHERE d.is_sealed))
     UNION ALL
-    SELECT o.* FROM days d, LATERAL analytics.product_people_of(d.day) o WHERE NOT d.is_sealed;
+    SELECT o.* FROM analytics.open_%1$s(from_day, to_day) o;
 END;
+COMMENT ON FUNCTION analytics.%1$s IS 'analytics.%2$s each day of a range, from the sealed tables where they hold it.';
+$template$, kind.column1, kind.column2, kind.column3, kind.column4);
+    END LOOP;
+END $make$;
 
-CREATE FUNCTION analytics.people(from_day date, to_day date)
-RETURNS TABLE (day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean) STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH days AS MATERIALIZED (SELECT * FROM analytics.days(from_day, to_day))
-    SELECT s.* FROM analytics.sealed_people s WHERE s.day = ANY (ARRAY(SELECT d.day FROM days d WHERE d.is_sealed))
-    UNION ALL
-    SELECT o.* FROM days d, LATERAL analytics.people_of(d.day) o WHERE NOT d.is_sealed;
-END;
-
-CREATE FUNCTION analytics.session_parts(from_day date, to_day date)
-RETURNS TABLE (day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text,
-               views bigint, is_converted boolean) STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH days AS MATERIALIZED (SELECT * FROM analytics.days(from_day, to_day))
-    SELECT s.* FROM analytics.sealed_sessions s WHERE s.day = ANY (ARRAY(SELECT d.day FROM days d WHERE d.is_sealed))
-    UNION ALL
-    SELECT o.* FROM days d, LATERAL analytics.sessions_of(d.day) o WHERE NOT d.is_sealed;
-END;
-
-CREATE FUNCTION analytics.possible_clicks(from_day date, to_day date)
-RETURNS TABLE (day date, event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint,
-               list_position integer, is_substitute boolean) STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-    WITH days AS MATERIALIZED (SELECT * FROM analytics.days(from_day, to_day))
-    SELECT s.* FROM analytics.sealed_clicks s WHERE s.day = ANY (ARRAY(SELECT d.day FROM days d WHERE d.is_sealed))
-    UNION ALL
-    SELECT o.* FROM days d, LATERAL analytics.clicks_of(d.day) o WHERE NOT d.is_sealed;
-END;
-
-COMMENT ON FUNCTION analytics.product_people IS 'analytics.product_people_of each day of a range, from the sealed tables where they hold it.';
-COMMENT ON FUNCTION analytics.people IS 'analytics.people_of each day of a range, from the sealed tables where they hold it.';
-COMMENT ON FUNCTION analytics.session_parts IS 'analytics.sessions_of each day of a range, from the sealed tables where they hold it.';
-COMMENT ON FUNCTION analytics.possible_clicks IS 'analytics.clicks_of each day of a range, from the sealed tables where they hold it.';
-
-CREATE FUNCTION analytics.seal_day(of_day date) RETURNS boolean LANGUAGE plpgsql SET jit = off SET work_mem = '64MB' AS $$
+CREATE FUNCTION analytics.seal_day(of_day date) RETURNS boolean
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     sealing bigint;
 BEGIN

@@ -47,8 +47,11 @@ COMMENT ON FUNCTION analytics.list_sales IS
 
 CREATE FUNCTION analytics.list_engagement(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
 RETURNS TABLE (list_key bigint, impressions bigint, shown bigint, engaged bigint, viewers bigint, engaged_viewers bigint)
-STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '256MB' AS $$
+#variable_conflict use_column
+BEGIN
+    -- As many groups as there are products shown to a person: too many for the memory that a query has as a rule.
+    RETURN QUERY
     WITH impressions AS (
         SELECT f.list_key, f.product_key, coalesce(f.user_id, f.user_pseudo_id) AS person, min(f.event_time) AS seen_at, count(*) AS times
         FROM fact_events f
@@ -70,7 +73,7 @@ BEGIN ATOMIC
     SELECT p.list_key, sum(p.impressions)::bigint, sum(p.shown)::bigint, sum(p.engaged)::bigint,
            count(*), count(*) FILTER (WHERE p.engaged > 0)
     FROM people p GROUP BY p.list_key;
-END;
+END $$;
 COMMENT ON FUNCTION analytics.list_engagement IS
     'Grain: one list. impressions = products shown to known people; shown = distinct products and people among them; engaged = those where the person went on to select, view, add, check out or buy the product, at the time first shown or later, within the range; viewers = people who saw the list. GA4 defines no engagement rate of lists: it is engaged / shown.';
 
@@ -133,3 +136,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION analytics.list_positions IS
     'Grain: one position of one list, as sent (GA4 index). click_through_event_rate = clicks at the position / products shown there; the curve of a list. Positions from 1000 on are one.';
+
+DO $$ BEGIN
+    EXECUTE format('ALTER FUNCTION analytics.list_engagement SET search_path = %I, pg_temp', current_schema());
+END $$;

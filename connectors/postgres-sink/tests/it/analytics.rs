@@ -251,7 +251,7 @@ async fn rollups_equal_the_facts_whatever_is_written_changed_or_deleted() {
         .execute("TRUNCATE fact_events", &[])
         .await
         .unwrap();
-    assert_eq!(tables.count("analytics.rollup_event").await, 0);
+    assert_eq!(tables.count("analytics.event_counts").await, 0);
 }
 
 #[tokio::test]

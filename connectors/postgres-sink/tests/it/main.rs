@@ -17,6 +17,7 @@ mod failures;
 mod months;
 mod proxy;
 mod questions;
+mod recomputed;
 mod rejected;
 mod retry;
 mod rights;
