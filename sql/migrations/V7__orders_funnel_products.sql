@@ -29,8 +29,8 @@ COMMENT ON VIEW analytics.purchase_lines IS
 CREATE VIEW analytics.purchases AS
 SELECT order_id, min(event_time) AS event_time, min(day) AS day, min(person) AS person, min(platform) AS platform,
        count(product_key) AS lines, sum(units) FILTER (WHERE product_key IS NOT NULL) AS units,
-       CASE WHEN count(DISTINCT currency) <= 1 THEN sum(revenue) END AS item_revenue,
-       CASE WHEN count(DISTINCT currency) <= 1 THEN min(currency) END AS currency,
+       CASE WHEN min(currency) IS NOT DISTINCT FROM max(currency) THEN sum(revenue) END AS item_revenue,
+       CASE WHEN min(currency) IS NOT DISTINCT FROM max(currency) THEN min(currency) END AS currency,
        (array_agg(value ORDER BY event_time, fact_hash))[1] AS value,
        (array_agg(tax ORDER BY event_time, fact_hash))[1] AS tax,
        (array_agg(shipping ORDER BY event_time, fact_hash))[1] AS shipping
@@ -95,7 +95,8 @@ SELECT r.day, r.product_key, p.product_id, p.product_name, p.product_brand, p.pr
        coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'begin_checkout'), 0)::bigint AS checkouts,
        coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'purchase'), 0)::bigint AS purchases,
        coalesce(sum(r.units) FILTER (WHERE r.event_name = 'purchase'), 0) AS units_sold,
-       CASE WHEN count(DISTINCT r.currency) FILTER (WHERE r.event_name = 'purchase' AND r.currency <> '') <= 1
+       CASE WHEN min(r.currency) FILTER (WHERE r.event_name = 'purchase' AND r.currency <> '')
+                 IS NOT DISTINCT FROM max(r.currency) FILTER (WHERE r.event_name = 'purchase' AND r.currency <> '')
             THEN coalesce(sum(r.revenue) FILTER (WHERE r.event_name = 'purchase'), 0) END AS revenue
 FROM analytics.product_counts r
 LEFT JOIN dim_product p USING (product_key)
@@ -129,8 +130,8 @@ BEGIN ATOMIC
         FROM people p GROUP BY p.product_key
     ), sales AS (
         SELECT l.product_key, count(DISTINCT l.order_id) AS purchases, sum(l.units) AS units,
-               CASE WHEN count(DISTINCT l.currency) <= 1 THEN sum(l.revenue) END AS revenue,
-               CASE WHEN count(DISTINCT l.currency) <= 1 THEN min(l.currency) END AS currency
+               CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN sum(l.revenue) END AS revenue,
+               CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN min(l.currency) END AS currency
         FROM analytics.purchase_lines l
         WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
         GROUP BY l.product_key

@@ -96,8 +96,8 @@ BEGIN ATOMIC
         FROM analytics.list_clicks(from_day, to_day) c GROUP BY c.list_key
     ), sold AS (
         SELECT s.list_key, count(DISTINCT s.order_id) AS purchases, sum(s.units) AS units,
-               CASE WHEN count(DISTINCT s.currency) <= 1 THEN sum(s.revenue) END AS revenue,
-               CASE WHEN count(DISTINCT s.currency) <= 1 THEN min(s.currency) END AS currency
+               CASE WHEN min(s.currency) IS NOT DISTINCT FROM max(s.currency) THEN sum(s.revenue) END AS revenue,
+               CASE WHEN min(s.currency) IS NOT DISTINCT FROM max(s.currency) THEN min(s.currency) END AS currency
         FROM analytics.list_sales(from_day, to_day) s GROUP BY s.list_key
     )
     SELECT s.list_key, d.list_id, coalesce(d.list_name, d.list_id, d.natural_key), s.impressions, coalesce(e.viewers, 0),

@@ -21,6 +21,7 @@ mod recomputed;
 mod rejected;
 mod retry;
 mod rights;
+mod rollups;
 mod start;
 mod support;
 mod writer;
