@@ -180,3 +180,19 @@ SELECT day, list_key, event_name, list_position, interactions, units FROM analyt
 COMMENT ON VIEW analytics.event_counts IS 'rollup_event up to this moment: sum its rows over what you group by.';
 COMMENT ON VIEW analytics.product_counts IS 'rollup_product up to this moment: sum its rows over what you group by.';
 COMMENT ON VIEW analytics.list_counts IS 'rollup_list up to this moment: sum its rows over what you group by.';
+
+DO $$
+DECLARE
+    shown record;
+BEGIN
+    FOR shown IN
+        SELECT v.view, a.attname AS name, col_description(v.of, o.attnum) AS comment
+        FROM (VALUES ('analytics.event_counts'::regclass, 'analytics.rollup_event'::regclass),
+                     ('analytics.product_counts', 'analytics.rollup_product'),
+                     ('analytics.list_counts', 'analytics.rollup_list')) AS v (view, of)
+        JOIN pg_attribute a ON a.attrelid = v.view AND a.attnum > 0
+        JOIN pg_attribute o ON o.attrelid = v.of AND o.attname = a.attname
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', shown.view, shown.name, shown.comment);
+    END LOOP;
+END $$;
