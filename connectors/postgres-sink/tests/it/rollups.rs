@@ -138,7 +138,7 @@ async fn whoever_folds_meanwhile_the_counts_are_those_of_the_moment() {
         while !seen.load(Ordering::Relaxed) {
             let some = "DELETE FROM fact_events WHERE fact_hash IN (SELECT fact_hash FROM fact_events ORDER BY random() LIMIT 9)";
             client.execute(some, &[]).await.unwrap();
-            let others = "UPDATE fact_events SET event_time = event_time + interval '40 days' \
+            let others = "UPDATE fact_events SET event_time = event_time + interval '40 days' + random() * interval '1 second' \
                  WHERE fact_hash IN (SELECT fact_hash FROM fact_events ORDER BY random() LIMIT 9)";
             client.execute(others, &[]).await.unwrap();
         }
