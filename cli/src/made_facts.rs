@@ -1,6 +1,6 @@
 //! `etl generate`: made-up facts, straight into the tables, for trying the analysts' questions at size.
 //!
-//! The server makes them itself, by `sql/generate`: what goes through the pipeline costs a hundred times as much.
+//! The server makes them itself, by `sql/generate`, past queue, topic and connectors.
 
 use std::process::ExitCode;
 

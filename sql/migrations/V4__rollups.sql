@@ -1,10 +1,9 @@
--- Daily rollups in a schema of their own: counts, units, revenue by event, product and list. What of people adds up over
--- no days is counted from the facts. sql/README.md is the guide.
+-- Daily rollups in a schema of their own: counts, units, revenue by event, product and list. People don't add up over days;
+-- V6 is about them. sql/README.md is the guide.
 --
--- Writing a fact costs its number, written_in: the transaction that wrote it. Since a transaction gets a higher number than
--- all that ended before it began, a number splits the facts in two: those below it that are written for good, and the rest.
--- The first are folded into the rollups once, by the hundred thousand; the rest are counted whenever somebody asks. What
--- has been asked is thus exact at every moment, and no writer waits for another.
+-- All that writing a fact costs is its number, written_in: the transaction that wrote it. Below the number of the oldest
+-- transaction that still runs, all facts are written for good: these are folded into the rollups once, many at a time. The
+-- rest are counted whenever somebody asks. So the answers are exact at every moment, and no writer waits for another.
 
 CREATE SCHEMA analytics;
 COMMENT ON SCHEMA analytics IS
