@@ -4,7 +4,7 @@
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
 //! a body), [`migrate`], [`status`] and [`doctor`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`]
-//! (with [`topic`]), [`rejected`], [`partitions`], [`report`]. Around
+//! (with [`topic`]), [`rejected`], [`partitions`], [`rollups`], [`made_facts`] (`etl generate`), [`report`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule).
@@ -17,6 +17,7 @@ mod endpoint;
 mod expectation;
 mod flatten;
 mod generate;
+mod made_facts;
 mod migrate;
 mod parameters;
 mod partitions;
@@ -25,6 +26,7 @@ mod progress;
 mod rejected;
 mod replay;
 mod report;
+mod rollups;
 mod send;
 mod status;
 mod tables;
@@ -61,6 +63,10 @@ enum Command {
     Rejected(rejected::Args),
     /// List, drop or detach the months of the facts
     Partitions(partitions::Args),
+    /// Check or rebuild the daily rollups, seal days
+    Rollups(rollups::Args),
+    /// Make up facts, straight into the tables, to try the analysts' questions at size
+    Generate(made_facts::Args),
     /// Show queue, topic, sinks and tables side by side, once or again and again
     Status(status::Args),
     /// Write a page about some days: funnel, trend, lists, products, data quality
@@ -97,6 +103,8 @@ fn main() -> ExitCode {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
+            Command::Rollups(args) => rollups::run(args).await,
+            Command::Generate(args) => made_facts::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Report(args) => report::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,

@@ -21,7 +21,16 @@ pub struct Bar {
 impl Bar {
     /// A bar towards an end that isn't known, standing alone.
     pub fn counter(name: &'static str) -> Self {
-        let bar = Self::hidden(name, None);
+        Self::alone(name, None)
+    }
+
+    /// A bar towards `length`, standing alone.
+    pub fn towards(name: &'static str, length: u64) -> Self {
+        Self::alone(name, Some(length))
+    }
+
+    fn alone(name: &'static str, length: Option<u64>) -> Self {
+        let bar = Self::hidden(name, length);
         if bar.last_line.is_none() {
             bar.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Tables, batch, envelope, fact, shopping};
+use crate::support::{Tables, batch, envelope, fact};
 
 /// A fact of 2026-11-20; its hash is its place in the day.
 fn said(day: &mut Vec<Value>, time: &str, name: &str, user: &str, more: Value) {
@@ -101,7 +101,7 @@ fn the_day() -> Vec<Value> {
     day
 }
 
-async fn with_the_day() -> Tables {
+pub async fn with_the_day() -> Tables {
     let tables = Tables::new().await;
     let mut writer = tables.writer(0);
     writer
@@ -208,84 +208,4 @@ async fn funnel_sessions_and_promotions_are_measured_as_defined() {
         tables.rows("SELECT promotion_id AS id, views, clicks, viewers, clickers, round(click_through_user_rate, 4) AS user_rate, round(click_through_event_rate, 4) AS event_rate FROM analytics.promotions()").await,
         [json!({"id": "P1", "views": 3, "clicks": 1, "viewers": 2, "clickers": 1, "user_rate": 0.5, "event_rate": 0.3333})]
     );
-}
-
-async fn differences(tables: &Tables) -> usize {
-    tables
-        .rows("SELECT * FROM analytics.rollup_differences()")
-        .await
-        .len()
-}
-
-#[tokio::test]
-async fn rollups_equal_the_facts_whatever_is_written_changed_or_deleted() {
-    let tables = with_the_day().await;
-    // Two partitions that share a shard, with the same facts, at once.
-    let (mut one, mut other) = (tables.writer(1), tables.writer(17));
-    let (first, second) = (
-        batch(0, shopping(1 << 64, 3_000)),
-        batch(0, shopping(1 << 64, 3_000)),
-    );
-    let (first, second) = tokio::join!(one.write(&first), other.write(&second));
-    assert_eq!(first.unwrap().inserted + second.unwrap().inserted, 3_000);
-    // An event that comes a year late.
-    let late = fact(
-        9,
-        "2025-11-20T10:00:00Z",
-        json!({"product_id": "A", "price": "3"}),
-    );
-    one.write(&batch(3_000, [envelope(&[late])])).await.unwrap();
-    assert_eq!(differences(&tables).await, 0);
-
-    for statement in [
-        "UPDATE fact_events SET price = 7, quantity = 3 WHERE event_name = 'purchase'",
-        "UPDATE fact_events SET event_time = event_time - interval '2 months' WHERE event_name = 'select_item'",
-        "DELETE FROM fact_events WHERE source_partition = 0 AND event_name = 'view_item'",
-    ] {
-        let changed = tables.client.execute(statement, &[]).await.unwrap();
-        assert!(changed > 0, "{statement}");
-        assert_eq!(differences(&tables).await, 0, "{statement}");
-    }
-    tables
-        .client
-        .execute("TRUNCATE fact_events", &[])
-        .await
-        .unwrap();
-    assert_eq!(tables.count("analytics.rollup_event").await, 0);
-}
-
-#[tokio::test]
-async fn rollups_are_checked_and_repaired_and_outlive_their_facts() {
-    let tables = with_the_day().await;
-    tables
-        .client
-        .batch_execute(
-            "UPDATE analytics.rollup_event SET revenue = revenue + 1 WHERE event_name = 'purchase';
-             DELETE FROM analytics.rollup_list WHERE event_name = 'select_item'",
-        )
-        .await
-        .unwrap();
-    assert_eq!(differences(&tables).await, 2);
-    let repair = "SELECT analytics.rebuild_rollups()";
-    tables.client.execute(repair, &[]).await.unwrap();
-    assert_eq!(differences(&tables).await, 0);
-
-    let before = tables.rows("SELECT * FROM analytics.daily_funnel").await;
-    tables
-        .client
-        .batch_execute("DROP TABLE fact_events_y2026m11")
-        .await
-        .unwrap();
-    tables.client.execute(repair, &[]).await.unwrap();
-    assert_eq!(
-        tables.rows("SELECT * FROM analytics.daily_funnel").await,
-        before
-    );
-    assert_eq!(differences(&tables).await, 0);
-    tables
-        .client
-        .execute("SELECT analytics.rebuild_rollups(forget => true)", &[])
-        .await
-        .unwrap();
-    assert_eq!(tables.count("analytics.rollup_event").await, 0);
 }

@@ -80,3 +80,52 @@ async fn the_two_questions_are_answered_as_their_headers_define() {
         })]
     );
 }
+
+#[tokio::test]
+async fn every_question_is_plain_sql_and_takes_a_range_and_a_threshold() {
+    let tables = Tables::new().await;
+    let seen = fact(
+        1,
+        "2026-11-20T10:00:00Z",
+        json!({"event_name": "view_item_list", "user_id": "u", "product_id": "A", "list_id": "home", "list_position": 0}),
+    );
+    let looked = fact(
+        2,
+        "2026-11-20T10:01:00Z",
+        json!({"user_id": "u", "product_id": "A"}),
+    );
+    tables
+        .writer(0)
+        .write(&batch(0, [envelope(&[seen, looked])]))
+        .await
+        .unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql/queries");
+    let mut questions = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let sql = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            sql.starts_with("-- ") && sql.contains("-- Example:"),
+            "{} says what it answers, and shows an answer",
+            path.display()
+        );
+        for settings in [
+            "RESET ALL",
+            "SET etl.first_day = '2026-11-20'; SET etl.last_day = '2026-11-21'; SET etl.at_least = '1'",
+        ] {
+            tables.client.batch_execute(settings).await.unwrap();
+            let outcome = tables.client.simple_query(&sql).await;
+            assert!(outcome.is_ok(), "{}: {outcome:?}", path.display());
+        }
+        questions += 1;
+    }
+    assert!(questions >= 14, "{questions}");
+    let best = BEST_PRODUCTS.trim_end().trim_end_matches(';');
+    assert_eq!(tables.rows(best).await.len(), 1, "one viewer is enough now");
+    tables
+        .client
+        .batch_execute("SET etl.first_day = '2026-11-21'")
+        .await
+        .unwrap();
+    assert_eq!(tables.rows(best).await.len(), 0);
+}

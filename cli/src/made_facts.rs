@@ -1,0 +1,82 @@
+//! `etl generate`: made-up facts, straight into the tables, for trying the analysts' questions at size.
+//!
+//! The server makes them itself, by `sql/generate`, past queue, topic and connectors.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
+use tokio_postgres::Client;
+
+use crate::progress::Bar;
+use crate::tables;
+
+const DIMENSIONS: &str = include_str!("../../sql/generate/dimensions.sql");
+const FACTS: &str = include_str!("../../sql/generate/facts.sql");
+/// What `facts.sql` makes of a session, on average.
+const FACTS_A_SESSION: u64 = 18;
+const SESSIONS_A_STATEMENT: i64 = 2_000;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// How many facts, about
+    #[arg(long, value_name = "FACTS")]
+    into_database: u64,
+    /// How many days they spread over, up to yesterday
+    #[arg(long, default_value_t = 30)]
+    days: u32,
+    /// The database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: String,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = tables::connect(&args.database_url).await?;
+    let until = Utc::now().date_naive().and_time(NaiveTime::MIN).and_utc();
+    let since = until - Duration::days(i64::from(args.days.max(1)));
+    let sessions = i64::try_from(args.into_database.div_ceil(FACTS_A_SESSION))?;
+
+    client.batch_execute(DIMENSIONS).await?;
+    make_months(&client, since.date_naive(), until.date_naive()).await?;
+    let made = make_facts(&client, sessions, since, until).await?;
+    eprintln!("sealing the days");
+    client.batch_execute("VACUUM ANALYZE fact_events").await?;
+    client.batch_execute("CALL analytics.seal_days()").await?;
+    client.batch_execute("ANALYZE").await?;
+    println!(
+        "{made} facts of {} days are new",
+        (until - since).num_days()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn make_months(client: &Client, since: NaiveDate, until: NaiveDate) -> anyhow::Result<()> {
+    client
+        .execute(
+            "SELECT etl_make_month(month::date) FROM generate_series(date_trunc('month', $1::date::timestamp), $2::date::timestamp, '1 month') AS month",
+            &[&since, &until],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn make_facts(
+    client: &Client,
+    sessions: i64,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let statement = client.prepare(FACTS).await?;
+    let bar = Bar::towards("sessions", sessions.unsigned_abs());
+    let mut made = 0;
+    let mut first = 1;
+    while first <= sessions {
+        let last = sessions.min(first + SESSIONS_A_STATEMENT - 1);
+        made += client
+            .execute(&statement, &[&first, &last, &sessions, &since, &until])
+            .await?;
+        bar.reach(last.unsigned_abs());
+        first = last + 1;
+    }
+    bar.finish();
+    Ok(made)
+}

@@ -1,0 +1,205 @@
+-- People don't add up over days, so they are counted from single rows: of fact_events, or of narrower tables that hold what
+-- questions about people need of a day, once the day has been sealed. A day that changes afterwards is read from the facts again,
+-- until it is sealed anew. So sealing changes no number, only the time that it takes.
+
+-- The facts of a day, as the sealed tables hold them.
+CREATE FUNCTION analytics.product_people_of(of_day date)
+RETURNS TABLE (day date, product_key bigint, event_name text, person text, interactions bigint, last_at timestamptz) STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT of_day, f.product_key, f.event_name, coalesce(f.user_id, f.user_pseudo_id), count(*), max(f.event_time)
+    FROM fact_events f
+    WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1)
+      AND f.event_name IN ('select_item', 'view_item', 'add_to_cart', 'begin_checkout', 'purchase') AND f.product_key IS NOT NULL
+    GROUP BY 2, 3, 4;
+END;
+COMMENT ON FUNCTION analytics.product_people_of IS 'Who did what with which product on a day, how often, and when last; nobody knows who is a row, too.';
+
+CREATE FUNCTION analytics.people_of(of_day date)
+RETURNS TABLE (day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean)
+STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT of_day, coalesce(f.user_id, f.user_pseudo_id), f.platform, bool_or(f.event_name = 'view_item_list'),
+           bool_or(f.event_name = 'view_item'), bool_or(f.event_name = 'add_to_cart'),
+           bool_or(f.event_name = 'begin_checkout'), bool_or(f.event_name = 'purchase')
+    FROM fact_events f
+    WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1)
+      AND f.event_name IN ('view_item_list', 'view_item', 'add_to_cart', 'begin_checkout', 'purchase')
+      AND coalesce(f.user_id, f.user_pseudo_id) IS NOT NULL
+    GROUP BY 2, 3;
+END;
+COMMENT ON FUNCTION analytics.people_of IS 'Which steps of the funnel each person took on a day, by platform.';
+
+CREATE FUNCTION analytics.sessions_of(of_day date)
+RETURNS TABLE (day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text,
+               views bigint, is_converted boolean) STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT of_day, coalesce(f.user_pseudo_id, f.user_id), f.session_id, min(f.event_time), max(f.event_time), min(f.platform),
+           count(*) FILTER (WHERE f.item_ordinal <= 1 AND f.event_name IN ('view_item_list', 'view_item', 'page_view', 'screen_view')),
+           bool_or(f.event_name = 'purchase')
+    FROM fact_events f
+    WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1)
+      AND f.session_id IS NOT NULL
+    GROUP BY 2, 3;
+END;
+COMMENT ON FUNCTION analytics.sessions_of IS 'The parts of sessions that lie in a day.';
+
+CREATE FUNCTION analytics.clicks_of(of_day date)
+RETURNS TABLE (day date, event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint,
+               list_position integer, is_substitute boolean) STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH led AS (
+        SELECT DISTINCT ON (v.event_time, v.fact_hash)
+               v.event_time, v.fact_hash, coalesce(v.user_id, v.user_pseudo_id) AS person, v.product_key, i.list_key, i.list_position
+        FROM fact_events v
+        JOIN fact_events i
+          ON i.product_key = v.product_key
+         AND coalesce(i.user_id, i.user_pseudo_id) = coalesce(v.user_id, v.user_pseudo_id)
+         AND i.event_time <= v.event_time AND i.event_time >= v.event_time - interval '30 minutes'
+        WHERE v.event_name = 'view_item'
+          AND v.event_time >= analytics.start_of(of_day) AND v.event_time < analytics.start_of(of_day + 1)
+          AND i.event_name = 'view_item_list' AND i.list_key IS NOT NULL
+          AND i.event_time >= analytics.start_of(of_day) - interval '30 minutes' AND i.event_time < analytics.start_of(of_day + 1)
+        ORDER BY v.event_time, v.fact_hash, i.event_time DESC, i.list_key DESC, i.fact_hash DESC
+    )
+    SELECT of_day, led.event_time, led.fact_hash, led.person, led.product_key, led.list_key, led.list_position, true FROM led
+    UNION ALL
+    SELECT of_day, s.event_time, s.fact_hash, coalesce(s.user_id, s.user_pseudo_id), s.product_key, s.list_key, s.list_position, false
+    FROM fact_events s
+    WHERE s.event_name = 'select_item' AND s.list_key IS NOT NULL
+      AND s.event_time >= analytics.start_of(of_day) AND s.event_time < analytics.start_of(of_day + 1);
+END;
+COMMENT ON FUNCTION analytics.clicks_of IS
+    'The select_item items of a day, and its view_item items that a list led to within the 30 minutes before. Which of them count says analytics.list_clicks.';
+
+CREATE TABLE analytics.sealed_product_people (
+    day date NOT NULL, product_key bigint NOT NULL, event_name text NOT NULL, person text, interactions bigint NOT NULL,
+    last_at timestamptz NOT NULL
+);
+CREATE TABLE analytics.sealed_people (
+    day date NOT NULL, person text NOT NULL, platform text,
+    saw_list boolean NOT NULL, viewed boolean NOT NULL, added boolean NOT NULL, started boolean NOT NULL, bought boolean NOT NULL
+);
+CREATE TABLE analytics.sealed_sessions (
+    day date NOT NULL, person text, session_id text NOT NULL, started_at timestamptz NOT NULL, ended_at timestamptz NOT NULL,
+    platform text, views bigint NOT NULL, is_converted boolean NOT NULL
+);
+CREATE TABLE analytics.sealed_clicks (
+    day date NOT NULL, event_time timestamptz NOT NULL, fact_hash uuid NOT NULL, person text, product_key bigint,
+    list_key bigint NOT NULL, list_position integer, is_substitute boolean NOT NULL
+);
+CREATE INDEX ON analytics.sealed_product_people (day);
+CREATE INDEX ON analytics.sealed_people (day);
+CREATE INDEX ON analytics.sealed_sessions (day);
+CREATE INDEX ON analytics.sealed_clicks (day);
+COMMENT ON TABLE analytics.sealed_product_people IS 'analytics.product_people_of the sealed days.';
+COMMENT ON TABLE analytics.sealed_people IS 'analytics.people_of the sealed days.';
+COMMENT ON TABLE analytics.sealed_sessions IS 'analytics.sessions_of the sealed days.';
+COMMENT ON TABLE analytics.sealed_clicks IS 'analytics.clicks_of the sealed days.';
+
+CREATE FUNCTION analytics.days(from_day date, to_day date) RETURNS TABLE (day date, is_sealed boolean) ROWS 30 STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH changing AS (
+        SELECT u.day FROM analytics.unfolded() u UNION SELECT r.day FROM analytics.removed r
+    ), known AS (
+        SELECT s.day, s.sealed_to >= s.changed_to AS is_sealed FROM analytics.day_state s WHERE s.day BETWEEN from_day AND to_day
+        UNION ALL
+        SELECT c.day + next, false FROM changing c, generate_series(0, 1) AS next WHERE c.day + next BETWEEN from_day AND to_day
+    ), days AS (
+        SELECT k.day, bool_and(k.is_sealed) AS is_sealed FROM known k GROUP BY k.day
+    ), months AS MATERIALIZED (
+        SELECT m.month FROM (SELECT DISTINCT date_trunc('month', d.day::timestamp)::date AS month FROM days d) m
+        WHERE analytics.has_facts_of_month(m.month)
+    )
+    SELECT d.day, d.is_sealed FROM days d WHERE date_trunc('month', d.day::timestamp)::date IN (SELECT m.month FROM months m);
+END;
+COMMENT ON FUNCTION analytics.days IS 'The days of a range that have facts, and whether what the sealed tables hold of them is true.';
+
+-- One definition for the four: a day after the other from the facts, each planned for itself, and the sealed ones.
+DO $make$
+DECLARE
+    kind record;
+BEGIN
+    FOR kind IN VALUES
+        ('product_people', 'product_people_of', 'sealed_product_people',
+         'day date, product_key bigint, event_name text, person text, interactions bigint, last_at timestamptz'),
+        ('people', 'people_of', 'sealed_people',
+         'day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean'),
+        ('session_parts', 'sessions_of', 'sealed_sessions',
+         'day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text, views bigint, is_converted boolean'),
+        ('possible_clicks', 'clicks_of', 'sealed_clicks',
+         'day date, event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint, list_position integer, is_substitute boolean')
+    LOOP
+        EXECUTE format($template$
+CREATE FUNCTION analytics.open_%1$s(from_day date, to_day date) RETURNS TABLE (%4$s)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10000 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $body$
+DECLARE
+    open_day date;
+BEGIN
+    FOR open_day IN SELECT d.day FROM analytics.days(from_day, to_day) d WHERE NOT d.is_sealed LOOP
+        RETURN QUERY SELECT * FROM analytics.%2$s(open_day);
+    END LOOP;
+END $body$;
+COMMENT ON FUNCTION analytics.open_%1$s IS 'analytics.%2$s each day of a range that is not sealed.';
+
+CREATE FUNCTION analytics.%1$s(from_day date, to_day date) RETURNS TABLE (%4$s) STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT s.* FROM analytics.%3$s s
+    WHERE s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(from_day, to_day) d WHERE d.is_sealed))
+    UNION ALL
+    SELECT o.* FROM analytics.open_%1$s(from_day, to_day) o;
+END;
+COMMENT ON FUNCTION analytics.%1$s IS 'analytics.%2$s each day of a range, from the sealed tables where they hold it.';
+$template$, kind.column1, kind.column2, kind.column3, kind.column4);
+    END LOOP;
+END $make$;
+
+CREATE FUNCTION analytics.seal_day(of_day date) RETURNS boolean
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    sealing bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'seal_day needs the isolation level read committed: it has to see what was folded while it waited';
+    END IF;
+    -- "etl seal" in ASCII: one at a time.
+    PERFORM pg_advisory_xact_lock(x'65746c207365616c'::bigint);
+    -- What is folded later than this unseals the day, whether the statements below have seen it or not.
+    SELECT s.folded_to INTO sealing FROM analytics.fold_state s;
+    DELETE FROM analytics.sealed_product_people s WHERE s.day = of_day;
+    DELETE FROM analytics.sealed_people s WHERE s.day = of_day;
+    DELETE FROM analytics.sealed_sessions s WHERE s.day = of_day;
+    DELETE FROM analytics.sealed_clicks s WHERE s.day = of_day;
+    IF NOT analytics.has_facts_of_month(of_day) THEN
+        UPDATE analytics.day_state s SET sealed_to = -1 WHERE s.day = of_day;
+        RETURN false;
+    END IF;
+    INSERT INTO analytics.sealed_product_people SELECT * FROM analytics.product_people_of(of_day);
+    INSERT INTO analytics.sealed_people SELECT * FROM analytics.people_of(of_day);
+    INSERT INTO analytics.sealed_sessions SELECT * FROM analytics.sessions_of(of_day);
+    INSERT INTO analytics.sealed_clicks SELECT * FROM analytics.clicks_of(of_day);
+    UPDATE analytics.day_state s SET sealed_to = sealing WHERE s.day = of_day;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION analytics.seal_day IS
+    'Fills the sealed tables for a day. Where the month''s facts are gone, it removes what they hold of the day instead, and returns false.';
+
+CREATE PROCEDURE analytics.seal_days() LANGUAGE plpgsql AS $$
+DECLARE
+    open_day date;
+BEGIN
+    PERFORM analytics.fold();
+    FOR open_day IN
+        SELECT s.day FROM analytics.day_state s
+        WHERE s.day < (now() AT TIME ZONE 'UTC')::date
+          AND (s.sealed_to < s.changed_to) = analytics.has_facts_of_month(s.day)
+        ORDER BY s.day DESC
+    LOOP
+        PERFORM analytics.seal_day(open_day);
+        COMMIT;
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE analytics.seal_days IS
+    'Seals the days before today that are not sealed, or have changed since, newest first, each in a transaction of its own: CALL analytics.seal_days() once an hour or a night. Without it every number is the same, only slower.';
+
+REVOKE ALL ON FUNCTION analytics.seal_day(date) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE analytics.seal_days() FROM PUBLIC;

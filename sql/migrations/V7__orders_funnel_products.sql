@@ -1,0 +1,181 @@
+-- Purchases, each counted once; the funnel; products.
+
+-- Purchases are few among the facts, so these cost writing little and save reading everything.
+CREATE INDEX fact_events_purchase ON fact_events (event_time)
+    INCLUDE (transaction_id, event_id, fact_hash, item_ordinal, product_key, list_key, user_id, user_pseudo_id, platform,
+             quantity, price, currency)
+    WHERE event_name = 'purchase';
+CREATE INDEX fact_events_transaction ON fact_events (transaction_id) INCLUDE (product_key, item_ordinal, event_time, fact_hash)
+    WHERE event_name = 'purchase' AND transaction_id IS NOT NULL;
+
+CREATE VIEW analytics.purchase_lines AS
+SELECT f.event_time, analytics.day_of(f.event_time) AS day,
+       coalesce(f.transaction_id, f.event_id, f.fact_hash::text) AS order_id,
+       f.transaction_id, coalesce(f.user_id, f.user_pseudo_id) AS person, f.session_id, f.platform,
+       f.product_key, f.product_variant, f.list_key, f.item_ordinal,
+       coalesce(f.quantity, 1) AS units, f.price * coalesce(f.quantity, 1) AS revenue, f.currency,
+       f.value, f.tax, f.shipping, f.event_coupon, f.fact_hash
+FROM fact_events f
+WHERE f.event_name = 'purchase'
+  AND NOT EXISTS (
+      SELECT FROM fact_events e
+      WHERE e.event_name = 'purchase' AND f.transaction_id IS NOT NULL AND e.transaction_id = f.transaction_id
+        AND e.item_ordinal = f.item_ordinal AND e.product_key IS NOT DISTINCT FROM f.product_key
+        AND (e.event_time, e.fact_hash) < (f.event_time, f.fact_hash)
+  );
+COMMENT ON VIEW analytics.purchase_lines IS
+    'Grain: one product at one place of one order. An order that was sent under several event ids counts once: of the purchase facts with the same transaction_id, product and item_ordinal the earliest. revenue = price x units, without tax and shipping (GA4 gross item revenue; dbt-ga4''s event_purchase_deduplicated by lines).';
+
+CREATE VIEW analytics.purchases AS
+SELECT order_id, min(event_time) AS event_time, min(day) AS day, min(person) AS person, min(platform) AS platform,
+       count(product_key) AS lines, sum(units) FILTER (WHERE product_key IS NOT NULL) AS units,
+       CASE WHEN min(currency) IS NOT DISTINCT FROM max(currency) THEN sum(revenue) END AS item_revenue,
+       CASE WHEN min(currency) IS NOT DISTINCT FROM max(currency) THEN min(currency) END AS currency,
+       (array_agg(value ORDER BY event_time, fact_hash))[1] AS value,
+       (array_agg(tax ORDER BY event_time, fact_hash))[1] AS tax,
+       (array_agg(shipping ORDER BY event_time, fact_hash))[1] AS shipping
+FROM analytics.purchase_lines
+GROUP BY order_id;
+COMMENT ON VIEW analytics.purchases IS
+    'Grain: one order, GA4 transactions (purchases deduplicated by transaction_id; without one, by event). value, tax and shipping are of the earliest event. Amounts are NULL where currencies are mixed.';
+
+CREATE VIEW analytics.daily_funnel AS
+SELECT day,
+       coalesce(sum(interactions) FILTER (WHERE event_name = 'view_item_list'), 0)::bigint AS impressions,
+       coalesce(sum(events) FILTER (WHERE event_name = 'view_item_list'), 0)::bigint AS list_views,
+       coalesce(sum(events) FILTER (WHERE event_name = 'select_item'), 0)::bigint AS selects,
+       coalesce(sum(events) FILTER (WHERE event_name = 'view_item'), 0)::bigint AS views,
+       coalesce(sum(events) FILTER (WHERE event_name = 'add_to_cart'), 0)::bigint AS add_to_carts,
+       coalesce(sum(events) FILTER (WHERE event_name = 'begin_checkout'), 0)::bigint AS checkouts,
+       coalesce(sum(events) FILTER (WHERE event_name = 'purchase'), 0)::bigint AS purchases
+FROM analytics.event_counts
+GROUP BY day;
+COMMENT ON VIEW analytics.daily_funnel IS
+    'Grain: one UTC day, from the rollups. Events of each step (GA4 itemListViewEvents, itemListClickEvents, itemViewEvents, addToCarts, checkouts, ecommercePurchases); impressions are the products shown in lists. purchases counts events: analytics.purchases counts orders.';
+
+CREATE VIEW analytics.daily_revenue AS
+SELECT day, nullif(currency, '') AS currency, sum(events)::bigint AS purchase_events, sum(units) AS units, sum(revenue) AS revenue
+FROM analytics.event_counts
+WHERE event_name = 'purchase'
+GROUP BY day, currency
+HAVING sum(interactions) <> 0;
+COMMENT ON VIEW analytics.daily_revenue IS
+    'Grain: one UTC day and currency, from the rollups. revenue = sum of price x quantity over purchase items (GA4 gross item revenue). Orders sent twice count twice here; for one count of each order sum analytics.purchase_lines.';
+
+CREATE FUNCTION analytics.funnel_people(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (day date, list_viewers bigint, viewers bigint, cart_adders bigint, checkout_starters bigint, buyers bigint,
+               list_to_view_rate numeric, view_to_checkout_rate numeric, checkout_to_purchase_rate numeric)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH people AS (
+        SELECT p.day, p.person, bool_or(p.saw_list) AS saw_list, bool_or(p.viewed) AS viewed, bool_or(p.added) AS added,
+               bool_or(p.started) AS started, bool_or(p.bought) AS bought
+        FROM analytics.people(from_day, to_day) p GROUP BY p.day, p.person
+    ), counts AS (
+        SELECT p.day,
+               count(*) FILTER (WHERE p.saw_list) AS list_viewers,
+               count(*) FILTER (WHERE p.viewed) AS viewers,
+               count(*) FILTER (WHERE p.added) AS cart_adders,
+               count(*) FILTER (WHERE p.started) AS checkout_starters,
+               count(*) FILTER (WHERE p.bought) AS buyers
+        FROM people p GROUP BY p.day
+    )
+    SELECT c.day, c.list_viewers, c.viewers, c.cart_adders, c.checkout_starters, c.buyers,
+           c.viewers::numeric / nullif(c.list_viewers, 0), c.checkout_starters::numeric / nullif(c.viewers, 0),
+           c.buyers::numeric / nullif(c.checkout_starters, 0)
+    FROM counts c ORDER BY c.day;
+END;
+COMMENT ON FUNCTION analytics.funnel_people IS
+    'Grain: one UTC day. People with at least one event of each step that day (GA4 active users by event name), and each step''s people / those of the step before. An open funnel: as in GA4 nobody has to pass the steps in order.';
+
+CREATE VIEW analytics.daily_products AS
+SELECT r.day, r.product_key, p.product_id, p.product_name, p.product_brand, p.product_category,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'view_item'), 0)::bigint AS views,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'add_to_cart'), 0)::bigint AS add_to_carts,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'begin_checkout'), 0)::bigint AS checkouts,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'purchase'), 0)::bigint AS purchases,
+       coalesce(sum(r.units) FILTER (WHERE r.event_name = 'purchase'), 0) AS units_sold,
+       CASE WHEN min(r.currency) FILTER (WHERE r.event_name = 'purchase' AND r.currency <> '')
+                 IS NOT DISTINCT FROM max(r.currency) FILTER (WHERE r.event_name = 'purchase' AND r.currency <> '')
+            THEN coalesce(sum(r.revenue) FILTER (WHERE r.event_name = 'purchase'), 0) END AS revenue
+FROM analytics.product_counts r
+LEFT JOIN dim_product p USING (product_key)
+GROUP BY r.day, r.product_key, p.product_id, p.product_name, p.product_brand, p.product_category;
+COMMENT ON VIEW analytics.daily_products IS
+    'Grain: one product on one UTC day, from the rollups. Items of each event (GA4 item view events, add to carts, checkouts, purchases by item), units_sold (GA4 items purchased), revenue (GA4 gross item revenue; NULL where currencies are mixed). Orders sent twice count twice.';
+
+CREATE FUNCTION analytics.product_performance(
+    from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_viewers bigint DEFAULT 0
+) RETURNS TABLE (product_key bigint, product_id text, product text, brand text, category text,
+                 viewers bigint, cart_adders bigint, checkout_starters bigint, buyers bigint,
+                 views bigint, add_to_carts bigint, checkouts bigint, purchases bigint,
+                 units_sold numeric, revenue numeric, currency text,
+                 cart_to_view_user_rate numeric, view_to_purchase_user_rate numeric, view_to_purchase_event_rate numeric)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH people AS (
+        SELECT p.product_key, p.event_name, p.person, sum(p.interactions) AS interactions
+        FROM analytics.product_people(from_day, to_day) p
+        WHERE p.event_name <> 'select_item'
+        GROUP BY 1, 2, 3
+    ), counts AS (
+        SELECT p.product_key,
+               count(p.person) FILTER (WHERE p.event_name = 'view_item') AS viewers,
+               count(p.person) FILTER (WHERE p.event_name = 'add_to_cart') AS cart_adders,
+               count(p.person) FILTER (WHERE p.event_name = 'begin_checkout') AS checkout_starters,
+               count(p.person) FILTER (WHERE p.event_name = 'purchase') AS buyers,
+               coalesce(sum(p.interactions) FILTER (WHERE p.event_name = 'view_item'), 0)::bigint AS views,
+               coalesce(sum(p.interactions) FILTER (WHERE p.event_name = 'add_to_cart'), 0)::bigint AS add_to_carts,
+               coalesce(sum(p.interactions) FILTER (WHERE p.event_name = 'begin_checkout'), 0)::bigint AS checkouts
+        FROM people p GROUP BY p.product_key
+    ), sales AS (
+        SELECT l.product_key, count(DISTINCT l.order_id) AS purchases, sum(l.units) AS units,
+               CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN sum(l.revenue) END AS revenue,
+               CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN min(l.currency) END AS currency
+        FROM analytics.purchase_lines l
+        WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
+        GROUP BY l.product_key
+    )
+    SELECT c.product_key, d.product_id, coalesce(d.product_name, d.product_id, d.natural_key), d.product_brand, d.product_category,
+           c.viewers, c.cart_adders, c.checkout_starters, c.buyers, c.views, c.add_to_carts, c.checkouts,
+           coalesce(s.purchases, 0), coalesce(s.units, 0), s.revenue, s.currency,
+           c.cart_adders::numeric / nullif(c.viewers, 0), c.buyers::numeric / nullif(c.viewers, 0),
+           coalesce(s.purchases, 0)::numeric / nullif(c.views, 0)
+    FROM counts c
+    JOIN dim_product d USING (product_key)
+    LEFT JOIN sales s USING (product_key)
+    WHERE c.viewers >= min_viewers;
+END;
+COMMENT ON FUNCTION analytics.product_performance IS
+    'Grain: one product. viewers/buyers = people with view_item/purchase of it. cart_to_view_user_rate = cart_adders / viewers (GA4 cartToViewRate); view_to_purchase_user_rate = buyers / viewers (GA4 purchaseToViewRate); view_to_purchase_event_rate = orders with it / view_item items, for data without people. purchases are orders, each once; revenue as in purchase_lines, NULL where currencies are mixed.';
+
+CREATE FUNCTION analytics.product_pairs(
+    from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_orders bigint DEFAULT 2
+) RETURNS TABLE (product_key_a bigint, product_a text, product_key_b bigint, product_b text,
+                 orders bigint, orders_a bigint, orders_b bigint, confidence_a_to_b numeric, lift numeric)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH baskets AS MATERIALIZED (
+        SELECT DISTINCT l.order_id, l.product_key
+        FROM analytics.purchase_lines l
+        WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
+          AND l.product_key IS NOT NULL
+    ), singles AS (
+        SELECT b.product_key, count(*) AS orders FROM baskets b GROUP BY b.product_key
+    ), pairs AS (
+        SELECT a.product_key AS a, b.product_key AS b, count(*) AS orders
+        FROM baskets a JOIN baskets b ON b.order_id = a.order_id AND b.product_key > a.product_key
+        GROUP BY 1, 2
+        HAVING count(*) >= min_orders
+    )
+    SELECT p.a, coalesce(da.product_name, da.product_id, da.natural_key), p.b, coalesce(db.product_name, db.product_id, db.natural_key),
+           p.orders, sa.orders, sb.orders, p.orders::numeric / nullif(sa.orders, 0),
+           p.orders::numeric * (SELECT count(DISTINCT t.order_id) FROM baskets t) / nullif(sa.orders * sb.orders, 0)
+    FROM pairs p
+    JOIN singles sa ON sa.product_key = p.a
+    JOIN singles sb ON sb.product_key = p.b
+    LEFT JOIN dim_product da ON da.product_key = p.a
+    LEFT JOIN dim_product db ON db.product_key = p.b;
+END;
+COMMENT ON FUNCTION analytics.product_pairs IS
+    'Grain: two different products bought in one order. orders = orders with both; confidence_a_to_b = orders with both / orders with a; lift = orders with both x all orders / (orders with a x orders with b): above 1, they are bought together more often than by chance. GA4 has no such metric.';

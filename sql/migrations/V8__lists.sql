@@ -1,0 +1,142 @@
+-- Lists: what they show, what is clicked in them, and what that sells.
+
+CREATE VIEW analytics.daily_lists AS
+SELECT r.day, r.list_key, l.list_id, l.list_name,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'view_item_list'), 0)::bigint AS impressions,
+       coalesce(sum(r.units) FILTER (WHERE r.event_name = 'view_item_list'), 0) AS items_viewed_in_list,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'select_item'), 0)::bigint AS selects,
+       coalesce(sum(r.interactions) FILTER (WHERE r.event_name = 'view_item'), 0)::bigint AS views_from_list
+FROM analytics.list_counts r
+LEFT JOIN dim_list l USING (list_key)
+GROUP BY r.day, r.list_key, l.list_id, l.list_name;
+COMMENT ON VIEW analytics.daily_lists IS
+    'Grain: one list on one UTC day, from the rollups. impressions = products shown; items_viewed_in_list = their units (GA4 itemsViewedInList); selects = select_item items (GA4 itemListClickEvents by item); views_from_list = view_item items that name the list.';
+
+CREATE FUNCTION analytics.list_clicks(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint, list_position integer, is_substitute boolean)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH selecting AS MATERIALIZED (
+        SELECT r.list_key FROM analytics.list_counts r
+        WHERE r.event_name = 'select_item' AND r.day BETWEEN from_day AND to_day
+        GROUP BY r.list_key HAVING sum(r.interactions) > 0
+    )
+    SELECT c.event_time, c.fact_hash, c.person, c.product_key, c.list_key, c.list_position, c.is_substitute
+    FROM analytics.possible_clicks(from_day, to_day) c
+    WHERE NOT (c.is_substitute AND c.list_key IN (SELECT s.list_key FROM selecting s));
+END;
+COMMENT ON FUNCTION analytics.list_clicks IS
+    'Grain: one click on a product in a list. For a list that sends select_item in the range, its select_item items (GA4). For the others the substitute: a view_item of a product by a person to whom it was shown in the list (view_item_list) within the 30 minutes before; of several lists the one that showed it last. list_position is the position clicked, or shown.';
+
+CREATE FUNCTION analytics.list_sales(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (event_time timestamptz, order_id text, product_key bigint, units numeric, revenue numeric, currency text, list_key bigint)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT DISTINCT ON (l.event_time, l.fact_hash)
+           l.event_time, l.order_id, l.product_key, l.units, l.revenue, l.currency, coalesce(l.list_key, c.list_key)
+    FROM analytics.purchase_lines l
+    LEFT JOIN analytics.list_clicks(from_day - 1, to_day) c
+      ON l.list_key IS NULL AND c.person = l.person AND c.product_key = l.product_key
+     AND c.event_time <= l.event_time AND c.event_time >= l.event_time - interval '24 hours'
+    WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
+      AND coalesce(l.list_key, c.list_key) IS NOT NULL
+    ORDER BY l.event_time, l.fact_hash, c.event_time DESC, c.list_key DESC;
+END;
+COMMENT ON FUNCTION analytics.list_sales IS
+    'Grain: one line of an order that a list led to: the list that the purchase''s item names, else the list of the person''s last click on the product (list_clicks) in the 24 hours before. GA4 item-list attribution.';
+
+CREATE FUNCTION analytics.list_engagement(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (list_key bigint, impressions bigint, shown bigint, engaged bigint, viewers bigint, engaged_viewers bigint)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '256MB' AS $$
+#variable_conflict use_column
+BEGIN
+    -- As many groups as there are products shown to a person: too many for the memory that a query has as a rule.
+    RETURN QUERY
+    WITH impressions AS (
+        SELECT f.list_key, f.product_key, coalesce(f.user_id, f.user_pseudo_id) AS person, min(f.event_time) AS seen_at, count(*) AS times
+        FROM fact_events f
+        WHERE f.event_name = 'view_item_list' AND f.list_key IS NOT NULL AND f.product_key IS NOT NULL
+          AND coalesce(f.user_id, f.user_pseudo_id) IS NOT NULL
+          AND f.event_time >= analytics.start_of(from_day) AND f.event_time < analytics.start_of(to_day + 1)
+        GROUP BY 1, 2, 3
+    ), engagements AS (
+        SELECT p.product_key, p.person, max(p.last_at) AS engaged_at
+        FROM analytics.product_people(from_day, to_day) p
+        WHERE p.person IS NOT NULL
+        GROUP BY 1, 2
+    ), people AS (
+        SELECT i.list_key, i.person, sum(i.times) AS impressions, count(*) AS shown,
+               count(*) FILTER (WHERE e.engaged_at >= i.seen_at) AS engaged
+        FROM impressions i LEFT JOIN engagements e USING (product_key, person)
+        GROUP BY i.list_key, i.person
+    )
+    SELECT p.list_key, sum(p.impressions)::bigint, sum(p.shown)::bigint, sum(p.engaged)::bigint,
+           count(*), count(*) FILTER (WHERE p.engaged > 0)
+    FROM people p GROUP BY p.list_key;
+END $$;
+COMMENT ON FUNCTION analytics.list_engagement IS
+    'Grain: one list. impressions = products shown to known people; shown = distinct products and people among them; engaged = those where the person went on to select, view, add, check out or buy the product, at the time first shown or later, within the range; viewers = people who saw the list. GA4 defines no engagement rate of lists: it is engaged / shown.';
+
+CREATE FUNCTION analytics.list_performance(
+    from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0
+) RETURNS TABLE (list_key bigint, list_id text, list text, impressions bigint, viewers bigint, clicks bigint, clickers bigint,
+                 click_through_user_rate numeric, click_through_event_rate numeric, engagement_rate numeric, engaged_user_rate numeric,
+                 purchases bigint, units_sold numeric, revenue numeric, currency text, clicks_are_substitute boolean)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH seen AS (
+        SELECT r.list_key, sum(r.interactions)::bigint AS impressions
+        FROM analytics.list_counts r
+        WHERE r.event_name = 'view_item_list' AND r.day BETWEEN from_day AND to_day
+        GROUP BY r.list_key
+    ), engagement AS (
+        SELECT * FROM analytics.list_engagement(from_day, to_day)
+    ), clicked AS (
+        SELECT c.list_key, count(*) AS clicks, count(DISTINCT c.person) AS clickers, bool_or(c.is_substitute) AS is_substitute
+        FROM analytics.list_clicks(from_day, to_day) c GROUP BY c.list_key
+    ), sold AS (
+        SELECT s.list_key, count(DISTINCT s.order_id) AS purchases, sum(s.units) AS units,
+               CASE WHEN min(s.currency) IS NOT DISTINCT FROM max(s.currency) THEN sum(s.revenue) END AS revenue,
+               CASE WHEN min(s.currency) IS NOT DISTINCT FROM max(s.currency) THEN min(s.currency) END AS currency
+        FROM analytics.list_sales(from_day, to_day) s GROUP BY s.list_key
+    )
+    SELECT s.list_key, d.list_id, coalesce(d.list_name, d.list_id, d.natural_key), s.impressions, coalesce(e.viewers, 0),
+           coalesce(c.clicks, 0), coalesce(c.clickers, 0),
+           coalesce(c.clickers, 0)::numeric / nullif(e.viewers, 0), coalesce(c.clicks, 0)::numeric / nullif(s.impressions, 0),
+           e.engaged::numeric / nullif(e.shown, 0), e.engaged_viewers::numeric / nullif(e.viewers, 0),
+           coalesce(b.purchases, 0), coalesce(b.units, 0), b.revenue, b.currency, c.is_substitute
+    FROM seen s
+    JOIN dim_list d USING (list_key)
+    LEFT JOIN engagement e USING (list_key)
+    LEFT JOIN clicked c USING (list_key)
+    LEFT JOIN sold b USING (list_key)
+    WHERE s.impressions >= min_impressions;
+END;
+COMMENT ON FUNCTION analytics.list_performance IS
+    'Grain: one list. impressions = products shown; click_through_user_rate = people who clicked / people who saw the list (GA4 itemListClickThroughRate, with the clicks of list_clicks); click_through_event_rate = clicks / impressions, for data without people; engagement_rate = engaged / shown of list_engagement; purchases, units and revenue are those of list_sales. clicks_are_substitute tells whether select_item was missing.';
+
+CREATE FUNCTION analytics.list_positions(
+    from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0
+) RETURNS TABLE (list_key bigint, list text, list_position integer, impressions bigint, clicks bigint, click_through_event_rate numeric)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    WITH seen AS (
+        SELECT r.list_key, r.list_position, sum(r.interactions)::bigint AS impressions
+        FROM analytics.list_counts r
+        WHERE r.event_name = 'view_item_list' AND r.list_position >= 0 AND r.day BETWEEN from_day AND to_day
+        GROUP BY r.list_key, r.list_position
+        HAVING sum(r.interactions) >= greatest(min_impressions, 1)
+    ), clicked AS (
+        SELECT c.list_key, least(c.list_position, 1000) AS list_position, count(*) AS clicks
+        FROM analytics.list_clicks(from_day, to_day) c GROUP BY 1, 2
+    )
+    SELECT s.list_key, coalesce(d.list_name, d.list_id, d.natural_key), s.list_position, s.impressions,
+           coalesce(c.clicks, 0), coalesce(c.clicks, 0)::numeric / nullif(s.impressions, 0)
+    FROM seen s JOIN dim_list d USING (list_key) LEFT JOIN clicked c USING (list_key, list_position);
+END;
+COMMENT ON FUNCTION analytics.list_positions IS
+    'Grain: one position of one list, as sent (GA4 index). click_through_event_rate = clicks at the position / products shown there; the curve of a list. Positions from 1000 on are one.';
+
+DO $$ BEGIN
+    EXECUTE format('ALTER FUNCTION analytics.list_engagement SET search_path = %I, pg_temp', current_schema());
+END $$;
