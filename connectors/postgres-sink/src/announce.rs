@@ -70,6 +70,11 @@ impl Announcements {
         self.committed(partition, next_offset, Vec::new());
     }
 
+    /// This sink no longer writes the partition: where it stands is another one's to say.
+    pub(crate) fn end(&self, partition: u32) {
+        lock(&self.stands).remove(&partition);
+    }
+
     /// Records up to `next_offset` are committed, among them those with `keys`.
     ///
     /// Many keys go in several records, of which the last tells the offset: a source that hears of
@@ -229,5 +234,7 @@ mod tests {
         while announcer.commits.try_recv().is_ok() {}
         let stands = announcer.stands();
         assert_eq!((stands[0].partition, stands[0].next_offset), (3, last));
+        announcements.end(3);
+        assert!(announcer.stands().is_empty(), "it is another sink's now");
     }
 }

@@ -1,25 +1,42 @@
-//! One writer for each partition: the sink that holds it writes, any other waits and says for whom.
+//! One writer for each partition: the sink that holds its lock writes. Any other one waits and says for whom, or
+//! shares the partitions with it.
 //!
-//! It is the stored offset that keeps two sinks from harming each other. This spares them to do all
-//! work twice, and makes of the second one a standby that takes over when the first one ends.
+//! It is the stored offset that keeps two sinks from harming each other: it is locked, compared and moved in the
+//! transaction that writes, so that of two sinks which believe that they hold a partition one commits, and the
+//! other finds its batch refused whole. The locks here spare them to do all work twice, and tell who is there.
+//!
+//! All locks are those of one session. When the sink ends, or its machine does, PostgreSQL ends the session, and with
+//! it go the partitions and the place among those that share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use connector_common::{Health, Stop};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Row};
 
-use crate::backoff::Backoff;
 use crate::database::Database;
 use crate::errors::{DatabaseError, Doing};
+use crate::shares::Member;
 use crate::writer::Source;
 
 /// Ends the session of a holder whose machine is gone within a minute instead of hours.
 const SESSION: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
      SET idle_session_timeout = 0; SET lock_timeout = '10s'; SET statement_timeout = '10s'";
 const TRY: &str = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-/// Who holds the lock on the bigint in place of KEY, which is shown as two halves and the subid 1.
+const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
+/// Many may hold this one at once: it is how those that share are counted.
+const JOIN: &str = "SELECT pg_try_advisory_lock_shared(hashtextextended($1, 0))";
+const LEAVE: &str = "SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))";
+/// A lock on a bigint is shown as two halves and the subid 1.
+const MEMBERS: &str = "\
+    WITH locks AS MATERIALIZED ( \
+        SELECT pid, classid::bigint << 32 | objid::bigint AS key FROM pg_locks \
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) \
+    SELECT m.pid, m.pid = pg_backend_pid(), \
+           (SELECT count(*) FROM locks l JOIN unnest($2::text[]) AS name ON l.key = hashtextextended(name, 0) WHERE l.pid = m.pid) \
+    FROM locks m WHERE m.key = hashtextextended($1, 0)";
+/// Who holds the lock on the bigint in place of KEY.
 const HOLDER: &str = "\
     SELECT concat_ws(', ', a.application_name, 'pid ' || a.pid, 'from ' || host(a.client_addr), \
                      'connected since ' || to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')) \
@@ -37,7 +54,14 @@ const LOCK_NAME: &str = "concat_ws(e'\\x1f', o.sink, o.topic, o.partition)";
 #[derive(Debug)]
 pub struct Claims {
     database: Arc<Database>,
-    session: Mutex<Option<Client>>,
+    session: Mutex<Option<Session>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    /// The names of the locks that it holds.
+    held: BTreeSet<String>,
 }
 
 /// Whose a partition is.
@@ -95,70 +119,167 @@ impl Claims {
         }
     }
 
-    /// Takes the partition of `source`, if nobody else holds it.
+    /// Takes the partition of `source`, if nobody else holds it. To take what is held already makes sure of it.
     ///
     /// # Errors
-    /// PostgreSQL's own.
+    /// PostgreSQL's own. Then it is not known what is held, and the next call begins anew.
     pub async fn take(&self, source: &Source) -> Result<Claim, DatabaseError> {
-        let doing = "cannot take the partition's lock";
-        let mut session = self.session.lock().await;
-        let client = match session.take().filter(|client| !client.is_closed()) {
-            Some(client) => session.insert(client),
+        let mut slot = self.session.lock().await;
+        let taken = async {
+            let session = self.open(&mut slot).await?;
+            session.take(&name(source)).await
+        };
+        let taken = taken.await;
+        forget_on_error(&mut slot, taken)
+    }
+
+    /// Gives the partition of `source` up, if it is held.
+    ///
+    /// # Errors
+    /// As [`Claims::take`].
+    pub async fn release(&self, source: &Source) -> Result<(), DatabaseError> {
+        let mut slot = self.session.lock().await;
+        let Some(session) = slot.as_mut() else {
+            return Ok(());
+        };
+        let released = session.release(UNLOCK, &name(source)).await;
+        forget_on_error(&mut slot, released)
+    }
+
+    /// Takes a place among the sinks that share under `group`, and tells who they are. Those that hold a place
+    /// are alive: it goes with their session. `partitions` are those that are shared.
+    ///
+    /// # Errors
+    /// As [`Claims::take`].
+    pub(crate) async fn members(
+        &self,
+        group: &str,
+        partitions: &[Source],
+    ) -> Result<Vec<Member>, DatabaseError> {
+        let mut slot = self.session.lock().await;
+        let asked = async {
+            let session = self.open(&mut slot).await?;
+            session.members(group, partitions).await
+        };
+        let asked = asked.await;
+        forget_on_error(&mut slot, asked)
+    }
+
+    /// Gives up the place under `group`, so that the others share without this one.
+    ///
+    /// # Errors
+    /// As [`Claims::take`].
+    pub(crate) async fn leave(&self, group: &str) -> Result<(), DatabaseError> {
+        let mut slot = self.session.lock().await;
+        let Some(session) = slot.as_mut() else {
+            return Ok(());
+        };
+        let left = session.release(LEAVE, group).await;
+        forget_on_error(&mut slot, left)
+    }
+
+    async fn open<'s>(
+        &self,
+        slot: &'s mut Option<Session>,
+    ) -> Result<&'s mut Session, DatabaseError> {
+        let session = match slot.take().filter(|session| !session.client.is_closed()) {
+            Some(session) => session,
             None => {
                 let client = self.database.connect().await?;
-                client.batch_execute(SESSION).await.doing(doing)?;
-                session.insert(client)
+                let prepared = client.batch_execute(SESSION).await;
+                prepared.doing("cannot prepare the session")?;
+                Session {
+                    client,
+                    held: BTreeSet::new(),
+                }
             }
         };
-        let Source {
-            sink,
-            topic,
-            partition,
-        } = source;
-        let name = format!("{sink}\u{1f}{topic}\u{1f}{partition}");
-        if client.query_one(TRY, &[&name]).await.doing(doing)?.get(0) {
+        Ok(slot.insert(session))
+    }
+}
+
+impl Session {
+    async fn take(&mut self, name: &str) -> Result<Claim, DatabaseError> {
+        let doing = "cannot take the partition's lock";
+        // A session counts how often it takes a lock; what it holds, it holds as long as it answers.
+        if self.held.contains(name) {
+            self.client.simple_query("").await.doing(doing)?;
+            return Ok(Claim::Held);
+        }
+        if self
+            .client
+            .query_one(TRY, &[&name])
+            .await
+            .doing(doing)?
+            .get(0)
+        {
+            self.held.insert(name.to_owned());
             return Ok(Claim::Held);
         }
         let holder = HOLDER.replace("KEY", "$1");
-        let holder = client.query_opt(&holder, &[&name]).await.doing(doing)?;
+        let holder = self
+            .client
+            .query_opt(&holder, &[&name])
+            .await
+            .doing(doing)?;
         Ok(Claim::HeldBy(holder.map_or_else(
             || "one that has just ended".to_owned(),
             |row| row.get(0),
         )))
     }
 
-    /// Waits until the partition of `source` is ours; `false` if the stop comes first.
-    pub(crate) async fn wait(&self, source: &Source, health: &Health, stop: &Stop) -> bool {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        let Source {
-            sink,
-            topic,
-            partition,
-        } = source;
-        let part = format!("claim of partition {partition}");
-        loop {
-            let trouble = match self.take(source).await {
-                Ok(Claim::Held) => {
-                    health.works(&part);
-                    if backoff.failures() > 0 {
-                        tracing::info!(topic, partition, "this sink writes the partition now");
-                    }
-                    return true;
-                }
-                Ok(Claim::HeldBy(holder)) => format!(
-                    "another sink named `{sink}` writes this partition ({holder}); waiting until it ends. \
-                     If both are wanted, give one a `meta.name` of its own"
-                ),
-                Err(error) => error.to_string(),
-            };
-            health.troubled(&part, &trouble);
-            if backoff.is_news() {
-                tracing::warn!(topic, partition, "{trouble}");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
-                () = stop.requested() => return false,
+    async fn release(&mut self, unlock: &str, name: &str) -> Result<(), DatabaseError> {
+        if self.held.contains(name) {
+            let released = self.client.query_one(unlock, &[&name]).await;
+            released.doing("cannot give up a lock")?;
+            self.held.remove(name);
+        }
+        Ok(())
+    }
+
+    async fn members(
+        &mut self,
+        group: &str,
+        partitions: &[Source],
+    ) -> Result<Vec<Member>, DatabaseError> {
+        let doing = "cannot ask who shares the partitions";
+        if !self.held.contains(group) {
+            let joined = self.client.query_one(JOIN, &[&group]).await.doing(doing)?;
+            if joined.get(0) {
+                self.held.insert(group.to_owned());
             }
         }
+        let names: Vec<String> = partitions.iter().map(name).collect();
+        let rows = self
+            .client
+            .query(MEMBERS, &[&group, &names])
+            .await
+            .doing(doing)?;
+        let member = |row: &Row| Member {
+            id: row.get(0),
+            is_us: row.get(1),
+            holds: usize::try_from(row.get::<_, i64>(2)).unwrap_or_default(),
+        };
+        Ok(rows.iter().map(member).collect())
     }
+}
+
+/// A session that gave an error is given up with all that it holds: whether a lock was taken is not known then.
+fn forget_on_error<T>(
+    slot: &mut Option<Session>,
+    outcome: Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    if outcome.is_err() {
+        *slot = None;
+    }
+    outcome
+}
+
+fn name(source: &Source) -> String {
+    let Source {
+        sink,
+        topic,
+        partition,
+    } = source;
+    format!("{sink}\u{1f}{topic}\u{1f}{partition}")
 }

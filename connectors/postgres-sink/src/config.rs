@@ -40,6 +40,14 @@ pub struct Config {
     /// one. Default postgres-sink.
     #[serde(default = "default_application_name")]
     pub application_name: String,
+    /// Whether sinks of one name share the partitions that `meta.consumer.partition` leaves them: each takes as
+    /// many as the others, hands some over when another one starts, and takes over those of one that ends or
+    /// dies, within seconds (a minute where its machine is gone without a word). Default false: the first one
+    /// writes all of them, and the others wait until it ends. They share only among those that have this and
+    /// the same partitions in their files. It is no word of `meta.consumer.partition`, since Fluvio's `cdk`
+    /// refuses all but its own there.
+    #[serde(default)]
+    pub share_partitions: bool,
     /// Whether to create and update the tables at the start. Default true. With false a schema that
     /// is not up to date ends the sink, with a list of what is missing; `etl migrate` adds it.
     #[serde(default = "default_migrate")]
@@ -109,6 +117,7 @@ impl Config {
             password_file: None,
             password_command: None,
             application_name: default_application_name(),
+            share_partitions: false,
             migrate: default_migrate(),
             on_conflict: OnConflict::default(),
             max_rows: default_max_rows(),

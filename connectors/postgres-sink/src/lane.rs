@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::announce::{self, Announcements};
 use crate::backoff::Backoff;
-use crate::claims::Claims;
+use crate::claims::{Claim, Claims};
 use crate::delivery::{DeliveryError, deliver};
 use crate::partition::Partition;
 use crate::progress::Progress;
@@ -18,8 +18,11 @@ use crate::reader::{Limits, Reader};
 use crate::writer::Writer;
 
 /// A sink that is overtaken more often than this within the time below has a twin.
-const OVERTAKEN_LIMIT: usize = 3;
+const OVERTAKEN_LIMIT: usize = 10;
 const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
+/// How long to wait after the first time, and longer after each: a sink that has lost its lock finds out within
+/// seconds and writes no more, and only one that knows of no locks is left then.
+const OVERTAKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// One partition's way from the topic into the tables.
 pub(crate) struct Lane {
@@ -35,17 +38,24 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    /// Reads and writes until the stop, or until the partition turns out to be another sink's.
     pub(crate) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let Partition { topic, number, .. } = self.partition.clone();
-        while self
-            .claims
-            .wait(self.writer.source(), &self.health, &stop)
-            .await
-            && !stop.is_requested()
-        {
+        while !stop.is_requested() {
             self.run_from_stored_offset(&stop)
                 .await
                 .with_context(|| format!("topic {topic}, partition {number}"))?;
+            if self.overtaken.is_empty() || stop.is_requested() {
+                continue;
+            }
+            if let Ok(Claim::HeldBy(_)) = self.claims.take(self.writer.source()).await {
+                return Ok(());
+            }
+            let times = u32::try_from(self.overtaken.len()).unwrap_or(1);
+            tokio::select! {
+                () = tokio::time::sleep(OVERTAKEN_PAUSE * times) => {}
+                () = stop.requested() => {}
+            }
         }
         Ok(())
     }

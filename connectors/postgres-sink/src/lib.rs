@@ -7,8 +7,9 @@
 //!
 //! # Layout, along the way of a record
 //!
-//! - [`sink`]: the connector itself; `lane`: one partition's way, of which there is a task for each
-//! - [`claims`]: one sink for each partition
+//! - [`sink`]: the connector itself; `lanes`: which of the `partitions` it writes, and `shares`, how many of them are
+//!   its own; [`claims`]: the locks that tell whose each is
+//! - `lane`: one partition's way, of which there is a task for each; `kit`: what they are made of
 //! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`])
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`mod@retry`]: rejections sent through again, for the command line
@@ -31,12 +32,15 @@ pub mod database;
 pub mod delivery;
 pub mod dimension;
 pub mod errors;
+mod kit;
 mod lag;
 mod lane;
+mod lanes;
 pub mod metrics;
 pub mod migrate;
 pub mod months;
 mod partition;
+mod partitions;
 mod password;
 mod progress;
 mod put;
@@ -45,6 +49,7 @@ pub mod rejected;
 pub mod retry;
 pub mod rows;
 pub mod schema;
+mod shares;
 pub mod sink;
 mod statements;
 mod tls;

@@ -146,6 +146,15 @@ impl Metrics {
         self.next_offset.with_label_values(&label).set(next_offset);
     }
 
+    /// The sink no longer writes `partition`: what it has counted stays, where it stands is another one's to tell.
+    pub(crate) fn forget(&self, partition: u32) {
+        let partition = partition.to_string();
+        for gauges in [&self.next_offset, &self.lag_records, &self.lag_seconds] {
+            // One that was never set is not there to be removed.
+            let _ = gauges.remove_label_values(&[partition.as_str()]);
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             client: ClientCounters {
@@ -166,6 +175,11 @@ impl Metrics {
     }
 }
 
+/// Health's name for the writing of a partition.
+pub(crate) fn part(partition: i32) -> String {
+    format!("database, partition {partition}")
+}
+
 /// Sees what becomes of the transactions of one partition.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -184,7 +198,7 @@ impl Watch {
             metrics,
             health,
             partition: partition.to_string(),
-            part: format!("database, partition {partition}"),
+            part: part(partition),
             patience,
         }
     }

@@ -370,7 +370,7 @@ impl Reader {
 
     /// What health calls it.
     fn part(&self) -> String {
-        format!("topic, partition {}", self.partition.number)
+        part(self.partition.number)
     }
 
     fn warn(&self, trouble: &str) {
@@ -381,6 +381,11 @@ impl Reader {
             "reading from the topic: {trouble}"
         );
     }
+}
+
+/// Health's name for the reading of a partition.
+pub(crate) fn part(number: u32) -> String {
+    format!("topic, partition {number}")
 }
 
 /// Whether a SmartModule refuses its parameters, which waiting does not change.

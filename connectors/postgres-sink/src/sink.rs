@@ -1,12 +1,10 @@
-//! The connector: brings the schema up to date, then reads and writes each partition in a task of its own.
+//! The connector: brings the schema up to date, then has each partition read and written in a lane of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use connector_common::{Connector, Health, Meta, Monitor, Partitions, Stop};
-use fluvio::metadata::topic::TopicSpec;
-use tokio::task::JoinSet;
+use connector_common::{Connector, Health, Meta, Monitor, Stop};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::announce::{Announcements, announcements};
@@ -15,15 +13,13 @@ use crate::claims::Claims;
 use crate::config::Config;
 use crate::database::Database;
 use crate::errors::Remedy;
-use crate::lag;
-use crate::lane::Lane;
-use crate::metrics::{Metrics, Watch};
+use crate::kit::Kit;
+use crate::lanes::Lanes;
+use crate::metrics::Metrics;
 use crate::migrate::{self, MigrateError, MigrationReport};
-use crate::partition::Partition;
-use crate::progress::Progress;
+use crate::partitions;
 use crate::reader::Limits;
 use crate::schema;
-use crate::writer::{Source, Writer};
 
 const DEFAULT_MAX_BYTES: i32 = 16 << 20;
 /// How long a stop waits for the last commits to be announced.
@@ -64,32 +60,7 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
         () = stop.requested() => return Ok(()),
     };
     let mut announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run()));
-    let (halt, halt_all) = Stop::manual();
-    let mut tasks = JoinSet::new();
-    let mut measuring = JoinSet::new();
-    for lane in started {
-        if connector.config.metrics_address.is_some() {
-            measuring.spawn(lag::measure(lane.partition.clone(), metrics.clone()));
-        }
-        tasks.spawn(lane.run(halt.clone()));
-    }
-    let mut outcome = Ok(());
-    loop {
-        tokio::select! {
-            () = stop.requested(), if !halt.is_requested() => halt_all(),
-            ended = tasks.join_next() => match ended {
-                None => break,
-                Some(ended) => {
-                    // One partition that can't go on ends the sink; the others finish their batch first.
-                    let result = ended.map_err(anyhow::Error::from).and_then(|result| result);
-                    if let Err(error) = result {
-                        halt_all();
-                        outcome = outcome.and(Err(error));
-                    }
-                }
-            },
-        }
-    }
+    let outcome = started.run(&stop).await;
     // What is not said in this time, a source finds out by itself.
     let _ = tokio::time::timeout(LAST_WORDS, &mut announcing).await;
     outcome
@@ -105,7 +76,7 @@ async fn start(
     metrics: &Metrics,
     health: &Health,
     announcements: Announcements,
-) -> anyhow::Result<Vec<Lane>> {
+) -> anyhow::Result<Lanes> {
     let Connector {
         meta,
         transforms,
@@ -116,7 +87,8 @@ async fn start(
     prepare_database(&database, config.migrate, until).await?;
     health.works(DATABASE);
     let claims = Arc::new(Claims::new(Arc::clone(&database)));
-    let partitions = partitions(&meta.topic.name, &meta.consumer.partition, until).await?;
+    let wanted = meta.consumer.partition.clone();
+    let count = partitions::find(&meta.topic.name, &wanted, until).await?;
     health.works(TOPIC);
     let patience = config.connect_timeout + config.statement_timeout * STATEMENTS;
     let max_bytes = meta
@@ -135,31 +107,22 @@ async fn start(
         max_bytes,
         patience: config.start_timeout,
     };
-    let lane = |number: u32| {
-        let id = i32::try_from(number).unwrap_or(i32::MAX);
-        let watch = Watch::new(metrics.clone(), health.clone(), id, patience);
-        let source = Source {
-            sink: name(meta).to_owned(),
-            topic: meta.topic.name.clone(),
-            partition: id,
-        };
-        Lane {
-            partition: Partition {
-                topic: meta.topic.name.clone(),
-                number,
-                smartmodules: connector_common::smartmodules(transforms),
-            },
-            writer: Writer::new(Arc::clone(&database), source).watched(watch),
-            claims: Arc::clone(&claims),
-            start: meta.consumer.offset.start,
-            limits,
-            overtaken: Vec::new(),
-            progress: Progress::new(metrics.clone(), number),
-            health: health.clone(),
-            announcements: announcements.clone(),
-        }
+    let kit = Kit {
+        sink: name(meta).to_owned(),
+        topic: meta.topic.name.clone(),
+        database,
+        claims: Arc::clone(&claims),
+        smartmodules: connector_common::smartmodules(transforms),
+        start: meta.consumer.offset.start,
+        limits,
+        patience,
+        metrics: metrics.clone(),
+        measures: config.metrics_address.is_some(),
+        health: health.clone(),
+        announcements,
     };
-    Ok(partitions.into_iter().map(lane).collect())
+    let shares = config.share_partitions;
+    Ok(Lanes::new(claims, kit, wanted, shares, count))
 }
 
 /// Connects and migrates, or only checks; waits for a server that does not answer yet.
@@ -214,49 +177,4 @@ fn say(report: &MigrationReport, database: &Database) {
         let applied = applied.join(", ");
         tracing::info!(database, version, "migrated the schema: {applied}");
     }
-}
-
-/// The partitions to read; waits for a cluster that does not answer yet, and for a topic that
-/// somebody is about to make.
-async fn partitions(topic: &str, wanted: &Partitions, until: Instant) -> anyhow::Result<Vec<u32>> {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
-    let count = loop {
-        let error = match partition_count(topic).await {
-            Ok(Some(count)) => break count,
-            Ok(None) => anyhow!(
-                "there is no topic `{topic}`; make it with `fluvio topic create {topic}`, or correct `meta.topic`"
-            ),
-            Err(error) => error,
-        };
-        if Instant::now() >= until {
-            return Err(error);
-        }
-        if backoff.is_news() {
-            tracing::warn!("waiting for the topic: {error:#}");
-        }
-        tokio::time::sleep(backoff.next()).await;
-    };
-    match wanted {
-        Partitions::All => Ok((0..count).collect()),
-        Partitions::Some(wanted) => match wanted.iter().find(|number| **number >= count) {
-            Some(number) => bail!(
-                "`meta.consumer.partition` names {number}, and the topic `{topic}` has partitions 0 to {}",
-                count.saturating_sub(1)
-            ),
-            None => Ok(wanted.clone()),
-        },
-    }
-}
-
-async fn partition_count(topic: &str) -> anyhow::Result<Option<u32>> {
-    let client = connector_common::connect().await?;
-    let topics = client
-        .admin()
-        .await
-        .list::<TopicSpec, _>(vec![topic.to_owned()])
-        .await?;
-    Ok(topics
-        .into_iter()
-        .find(|found| found.name == topic)
-        .map(|found| found.spec.partitions()))
 }

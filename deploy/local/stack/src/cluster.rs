@@ -11,6 +11,7 @@ use fluvio::metadata::topic::config::TopicConfig;
 use fluvio_controlplane_metadata::smartmodule::{
     SmartModuleMetadata, SmartModuleSpec, SmartModuleWasm,
 };
+use fluvio_controlplane_metadata::topic::{AddPartition, UpdateTopicAction};
 
 use crate::files::{TOPIC, TOPIC_FILE};
 
@@ -35,6 +36,18 @@ pub async fn create_topic(
             .with_context(|| format!("cannot create the topic `{name}`"))?;
     }
     Ok(())
+}
+
+/// Adds partitions to a topic, as `fluvio topic add-partition` does.
+///
+/// # Errors
+/// The cluster's own, with the topic's name.
+pub async fn add_partitions(admin: &FluvioAdmin, name: &str, count: u32) -> anyhow::Result<()> {
+    let more = UpdateTopicAction::AddPartition(AddPartition { count });
+    admin
+        .update::<TopicSpec>(name.to_owned(), more)
+        .await
+        .with_context(|| format!("cannot add partitions to the topic `{name}`"))
 }
 
 /// Loads the SmartModule whose `SmartModule.toml` is `manifest`; one that is there already is replaced.

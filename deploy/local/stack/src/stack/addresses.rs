@@ -60,6 +60,14 @@ impl Stack {
         cluster::admin(&self.profile()).await
     }
 
+    /// Adds partitions to the topic, with everything running.
+    ///
+    /// # Errors
+    /// The cluster's own.
+    pub async fn add_partitions(&self, count: u32) -> anyhow::Result<()> {
+        cluster::add_partitions(&self.admin().await?, &self.topic, count).await
+    }
+
     /// What tells how many records the topic holds.
     ///
     /// # Errors
