@@ -63,7 +63,7 @@ async fn what_is_lost_from_the_tables_is_found_and_read_again() {
     );
 
     pipeline.stack.stop_part(Part::Sink).await.unwrap();
-    let (code, said) = etl(&pipeline, &["rejected", "purge", "--all"]).await;
+    let (code, said) = etl(&pipeline, &["rejected", "purge"]).await;
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = etl(&pipeline, &["verify"]).await;
     assert_eq!(code, Some(0), "{said}");
