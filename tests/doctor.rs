@@ -269,7 +269,7 @@ async fn files(doctor: &Doctor<'_>) {
         .run(&[])
         .await
         .says("topic", "partitions", "fail", &["partition 5"]);
-    let narrow = doctor.with(sink, "max-bytes: 16MiB", "max-bytes: 1MiB");
+    let narrow = doctor.with(sink, "max-bytes: 4MiB", "max-bytes: 1MiB");
     narrow
         .run(&[])
         .await
