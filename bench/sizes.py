@@ -20,7 +20,7 @@ def measure(largest: int, rows_before: list[int]) -> list[dict]:
         runs.append(run(f"{count:,} events", count))
         count *= 10
     for items in (1, 5, 50, 200):
-        runs.append(run(f"{items} items an event", FACTS // items, items=items))
+        runs.append(run(f"{items} item{'s' * (items > 1)} an event", FACTS // items, items=items))
     for partitions in (1, 2, 4):
         runs.append(run(f"{partitions} partition{'s' * (partitions > 1)}", FACTS // 4, partitions=partitions))
     for rows in rows_before:
