@@ -3,11 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-venv="${CARGO_TARGET_DIR:-target}/bench-venv"
-wanted=bench/requirements.txt
-if ! cmp -s "$wanted" "$venv/installed.txt"; then
-    python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
-    cp "$wanted" "$venv/installed.txt"
-fi
+venv="$(tests/venv.sh bench-venv bench/requirements.txt)"
 exec "$venv/bin/python" bench/run.py "$@"

