@@ -5,8 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use connector_common::answer;
 
 /// How long a connector may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,27 +67,16 @@ impl Endpoint {
         }
     }
 
-    async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        let asked = async {
-            let mut stream = TcpStream::connect(&self.0).await?;
-            // In HTTP 1.0 the answer is whole and ends with the connection, whatever is in between.
-            let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.0);
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = Vec::new();
-            stream.take(LONGEST).read_to_end(&mut answer).await?;
-            std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
-        };
-        let answer = tokio::time::timeout(PATIENCE, asked)
+    async fn get(&self, path: &'static str) -> anyhow::Result<(u16, String)> {
+        let address = self.0.clone();
+        let asked =
+            tokio::task::spawn_blocking(move || answer::get(&address, path, PATIENCE, LONGEST));
+        let (status, body) = tokio::time::timeout(PATIENCE, asked)
             .await
-            .map_err(|_| anyhow!("no answer from {self} in {PATIENCE:?}"))?
+            .map_err(|_| anyhow!("no answer from {self} in {PATIENCE:?}"))??
             .with_context(|| format!("no answer from {self}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head
-            .split_whitespace()
-            .nth(1)
-            .and_then(|word| word.parse().ok());
         let status = status.ok_or_else(|| anyhow!("{self} does not speak HTTP"))?;
-        Ok((status, body.to_owned()))
+        Ok((status, body))
     }
 }
 

@@ -4,6 +4,7 @@ use connector_common::Partitions;
 use connector_common::committed::announcements_of;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioClusterConfig};
+use postgres_sink::sink::DEFAULT_MAX_BYTES;
 use sqs_source::config::DeleteAfter;
 
 use super::deployment::Deployment;
@@ -17,8 +18,6 @@ const PLATFORM: &str = "0.18.1";
 const CLIENT: &str = "0.50.1";
 /// What the client has as its `batch-size` unless the source's file says otherwise.
 const DEFAULT_BATCH: u64 = 16_384;
-/// What the sink has as its `max-bytes`.
-const DEFAULT_MAX_BYTES: u64 = 16 << 20;
 /// The facts of a batch of small events, in JSON, are so many times its size at most, as far as was seen.
 const GROWTH: u64 = 8;
 
@@ -250,7 +249,9 @@ fn batches(report: &mut Report, deployment: &Deployment) {
         .meta
         .consumer
         .max_bytes
-        .map_or(DEFAULT_MAX_BYTES, |size| size.as_u64());
+        .map_or(DEFAULT_MAX_BYTES.unsigned_abs().into(), |size| {
+            size.as_u64()
+        });
     let found = format!(
         "the source's batches have up to {batch} bytes, and the sink asks for responses of {response}"
     );

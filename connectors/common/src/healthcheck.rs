@@ -3,12 +3,13 @@
 //! The images have no shell and no curl, so the program itself is what asks.
 
 use std::fmt;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+
+use crate::answer;
 
 /// Longer than any answer takes, shorter than an engine waits for the whole check.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -52,31 +53,17 @@ impl Healthcheck {
     /// # Errors
     /// Nobody answers, or the connector says what is wrong with it.
     pub fn ask(&self) -> anyhow::Result<()> {
-        let answer = self.answer().with_context(|| {
+        let answer = answer::get(&self.address.to_string(), &self.path, PATIENCE, LONGEST);
+        let (status, body) = answer.with_context(|| {
             format!("no answer from {self}; is it the connector's `metrics-address`?")
         })?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        match head.split_whitespace().nth(1) {
-            Some("200") => Ok(()),
+        match status {
+            Some(200) => Ok(()),
             _ if !body.trim().is_empty() => Err(anyhow!("{}", body.trim())),
             _ => Err(anyhow!(
                 "{self} gave an answer that is none of a connector's"
             )),
         }
-    }
-
-    fn answer(&self) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let (path, host) = (&self.path, self.address);
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.take(LONGEST).read_to_string(&mut answer)?;
-        Ok(answer)
     }
 }
 

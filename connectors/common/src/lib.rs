@@ -16,10 +16,11 @@
 //! - [`committed`]: what a sink tells a source, so that it deletes only what is in the tables
 //! - [`metrics`]: the socket that Fluvio's monitoring reads
 //! - [`meters`], [`monitor`], [`health`]: what Prometheus and an orchestrator ask over HTTP; `healthcheck` asks it
-//!   from within a container
+//!   from within a container, and [`answer`] is how one asks
 //! - [`backoff`], [`mod@warnings`]: the pause between attempts, and a log that is not flooded by them
 //! - [`stop`]: the stop signal, as something to wait for rather than something that kills
 
+pub mod answer;
 pub mod backoff;
 pub mod cluster;
 pub mod committed;

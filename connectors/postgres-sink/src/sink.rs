@@ -21,7 +21,8 @@ use crate::partitions;
 use crate::reader::Limits;
 use crate::schema;
 
-const DEFAULT_MAX_BYTES: i32 = 16 << 20;
+/// Bytes in a response to ask the cluster for, where `meta.consumer.max-bytes` doesn't say.
+pub const DEFAULT_MAX_BYTES: i32 = 16 << 20;
 /// How long a stop waits for the last commits to be announced.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A transaction has so many statements at most that may each take as long as one may.
