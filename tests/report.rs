@@ -142,7 +142,7 @@ fn facts() -> String {
              'shop-events', 0, {offset}, 'k{offset}', 0, '{day} 12:00Z');\n"
         ));
     }
-    sql + "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ('sink', 'shop-events', 0, 20);"
+    sql + "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ('sink', 'shop-events', 0, 20); SELECT analytics.rebuild_rollups();"
 }
 
 fn browser() -> PathBuf {

@@ -38,7 +38,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     client.batch_execute(DIMENSIONS).await?;
     make_months(&client, since.date_naive(), until.date_naive()).await?;
     let made = make_facts(&client, sessions, since, until).await?;
-    eprintln!("sealing the days");
+    eprintln!("counting and sealing the days");
+    client
+        .execute(
+            "SELECT analytics.rebuild_rollups($1, $2)",
+            &[&since.date_naive(), &until.date_naive()],
+        )
+        .await?;
     client.batch_execute("VACUUM ANALYZE fact_events").await?;
     client.batch_execute("CALL analytics.seal_days()").await?;
     client.batch_execute("ANALYZE").await?;

@@ -125,6 +125,11 @@ BEGIN
         GRANT SELECT, INSERT, DELETE ON rejected_events TO etl_writer;
         GRANT SELECT ON refinery_schema_history TO etl_writer;
         GRANT EXECUTE ON FUNCTION etl_make_month(date) TO etl_writer;
+        IF to_regprocedure('analytics.fold_when_due()') IS NOT NULL THEN
+            GRANT USAGE ON SCHEMA analytics TO etl_writer;
+            GRANT INSERT ON analytics.pending TO etl_writer;
+            GRANT EXECUTE ON FUNCTION analytics.fold_when_due() TO etl_writer;
+        END IF;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'etl_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO etl_reader', current_schema());

@@ -1,9 +1,9 @@
 -- Daily rollups in a schema of their own: counts, units, revenue by event, product and list. People don't add up over days;
 -- V6 is about them. sql/README.md is the guide.
 --
--- All that writing a fact costs is its number, written_in: the transaction that wrote it. Below the number of the oldest
--- transaction that still runs, all facts are written for good: these are folded into the rollups once, many at a time. The
--- rest are counted whenever somebody asks. So the answers are exact at every moment, and no writer waits for another.
+-- Whoever inserts facts says in the same transaction what they add up to, in one row of analytics.pending: no writer waits
+-- for another. Every few seconds these rows are folded into the rollups. Until then they are counted whenever somebody
+-- asks, so that the answers are exact at every moment.
 
 CREATE SCHEMA analytics;
 COMMENT ON SCHEMA analytics IS
@@ -17,53 +17,49 @@ CREATE FUNCTION analytics.start_of(day date) RETURNS timestamptz
     IMMUTABLE PARALLEL SAFE RETURN day::timestamp AT TIME ZONE interval '0';
 COMMENT ON FUNCTION analytics.start_of IS 'The moment a UTC day begins.';
 
--- Facts that are there already get 0 without being rewritten.
-ALTER TABLE fact_events ADD COLUMN written_in bigint NOT NULL DEFAULT 0;
-ALTER TABLE fact_events ALTER COLUMN written_in SET DEFAULT pg_current_xact_id()::text::bigint;
-COMMENT ON COLUMN fact_events.written_in IS
-    'Number of the transaction that wrote the row. By it the rollups of the schema analytics know what is new; leave it to its default.';
-CREATE INDEX fact_events_written_in ON fact_events USING brin (written_in) WITH (autosummarize = on);
+CREATE TABLE analytics.pending (
+    touched       date[] NOT NULL,
+    day           date[] NOT NULL,
+    event_name    text[] NOT NULL,
+    currency      text[] NOT NULL,
+    product_key   bigint[] NOT NULL,
+    list_key      bigint[] NOT NULL,
+    list_position integer[] NOT NULL,
+    interactions  bigint[] NOT NULL,
+    events        bigint[] NOT NULL,
+    units         numeric[] NOT NULL,
+    revenue       numeric[] NOT NULL
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+-- Large rows last for seconds: not worth packing.
+ALTER TABLE analytics.pending
+    ALTER day SET STORAGE EXTERNAL, ALTER event_name SET STORAGE EXTERNAL, ALTER currency SET STORAGE EXTERNAL,
+    ALTER product_key SET STORAGE EXTERNAL, ALTER list_key SET STORAGE EXTERNAL, ALTER list_position SET STORAGE EXTERNAL,
+    ALTER interactions SET STORAGE EXTERNAL, ALTER events SET STORAGE EXTERNAL, ALTER units SET STORAGE EXTERNAL,
+    ALTER revenue SET STORAGE EXTERNAL;
+COMMENT ON TABLE analytics.pending IS
+    'What transactions have added to the rollups since the last fold, each one row of arrays of the same length: read analytics.unfolded. An element with a product_key is of rollup_product, one without is of the other two. What a transaction took away is negative.';
+COMMENT ON COLUMN analytics.pending.touched IS 'The days of all moments within half an hour of one of the facts: what is kept of their people is no longer true.';
+COMMENT ON COLUMN analytics.pending.day IS 'This and the other columns are those of analytics.rollup_event, rollup_product and rollup_list.';
 
 CREATE TABLE analytics.fold_state (
-    folded_to bigint NOT NULL,
-    folded_at timestamptz NOT NULL,
-    shift     bigint NOT NULL
+    folds     bigint NOT NULL,
+    folded_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX fold_state_is_one_row ON analytics.fold_state ((true));
-INSERT INTO analytics.fold_state VALUES (0, '-infinity', 0);
-COMMENT ON TABLE analytics.fold_state IS 'How far the facts are folded into the rollups. One row; whoever folds locks it.';
-COMMENT ON COLUMN analytics.fold_state.folded_to IS 'Facts with a lower written_in are in the rollups, the others are not.';
-COMMENT ON COLUMN analytics.fold_state.folded_at IS 'When facts were folded last.';
-COMMENT ON COLUMN analytics.fold_state.shift IS
-    'Added to the server''s transaction numbers. Not 0 where the tables came from another server, whose numbers were higher.';
-
-CREATE TABLE analytics.removed (
-    removed_in    bigint NOT NULL,
-    written_in    bigint NOT NULL,
-    event_time    timestamptz NOT NULL,
-    day           date NOT NULL,
-    event_name    text NOT NULL,
-    currency      text NOT NULL,
-    product_key   bigint,
-    list_key      bigint,
-    list_position integer,
-    events        integer NOT NULL,
-    units         numeric NOT NULL,
-    revenue       numeric
-);
-COMMENT ON TABLE analytics.removed IS 'Facts that were deleted or replaced since the last fold, as analytics.countable has them.';
-COMMENT ON COLUMN analytics.removed.removed_in IS 'The transaction that removed the fact, as fact_events.written_in.';
-COMMENT ON COLUMN analytics.removed.written_in IS 'As on the fact; the other columns are those of analytics.countable.';
+INSERT INTO analytics.fold_state VALUES (0, '-infinity');
+COMMENT ON TABLE analytics.fold_state IS 'One row; whoever changes the rollups locks it.';
+COMMENT ON COLUMN analytics.fold_state.folds IS 'How often facts were folded.';
+COMMENT ON COLUMN analytics.fold_state.folded_at IS 'When that was last.';
 
 CREATE TABLE analytics.day_state (
-    day        date PRIMARY KEY,
-    changed_to bigint NOT NULL,
-    sealed_to  bigint NOT NULL
+    day          date PRIMARY KEY,
+    changed_in   bigint NOT NULL,
+    sealed_after bigint NOT NULL
 );
-COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what is kept of their people is still true: where sealed_to is not below changed_to.';
+COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what is kept of their people is still true: where sealed_after is not below changed_in.';
 COMMENT ON COLUMN analytics.day_state.day IS 'UTC day of event_time.';
-COMMENT ON COLUMN analytics.day_state.changed_to IS 'fold_state.folded_to after the last fold that changed the day or the day before.';
-COMMENT ON COLUMN analytics.day_state.sealed_to IS 'fold_state.folded_to when analytics.seal_days sealed the day last; -1: never.';
+COMMENT ON COLUMN analytics.day_state.changed_in IS 'The last fold (fold_state.folds) that touched the day.';
+COMMENT ON COLUMN analytics.day_state.sealed_after IS 'The last fold before analytics.seal_days sealed the day; -1: never.';
 
 CREATE TABLE analytics.rollup_event (
     day          date NOT NULL,
@@ -123,58 +119,40 @@ COMMENT ON COLUMN analytics.rollup_list.list_position IS 'Position in the list a
 COMMENT ON COLUMN analytics.rollup_list.interactions IS 'Facts: items of events.';
 COMMENT ON COLUMN analytics.rollup_list.units IS 'Sum of quantity, one where none was sent.';
 
--- What the rollups are made of.
-CREATE VIEW analytics.countable AS
-SELECT f.written_in, f.event_time, analytics.day_of(f.event_time) AS day, f.event_name, coalesce(f.currency, '') AS currency,
-       CASE WHEN f.event_name <> 'view_item_list' THEN f.product_key END AS product_key,
-       f.list_key, CASE WHEN f.list_key IS NOT NULL THEN greatest(-1, least(1000, coalesce(f.list_position, -1))) END AS list_position,
-       (f.item_ordinal <= 1)::int AS events, coalesce(f.quantity, 1) AS units,
-       CASE WHEN f.event_name <> 'view_item_list' THEN f.price * coalesce(f.quantity, 1) END AS revenue
-FROM fact_events f;
-COMMENT ON VIEW analytics.countable IS 'Facts as the rollups count them.';
-
-CREATE VIEW analytics.folded AS
-SELECT c.event_time, c.day, c.event_name, c.currency, c.product_key, c.list_key, c.list_position, c.events, c.units, c.revenue
-FROM analytics.countable c WHERE c.written_in < (SELECT s.folded_to FROM analytics.fold_state s)
-UNION ALL
-SELECT r.event_time, r.day, r.event_name, r.currency, r.product_key, r.list_key, r.list_position, r.events, r.units, r.revenue
-FROM analytics.removed r WHERE r.written_in < (SELECT s.folded_to FROM analytics.fold_state s);
-COMMENT ON VIEW analytics.folded IS 'The facts that the rollups must hold, one by one.';
-
-CREATE FUNCTION analytics.unfolded()
+-- What the rollups are made of. postgres-sink counts by the same rule (counts.rs).
+CREATE FUNCTION analytics.counted(fact fact_events)
 RETURNS TABLE (day date, event_name text, currency text, product_key bigint, list_key bigint, list_position integer,
-               interactions bigint, events bigint, units numeric, revenue numeric)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode = force_custom_plan SET jit = off SET enable_sort = off SET work_mem = '64MB' AS $$
-DECLARE
-    since bigint := (SELECT s.folded_to FROM analytics.fold_state s);  -- planned with its value: few rows are above it
-BEGIN
-    RETURN QUERY
-    SELECT c.day, c.event_name, c.currency, c.product_key, c.list_key, c.list_position,
-           count(*), sum(c.events), sum(c.units), coalesce(sum(c.revenue), 0)
-    FROM analytics.countable c WHERE c.written_in >= since
-    GROUP BY 1, 2, 3, 4, 5, 6
-    UNION ALL
-    SELECT r.day, r.event_name, r.currency, r.product_key, r.list_key, r.list_position,
-           -count(*), -sum(r.events), -sum(r.units), -coalesce(sum(r.revenue), 0)
-    FROM analytics.removed r WHERE r.written_in < since
-    GROUP BY 1, 2, 3, 4, 5, 6;
-END $$;
-COMMENT ON FUNCTION analytics.unfolded IS 'What is not in the rollups yet: facts since the last fold, less those removed since.';
+               events integer, units numeric, revenue numeric) IMMUTABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+    SELECT analytics.day_of(fact.event_time), fact.event_name, coalesce(fact.currency, ''),
+           CASE WHEN fact.event_name <> 'view_item_list' THEN fact.product_key END, fact.list_key,
+           CASE WHEN fact.list_key IS NOT NULL THEN greatest(-1, least(1000, coalesce(fact.list_position, -1))) END,
+           (fact.item_ordinal <= 1)::int, coalesce(fact.quantity, 1),
+           CASE WHEN fact.event_name <> 'view_item_list' THEN fact.price * coalesce(fact.quantity, 1) END;
+END;
+COMMENT ON FUNCTION analytics.counted IS 'A fact as the rollups count it.';
+
+CREATE VIEW analytics.unfolded AS
+SELECT u.* FROM analytics.pending p,
+    unnest(p.day, p.event_name, p.currency, p.product_key, p.list_key, p.list_position, p.interactions, p.events, p.units, p.revenue)
+        AS u (day, event_name, currency, product_key, list_key, list_position, interactions, events, units, revenue);
+COMMENT ON VIEW analytics.unfolded IS 'What is not in the rollups yet, as analytics.pending has it.';
 
 CREATE VIEW analytics.event_counts AS
 SELECT day, event_name, currency, interactions, events, units, revenue FROM analytics.rollup_event
 UNION ALL
-SELECT day, event_name, currency, interactions, events, units, revenue FROM analytics.unfolded();
+SELECT day, event_name, currency, interactions, events, units, revenue FROM analytics.unfolded WHERE product_key IS NULL;
 
 CREATE VIEW analytics.product_counts AS
 SELECT day, product_key, event_name, currency, interactions, units, revenue FROM analytics.rollup_product
 UNION ALL
-SELECT day, product_key, event_name, currency, interactions, units, revenue FROM analytics.unfolded() WHERE product_key IS NOT NULL;
+SELECT day, product_key, event_name, currency, interactions, units, revenue FROM analytics.unfolded WHERE product_key IS NOT NULL;
 
 CREATE VIEW analytics.list_counts AS
 SELECT day, list_key, event_name, list_position, interactions, units FROM analytics.rollup_list
 UNION ALL
-SELECT day, list_key, event_name, list_position, interactions, units FROM analytics.unfolded() WHERE list_key IS NOT NULL;
+SELECT day, list_key, event_name, list_position, interactions, units FROM analytics.unfolded
+WHERE product_key IS NULL AND list_key IS NOT NULL;
 
 COMMENT ON VIEW analytics.event_counts IS 'rollup_event up to this moment: sum its rows over what you group by.';
 COMMENT ON VIEW analytics.product_counts IS 'rollup_product up to this moment: sum its rows over what you group by.';

@@ -98,12 +98,10 @@ COMMENT ON TABLE analytics.sealed_clicks IS 'analytics.clicks_of the sealed days
 
 CREATE FUNCTION analytics.days(from_day date, to_day date) RETURNS TABLE (day date, is_sealed boolean) ROWS 30 STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-    WITH changing AS (
-        SELECT u.day FROM analytics.unfolded() u UNION SELECT r.day FROM analytics.removed r
-    ), known AS (
-        SELECT s.day, s.sealed_to >= s.changed_to AS is_sealed FROM analytics.day_state s WHERE s.day BETWEEN from_day AND to_day
-        UNION ALL
-        SELECT c.day + next, false FROM changing c, generate_series(0, 1) AS next WHERE c.day + next BETWEEN from_day AND to_day
+    WITH known AS (
+        SELECT s.day, s.sealed_after >= s.changed_in AS is_sealed FROM analytics.day_state s WHERE s.day BETWEEN from_day AND to_day
+        UNION
+        SELECT near.day, false FROM analytics.pending p, unnest(p.touched) AS near (day) WHERE near.day BETWEEN from_day AND to_day
     ), days AS (
         SELECT k.day, bool_and(k.is_sealed) AS is_sealed FROM known k GROUP BY k.day
     ), months AS MATERIALIZED (
@@ -164,20 +162,20 @@ BEGIN
     -- "etl seal" in ASCII: one at a time.
     PERFORM pg_advisory_xact_lock(x'65746c207365616c'::bigint);
     -- What is folded later than this unseals the day, whether the statements below have seen it or not.
-    SELECT s.folded_to INTO sealing FROM analytics.fold_state s;
+    SELECT s.folds INTO sealing FROM analytics.fold_state s;
     DELETE FROM analytics.sealed_product_people s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_people s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_sessions s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_clicks s WHERE s.day = of_day;
     IF NOT analytics.has_facts_of_month(of_day) THEN
-        UPDATE analytics.day_state s SET sealed_to = -1 WHERE s.day = of_day;
+        UPDATE analytics.day_state s SET sealed_after = -1 WHERE s.day = of_day;
         RETURN false;
     END IF;
     INSERT INTO analytics.sealed_product_people SELECT * FROM analytics.product_people_of(of_day);
     INSERT INTO analytics.sealed_people SELECT * FROM analytics.people_of(of_day);
     INSERT INTO analytics.sealed_sessions SELECT * FROM analytics.sessions_of(of_day);
     INSERT INTO analytics.sealed_clicks SELECT * FROM analytics.clicks_of(of_day);
-    UPDATE analytics.day_state s SET sealed_to = sealing WHERE s.day = of_day;
+    UPDATE analytics.day_state s SET sealed_after = sealing WHERE s.day = of_day;
     RETURN true;
 END $$;
 COMMENT ON FUNCTION analytics.seal_day IS
@@ -191,7 +189,7 @@ BEGIN
     FOR open_day IN
         SELECT s.day FROM analytics.day_state s
         WHERE s.day < (now() AT TIME ZONE 'UTC')::date
-          AND (s.sealed_to < s.changed_to) = analytics.has_facts_of_month(s.day)
+          AND (s.sealed_after < s.changed_in) = analytics.has_facts_of_month(s.day)
         ORDER BY s.day DESC
     LOOP
         PERFORM analytics.seal_day(open_day);

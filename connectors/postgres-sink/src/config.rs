@@ -68,7 +68,7 @@ pub struct Config {
     /// with the batch before. Default 250ms. When the database has nothing to do, it is 10ms.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Connections to the database at most, besides one that marks the partitions as taken.
+    /// Connections to the database at most, besides one that marks the partitions as taken and one that folds.
     /// Default 8. Each partition that writes needs one while it writes.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,

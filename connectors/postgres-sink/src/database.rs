@@ -11,7 +11,6 @@ use tokio_postgres::{Client, IsolationLevel, SimpleQueryMessage};
 use crate::config::Config;
 use crate::errors::{DatabaseError, Doing};
 use crate::password::Password;
-use crate::rows::statements::CREATE_STAGE;
 use crate::statements::{Prepared, Work};
 use crate::tls::{TlsMode, TlsSettings};
 
@@ -58,10 +57,9 @@ impl Database {
             config: connection.database,
             tls: connection.tls,
             session: format!(
-                "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; {}",
+                "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; SET etl.counts_facts = 'on'",
                 millis(config.statement_timeout),
                 millis(config.lock_timeout),
-                *CREATE_STAGE,
             ),
             permits: Arc::new(Semaphore::new(config.max_connections)),
             idle: Mutex::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use connector_common::{Health, Start};
 use fluvio::SmartModuleInvocation;
+use tokio::sync::Notify;
 
 use crate::announce::Announcements;
 use crate::claims::Claims;
@@ -31,6 +32,8 @@ pub(crate) struct Kit {
     /// Whether anybody reads how far the tables are behind the topic.
     pub(crate) measures: bool,
     pub(crate) health: Health,
+    /// Told of new facts.
+    pub(crate) wrote: Arc<Notify>,
     pub(crate) announcements: Announcements,
 }
 
@@ -55,7 +58,9 @@ impl Kit {
         let source = self.source(number);
         Lane {
             partition: self.partition(number),
-            writer: Writer::new(Arc::clone(&self.database), source).watched(watch),
+            writer: Writer::new(Arc::clone(&self.database), source)
+                .watched(watch)
+                .telling(Arc::clone(&self.wrote)),
             claims: Arc::clone(&self.claims),
             start: start.unwrap_or(self.start),
             limits: self.limits,

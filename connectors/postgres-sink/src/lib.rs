@@ -32,6 +32,8 @@ pub mod database;
 pub mod delivery;
 pub mod dimension;
 pub mod errors;
+pub mod folding;
+
 mod kit;
 mod lag;
 mod lane;

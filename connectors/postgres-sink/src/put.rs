@@ -1,27 +1,44 @@
 //! The rows of a batch, put into the tables within a transaction that somebody else begins and commits.
+//!
+//! Facts go straight into the table by COPY, the fastest way in, which knows no `ON CONFLICT`. So it is guessed whether some are there
+//! already: as in the batch before. If not, all are copied; a fact that is there after all ends the COPY, a savepoint
+//! takes back what it did, the stored ones are looked for, and the others copied. Batches that follow begin with
+//! looking, until one finds nothing.
 
 use futures_util::{SinkExt, stream};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use crate::batch::Batch;
 use crate::config::OnConflict;
 use crate::errors::{DatabaseError, Doing};
 use crate::rejected;
-use crate::rows::statements::{COPY_TO_STAGE, FROM_ARRAYS, FROM_STAGE};
+use crate::rows::counts::SAY;
+use crate::rows::statements::{COPY, FIND_STORED, REPLACE};
+use crate::rows::{Ends, Stored};
 use crate::statements::Work;
 use crate::writer::{WriteError, Written};
 
-/// Up to so many facts go in as arrays, more by COPY. Seen with prepared statements on two cores:
-/// a batch of 100 takes 5 ms as arrays, and one of 1,000 takes 14 ms as arrays and 12 ms by COPY,
-/// most of which does not depend on the number of rows.
-const FEW_ROWS: usize = 200;
+const COPYING: &str = "cannot copy facts into the table";
+
+/// What the facts of the next batch most likely are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Likely {
+    /// All of them new.
+    #[default]
+    New,
+    /// Some of them in the table: the topic is read again, or messages were delivered twice.
+    Stored,
+}
 
 /// Puts dimensions, facts and rejections of `batch` into the tables. They came from `partition` of `topic`.
+/// `likely` is a guess that costs time where it is wrong, and is replaced by that for the batch that follows.
 pub(crate) async fn put(
     transaction: &Work<'_>,
     topic: &str,
     partition: i32,
     batch: &Batch,
+    likely: &mut Likely,
 ) -> Result<Written, WriteError> {
     let products = batch
         .products
@@ -35,12 +52,22 @@ pub(crate) async fn put(
         .ok_or(WriteError::DimensionVanished)?;
     let facts = Facts {
         transaction,
-        source: [&topic, &partition],
         batch,
-        products: &products,
-        lists: &lists,
+        ends: Ends::new(&products, &lists, topic, partition),
     };
-    let (inserted, updated) = facts.put().await?;
+    let (inserted, stored) = facts.insert(*likely).await?;
+    *likely = if stored.count() > 0 {
+        Likely::Stored
+    } else {
+        Likely::New
+    };
+    if inserted > 0 {
+        facts.say_what_they_add(&stored).await?;
+    }
+    let mut updated = 0;
+    if batch.on_conflict == OnConflict::Update && stored.count() > 0 {
+        updated = facts.replace(topic, partition, &stored).await?;
+    }
     let mut rejected = 0;
     if !batch.rejected.is_empty() {
         rejected = rejected::insert(transaction, topic, partition, &batch.rejected).await?;
@@ -62,50 +89,92 @@ pub(crate) async fn put(
 /// The facts of a batch, and all that they need to become rows.
 struct Facts<'a> {
     transaction: &'a Work<'a>,
-    source: [&'a (dyn ToSql + Sync); 2],
     batch: &'a Batch,
-    products: &'a [i64],
-    lists: &'a [i64],
+    ends: Ends<'a>,
 }
 
 impl Facts<'_> {
-    /// Returns how many were inserted, and how many replaced.
-    async fn put(&self) -> Result<(u64, u64), DatabaseError> {
-        let rows = &self.batch.rows;
-        if rows.is_empty() {
-            return Ok((0, 0));
-        }
-        let arrays;
-        let (statements, params) = if rows.len() <= FEW_ROWS {
-            arrays = rows.arrays(self.products, self.lists);
-            let columns = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
-            let params: Vec<_> = self.source.into_iter().chain(columns).collect();
-            (&*FROM_ARRAYS, params)
-        } else {
-            self.copy().await.doing("cannot copy facts to the server")?;
-            (&*FROM_STAGE, self.source.to_vec())
+    /// Returns how many were inserted, and which were there.
+    async fn insert(&self, likely: Likely) -> Result<(u64, Stored), DatabaseError> {
+        let all = self.batch.rows.len();
+        let mut stored = match likely {
+            Likely::New => Stored::default(),
+            Likely::Stored => self.find_stored().await?,
         };
-        let inserted = self
-            .transaction
-            .execute(&statements.insert, &params)
-            .await
-            .doing("cannot insert facts")?;
-        if self.batch.on_conflict == OnConflict::Ignore || inserted == rows.len() as u64 {
-            return Ok((inserted, 0));
+        if stored.count() == all {
+            return Ok((0, stored));
         }
-        let updated = self
-            .transaction
-            .execute(&statements.replace, &params)
-            .await
-            .doing("cannot replace facts")?;
-        Ok((inserted, updated))
+        self.run("SAVEPOINT facts").await?;
+        loop {
+            let refused = match self.copy(&stored).await {
+                Ok(inserted) => return Ok((inserted, stored)),
+                Err(error) => error,
+            };
+            if refused.code() != Some(&SqlState::UNIQUE_VIOLATION) {
+                return Err(refused).doing(COPYING);
+            }
+            self.run("ROLLBACK TO SAVEPOINT facts").await?;
+            let found = self.find_stored().await?;
+            // Whatever else is unique in the table, it is not the key of a fact.
+            if found.count() <= stored.count() {
+                return Err(refused).doing(COPYING);
+            }
+            if found.count() == all {
+                return Ok((0, found));
+            }
+            stored = found;
+        }
     }
 
-    async fn copy(&self) -> Result<(), tokio_postgres::Error> {
-        let data = self.batch.rows.copy_data(self.products, self.lists);
-        let mut copy = std::pin::pin!(self.transaction.copy_in(COPY_TO_STAGE).await?);
+    async fn copy(&self, stored: &Stored) -> Result<u64, tokio_postgres::Error> {
+        let data = self.batch.rows.copy_data(stored, &self.ends);
+        let mut copy = std::pin::pin!(self.transaction.copy_in(&COPY).await?);
         copy.send_all(&mut stream::iter(data.map(Ok))).await?;
-        copy.finish().await?;
+        copy.finish().await
+    }
+
+    async fn find_stored(&self) -> Result<Stored, DatabaseError> {
+        let [times, hashes] = self.batch.rows.keys();
+        let rows = self
+            .transaction
+            .query(FIND_STORED, &[&times, &hashes])
+            .await
+            .doing("cannot look for facts that are there")?;
+        let places: Vec<i32> = rows.first().map(|row| row.get(0)).unwrap_or_default();
+        Ok(Stored::at(&places, self.batch.rows.len()))
+    }
+
+    /// Returns how many were replaced.
+    async fn replace(
+        &self,
+        topic: &str,
+        partition: i32,
+        stored: &Stored,
+    ) -> Result<u64, DatabaseError> {
+        let arrays = self.batch.rows.arrays(stored, &self.ends);
+        let source: [&(dyn ToSql + Sync); 2] = [&topic, &partition];
+        let columns = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
+        let params: Vec<_> = source.into_iter().chain(columns).collect();
+        self.transaction
+            .execute(&REPLACE, &params)
+            .await
+            .doing("cannot replace facts")
+    }
+
+    async fn say_what_they_add(&self, stored: &Stored) -> Result<(), DatabaseError> {
+        let counts = self.batch.rows.counts(stored, &self.ends);
+        self.transaction
+            .execute(SAY, &counts.params())
+            .await
+            .doing("cannot note what facts add to the rollups")?;
+        Ok(())
+    }
+
+    async fn run(&self, sql: &'static str) -> Result<(), DatabaseError> {
+        self.transaction
+            .execute(sql, &[])
+            .await
+            .doing("cannot set a savepoint")?;
         Ok(())
     }
 }

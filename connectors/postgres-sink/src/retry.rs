@@ -19,7 +19,7 @@ use crate::batch::{Batch, Record};
 use crate::database::Database;
 use crate::errors::{DatabaseError, Doing, Remedy};
 use crate::months::Months;
-use crate::put::put;
+use crate::put::{Likely, put};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES};
 use crate::writer::{WriteError, Written};
 
@@ -235,8 +235,9 @@ impl Retry {
             .await
             .doing("cannot delete rejected events")?;
         let mut written = Written::default();
+        let mut likely = Likely::default();
         for ((topic, partition), batch) in &flattened.batches {
-            written += put(&transaction, topic, *partition, batch).await?;
+            written += put(&transaction, topic, *partition, batch, &mut likely).await?;
         }
         transaction.commit().await.doing("cannot commit")?;
         lease.keep();

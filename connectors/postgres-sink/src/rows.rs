@@ -2,15 +2,18 @@
 //!
 //! A row goes straight from the borrowed fact into one buffer for the whole batch; there is no owned
 //! fact in between. What is still unknown then, the two surrogate keys, stands at the end of the row
-//! and is put in when the row is sent. A few rows are sent as arrays instead ([`arrays`]).
+//! with what is the same for all rows of a batch, and is put in when the row is sent.
 
 mod arrays;
+pub(crate) mod counts;
+mod numeric;
 pub(crate) mod statements;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fact_model::{Decimal, Fact};
 
 use self::arrays::Array;
+use self::counts::{Counted, Ledger};
 use crate::config::OnConflict;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
@@ -22,8 +25,7 @@ const NULL: [u8; 4] = (-1i32).to_be_bytes();
 const JSONB_VERSION: u8 = 1;
 const CHUNK: usize = 256 << 10;
 
-/// The stage's columns, in the order in which [`Rows::push`] and [`Rows::copy_data`] write them.
-/// Decimals travel as text and are cast by the server: exact, and of any length.
+/// The columns that differ from fact to fact, in the order in which [`Rows::push`] and [`Ends`] write them.
 const COLUMNS: [(&str, &str); 31] = [
     ("event_time", "timestamptz"),
     ("event_name", "text"),
@@ -35,9 +37,9 @@ const COLUMNS: [(&str, &str); 31] = [
     ("product_variant", "text"),
     ("list_position", "int"),
     ("item_ordinal", "int"),
-    ("price", DECIMAL),
-    ("quantity", DECIMAL),
-    ("discount", DECIMAL),
+    ("price", "numeric"),
+    ("quantity", "numeric"),
+    ("discount", "numeric"),
     ("item_coupon", "text"),
     ("affiliation", "text"),
     ("location_id", "text"),
@@ -46,10 +48,10 @@ const COLUMNS: [(&str, &str); 31] = [
     ("creative_name", "text"),
     ("creative_slot", "text"),
     ("currency", "text"),
-    ("value", DECIMAL),
+    ("value", "numeric"),
     ("transaction_id", "text"),
-    ("tax", DECIMAL),
-    ("shipping", DECIMAL),
+    ("tax", "numeric"),
+    ("shipping", "numeric"),
     ("event_coupon", "text"),
     ("extra", "jsonb"),
     ("fact_hash", "uuid"),
@@ -57,7 +59,8 @@ const COLUMNS: [(&str, &str); 31] = [
     ("product_key", "bigint"),
     ("list_key", "bigint"),
 ];
-const DECIMAL: &str = "text COLLATE \"C\"";
+/// The columns behind them, the same in all rows of a batch.
+const SOURCE_COLUMNS: [&str; 2] = ["source_topic", "source_partition"];
 
 /// The facts of a batch.
 #[derive(Debug, Default)]
@@ -65,6 +68,7 @@ pub struct Rows {
     encoded: Vec<u8>,
     index: Vec<Row>,
     duplicates: usize,
+    ledger: Ledger,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ struct Row {
     end: usize,
     product: Option<u32>,
     list: Option<u32>,
+    counted: Counted,
 }
 
 impl Rows {
@@ -113,8 +118,8 @@ impl Rows {
         let start = self.encoded.len();
         let time = fact.event_time.timestamp_micros();
         let row = &mut self.encoded;
-        // There are as many columns as the type of COLUMNS says.
-        row.put_i16(COLUMNS.len() as i16);
+        // There are as many columns as the types of these two say.
+        row.put_i16((COLUMNS.len() + SOURCE_COLUMNS.len()) as i16);
         put_i64(row, time.saturating_sub(POSTGRES_EPOCH));
         put(row, fact.event_name.as_bytes());
         put_text(row, fact.event_id.as_deref());
@@ -162,6 +167,7 @@ impl Rows {
             end,
             product,
             list,
+            counted: self.ledger.note(fact),
         });
     }
 
@@ -178,18 +184,35 @@ impl Rows {
         self.duplicates += before - self.index.len();
     }
 
-    /// The facts as an array for each column. `products` and `lists` as for [`Rows::copy_data`].
-    pub(crate) fn arrays(&self, products: &[i64], lists: &[i64]) -> Vec<Array> {
-        let mut arrays: Vec<Array> = COLUMNS.iter().map(|_| Array::default()).collect();
-        let mut keys = BytesMut::new();
+    /// The times and the hashes of all facts, in their order.
+    pub(crate) fn keys(&self) -> [Array; 2] {
+        let mut columns = [Array::default(), Array::default()];
+        let mut fields = Vec::new();
         for row in &self.index {
-            keys.clear();
-            // Read as a row of its own, whose number of columns nobody looks at.
-            keys.put_i16(2);
-            put_key(&mut keys, row.product, products);
-            put_key(&mut keys, row.list, lists);
+            let (time, hash) = row.key;
+            fields.clear();
+            put_i64(&mut fields, time.saturating_sub(POSTGRES_EPOCH));
+            let behind = fields.len();
+            put(&mut fields, &hash);
+            let (time, hash) = fields.split_at(behind);
+            columns[0].push(time);
+            columns[1].push(hash);
+        }
+        columns
+    }
+
+    /// The facts in `stored`, as an array for each of [`COLUMNS`].
+    pub(crate) fn arrays(&self, stored: &Stored, ends: &Ends<'_>) -> Vec<Array> {
+        let mut arrays: Vec<Array> = COLUMNS.iter().map(|_| Array::default()).collect();
+        let mut end = BytesMut::new();
+        for (place, row) in self.index.iter().enumerate() {
+            if !stored.contains(place) {
+                continue;
+            }
+            end.clear();
+            ends.put_keys(&mut end, row);
             let encoded = self.encoded.get(row.start..row.end).unwrap_or_default();
-            let fields = arrays::fields(encoded).chain(arrays::fields(&keys));
+            let fields = arrays::fields_of_row(encoded).chain(arrays::fields(&end));
             for (array, field) in arrays.iter_mut().zip(fields) {
                 array.push(field);
             }
@@ -197,14 +220,20 @@ impl Rows {
         arrays
     }
 
-    /// The data of a COPY into the stage, in pieces. `products` and `lists` are the surrogate keys
-    /// of the batch's dimensions.
+    /// The facts that are not in `stored`.
+    fn without<'a>(&'a self, stored: &'a Stored) -> impl Iterator<Item = &'a Row> {
+        let all = self.index.iter().enumerate();
+        all.filter(|(place, _)| !stored.contains(*place))
+            .map(|(_, row)| row)
+    }
+
+    /// The data of a COPY of the facts that are not in `stored`, in pieces.
     pub(crate) fn copy_data<'a>(
         &'a self,
-        products: &'a [i64],
-        lists: &'a [i64],
+        stored: &'a Stored,
+        ends: &'a Ends<'a>,
     ) -> impl Iterator<Item = Bytes> + 'a {
-        let mut rows = self.index.iter();
+        let mut rows = self.without(stored);
         let mut chunk = BytesMut::with_capacity(CHUNK);
         chunk.put_slice(HEADER);
         let mut ended = false;
@@ -218,8 +247,7 @@ impl Rows {
                     break;
                 };
                 chunk.put_slice(self.encoded.get(row.start..row.end).unwrap_or_default());
-                put_key(&mut chunk, row.product, products);
-                put_key(&mut chunk, row.list, lists);
+                ends.put(&mut chunk, row);
             }
             let piece = std::mem::replace(
                 &mut chunk,
@@ -230,11 +258,86 @@ impl Rows {
     }
 }
 
-fn put_key(row: &mut BytesMut, place: Option<u32>, keys: &[i64]) {
-    match place.and_then(|place| keys.get(place as usize)) {
+/// Which facts of a batch are in the table already.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    by_place: Vec<bool>,
+    count: usize,
+}
+
+impl Stored {
+    /// The facts at these places of a batch of `facts`, each named once.
+    pub(crate) fn at(places: &[i32], facts: usize) -> Self {
+        let mut by_place = vec![false; facts];
+        for place in places {
+            if let Some(known) = usize::try_from(*place)
+                .ok()
+                .and_then(|place| by_place.get_mut(place))
+            {
+                *known = true;
+            }
+        }
+        Self {
+            by_place,
+            count: places.len(),
+        }
+    }
+
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self.by_place.get(place).copied().unwrap_or_default()
+    }
+}
+
+/// How the rows of a batch end: with the surrogate keys of the dimensions' members, by their place, and where the batch
+/// came from.
+#[derive(Debug)]
+pub(crate) struct Ends<'a> {
+    products: &'a [i64],
+    lists: &'a [i64],
+    source: Vec<u8>,
+}
+
+impl<'a> Ends<'a> {
+    pub(crate) fn new(products: &'a [i64], lists: &'a [i64], topic: &str, partition: i32) -> Self {
+        let mut source = Vec::new();
+        put_text(&mut source, Some(topic));
+        put(&mut source, &partition.to_be_bytes());
+        Self {
+            products,
+            lists,
+            source,
+        }
+    }
+
+    fn put(&self, out: &mut BytesMut, row: &Row) {
+        self.put_keys(out, row);
+        out.put_slice(&self.source);
+    }
+
+    fn put_keys(&self, out: &mut BytesMut, row: &Row) {
+        put_key(out, self.product(row.product));
+        put_key(out, self.list(row.list));
+    }
+
+    fn product(&self, place: Option<u32>) -> Option<i64> {
+        self.products.get(place? as usize).copied()
+    }
+
+    fn list(&self, place: Option<u32>) -> Option<i64> {
+        self.lists.get(place? as usize).copied()
+    }
+}
+
+fn put_key(row: &mut BytesMut, key: Option<i64>) {
+    match key {
         Some(key) => {
             row.put_i32(8);
-            row.put_i64(*key);
+            row.put_i64(key);
         }
         None => row.put_slice(&NULL),
     }
@@ -248,7 +351,10 @@ fn put_text(row: &mut Vec<u8>, text: Option<&str>) {
 }
 
 fn put_decimal(row: &mut Vec<u8>, decimal: Option<&Decimal<'_>>) {
-    put_text(row, decimal.map(Decimal::as_str));
+    match decimal {
+        Some(decimal) => numeric::put(row, decimal.as_str()),
+        None => row.put_slice(&NULL),
+    }
 }
 
 fn put_i64(row: &mut Vec<u8>, value: i64) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use connector_common::{Connector, Health, Meta, Monitor, Stop};
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::announce::{Announcements, announcements};
@@ -13,6 +14,7 @@ use crate::claims::Claims;
 use crate::config::Config;
 use crate::database::Database;
 use crate::errors::Remedy;
+use crate::folding::Folding;
 use crate::kit::Kit;
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
@@ -56,11 +58,12 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     let _metrics = connector_common::metrics::serve(move || told.snapshot());
     let (announcements, announcer) =
         announcements(name(&connector.meta), &connector.meta.topic.name);
-    let started = tokio::select! {
+    let (started, folding) = tokio::select! {
         started = start(&connector, &metrics, &health, announcements) => started?,
         () = stop.requested() => return Ok(()),
     };
     let mut announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run()));
+    let _folding = AbortOnDropHandle::new(tokio::spawn(folding.run()));
     let outcome = started.run(&stop).await;
     // What is not said in this time, a source finds out by itself.
     let _ = tokio::time::timeout(LAST_WORDS, &mut announcing).await;
@@ -77,7 +80,7 @@ async fn start(
     metrics: &Metrics,
     health: &Health,
     announcements: Announcements,
-) -> anyhow::Result<Lanes> {
+) -> anyhow::Result<(Lanes, Folding)> {
     let Connector {
         meta,
         transforms,
@@ -108,6 +111,8 @@ async fn start(
         max_bytes,
         patience: config.start_timeout,
     };
+    let wrote = Arc::new(Notify::new());
+    let folding = Folding::new(Arc::clone(&database), Arc::clone(&wrote));
     let kit = Kit {
         sink: name(meta).to_owned(),
         topic: meta.topic.name.clone(),
@@ -120,10 +125,11 @@ async fn start(
         metrics: metrics.clone(),
         measures: config.metrics_address.is_some(),
         health: health.clone(),
+        wrote,
         announcements,
     };
     let shares = config.share_partitions;
-    Ok(Lanes::new(claims, kit, wanted, shares, count))
+    Ok((Lanes::new(claims, kit, wanted, shares, count), folding))
 }
 
 /// Connects and migrates, or only checks; waits for a server that does not answer yet.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio_postgres::types::ToSql;
 
 use crate::batch::Batch;
@@ -11,7 +12,7 @@ use crate::database::{Database, Lease};
 use crate::errors::{DatabaseError, Doing, Remedy};
 use crate::metrics::Watch;
 use crate::months::Months;
-use crate::put::put;
+use crate::put::{Likely, put};
 use crate::statements::Work;
 
 /// What a sink reads, and the name its offsets are kept under.
@@ -31,7 +32,9 @@ pub struct Writer {
     database: Arc<Database>,
     source: Source,
     months: Months,
+    likely: Likely,
     watch: Option<Watch>,
+    wrote: Option<Arc<Notify>>,
 }
 
 /// What came of a batch's rows.
@@ -115,7 +118,9 @@ impl Writer {
             database,
             source,
             months: Months::default(),
+            likely: Likely::default(),
             watch: None,
+            wrote: None,
         }
     }
 
@@ -124,6 +129,15 @@ impl Writer {
     pub fn watched(self, watch: Watch) -> Self {
         Self {
             watch: Some(watch),
+            ..self
+        }
+    }
+
+    /// The same, telling `wrote` whenever facts are written.
+    #[must_use]
+    pub fn telling(self, wrote: Arc<Notify>) -> Self {
+        Self {
+            wrote: Some(wrote),
             ..self
         }
     }
@@ -192,8 +206,16 @@ impl Writer {
             .make(lease.client(), batch.rows.times(), Utc::now())
             .await
             .map_err(WriteError::Month)?;
-        let written = self.source.write(&mut lease, batch).await?;
+        let written = self
+            .source
+            .write(&mut lease, batch, &mut self.likely)
+            .await?;
         lease.keep();
+        if let Some(wrote) = &self.wrote
+            && written.inserted + written.updated > 0
+        {
+            wrote.notify_one();
+        }
         Ok(written)
     }
 }
@@ -204,7 +226,12 @@ impl Source {
     }
 
     /// Writes `batch` where it follows the stored offset.
-    async fn write(&self, lease: &mut Lease, batch: &Batch) -> Result<Written, WriteError> {
+    async fn write(
+        &self,
+        lease: &mut Lease,
+        batch: &Batch,
+        likely: &mut Likely,
+    ) -> Result<Written, WriteError> {
         let transaction = lease.begin().await?;
         let stored = self.lock_offset(&transaction).await?;
         if stored == batch.next_offset() {
@@ -216,7 +243,7 @@ impl Source {
                 expected: batch.follows(),
             });
         }
-        let written = put(&transaction, &self.topic, self.partition, batch).await?;
+        let written = put(&transaction, &self.topic, self.partition, batch, likely).await?;
         self.move_offset(&transaction, batch.next_offset()).await?;
         transaction.commit().await.doing("cannot commit")?;
         Ok(written)

@@ -1,5 +1,4 @@
-//! A few facts as one array for each column, for `unnest`: cheaper than a COPY, which needs the
-//! stage, two statements more, and a table that is emptied again.
+//! Facts as one array for each column, for statements that `unnest` them: a COPY can't look anything up, nor replace.
 
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
@@ -48,8 +47,12 @@ impl ToSql for Array {
 }
 
 /// The fields of an encoded row, each with its length before it.
-pub(super) fn fields(row: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = row.get(2..).unwrap_or_default();
+pub(super) fn fields_of_row(row: &[u8]) -> impl Iterator<Item = &[u8]> {
+    fields(row.get(2..).unwrap_or_default())
+}
+
+/// The same without the number of columns in front.
+pub(super) fn fields(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let length = i32::from_be_bytes(*rest.first_chunk()?);
         let (field, behind) = rest.split_at_checked(4 + usize::try_from(length).unwrap_or(0))?;

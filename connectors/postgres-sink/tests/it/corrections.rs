@@ -31,7 +31,6 @@ fn purchase(price: &str) -> Value {
 const SHOWN: &str = "SELECT price::text, source_offset, source_partition, ingested_at = (SELECT max(ingested_at) FROM fact_events) AS last \
                      FROM fact_events WHERE fact_hash = '00000000-0000-0000-0000-0000000000c0'";
 
-/// Few facts go in as arrays, many by COPY.
 async fn a_correction_among(others: u128) {
     let tables = Tables::new().await;
     let mut writer = tables.writer(0);

@@ -136,14 +136,11 @@ async fn another_program_counts_the_same_whether_days_are_sealed_or_not() {
              UPDATE fact_events SET quantity = quantity - 1 WHERE event_time < '2026-11-04';
              CREATE TABLE aside AS SELECT * FROM fact_events WHERE item_ordinal = 2;
              DELETE FROM fact_events WHERE item_ordinal = 2;
-             ALTER TABLE aside DROP COLUMN written_in",
+             INSERT INTO fact_events SELECT * FROM aside;
+             SELECT analytics.rebuild_rollups()",
         )
         .await
         .unwrap();
-    let columns = "SELECT string_agg(attname, ', ') FROM pg_attribute WHERE attrelid = 'aside'::regclass AND attnum > 0 AND NOT attisdropped";
-    let columns: String = tables.client.query_one(columns, &[]).await.unwrap().get(0);
-    let again = format!("INSERT INTO fact_events ({columns}) SELECT {columns} FROM aside");
-    tables.client.batch_execute(&again).await.unwrap();
     compare(&tables, expected, "with facts removed and brought back").await;
     let differences = tables
         .rows("SELECT * FROM analytics.rollup_differences()")

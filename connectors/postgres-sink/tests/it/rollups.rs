@@ -154,45 +154,125 @@ async fn whoever_folds_meanwhile_the_counts_are_those_of_the_moment() {
     assert_eq!(differences(&tables).await, 0);
     fold(&tables).await;
     assert_eq!(differences(&tables).await, 0);
-    assert_eq!(tables.count("analytics.removed").await, 0);
+    assert_eq!(tables.count("analytics.pending").await, 0);
 }
 
 #[tokio::test]
-async fn a_restore_on_a_server_with_lower_numbers_loses_no_count() {
+async fn facts_inserted_by_hand_are_counted_by_a_rebuild_while_the_sink_writes() {
     let tables = Tables::new().await;
     let mut writer = tables.writer(0);
     writer.write(&batch(0, shopping(0, 500))).await.unwrap();
-    fold(&tables).await;
-    // What a dump of a server that has seen a billion transactions brings along.
-    tables
-        .client
-        .batch_execute(
-            "ALTER TABLE fact_events DISABLE TRIGGER USER;
-             UPDATE fact_events SET written_in = written_in + 1000000000;
-             ALTER TABLE fact_events ENABLE TRIGGER USER;
-             UPDATE analytics.fold_state SET folded_to = folded_to + 1000000000, folded_at = '-infinity'",
-        )
-        .await
-        .unwrap();
-    writer
-        .write(&batch(500, shopping(1_000, 500)))
-        .await
-        .unwrap();
-    assert_eq!(counted(&tables.client).await, (1_000, 1_000, 1_000));
-    let repair = "SELECT analytics.rebuild_rollups()";
-    tables.client.execute(repair, &[]).await.unwrap();
-    assert_eq!(counted(&tables.client).await, (1_000, 1_000, 1_000));
-    writer
-        .write(&batch(1_000, shopping(2_000, 500)))
-        .await
-        .unwrap();
-    fold(&tables).await;
-    assert_eq!(counted(&tables.client).await, (1_500, 1_500, 1_500));
+    let by_hand = "INSERT INTO fact_events (event_time, event_name, item_ordinal, fact_hash, source_topic, source_partition, source_offset) \
+         SELECT '2026-11-23', 'view_item', 1, gen_random_uuid(), 'by hand', 0, n FROM generate_series(1, 7) AS n";
+    tables.client.execute(by_hand, &[]).await.unwrap();
+    assert_eq!(differences(&tables).await, 1);
+    let written = AtomicBool::new(false);
+    let writing = async {
+        for round in 1_i64..20 {
+            let events = shopping(u128::from(round.unsigned_abs()) << 32, 500);
+            writer.write(&batch(round * 500, events)).await.unwrap();
+        }
+        written.store(true, Ordering::Relaxed);
+    };
+    let rebuilding = async {
+        let client = tables.database.connect().await.unwrap();
+        while !written.load(Ordering::Relaxed) {
+            let all = "SELECT analytics.rebuild_rollups()";
+            client.execute(all, &[]).await.unwrap();
+            let row = client.query_one(BOTH, &[]).await.unwrap();
+            assert_eq!(row.get::<_, i64>(0), row.get::<_, i64>(1));
+        }
+    };
+    tokio::join!(writing, rebuilding);
     assert_eq!(differences(&tables).await, 0);
-    let left = tables
-        .rows("SELECT interactions FROM analytics.unfolded()")
+    assert_eq!(counted(&tables.client).await, (10_007, 10_007, 10_000));
+}
+
+#[tokio::test]
+async fn amounts_of_every_size_add_up_as_the_server_adds_them() {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    let amounts = [
+        "0.0000000000000000000000000001",
+        "9999999999999999999999999999",
+        "-2.5",
+        "0",
+        "1",
+        "1.10",
+        "1234.5678",
+    ];
+    let mut facts = Vec::new();
+    for (name, position) in [
+        ("purchase", Some(0)),
+        ("view_item_list", Some(-7)),
+        ("begin_checkout", Some(5_000)),
+        ("view_item", None),
+    ] {
+        for price in amounts.iter().map(Some).chain([None]) {
+            for quantity in amounts.iter().map(Some).chain([None]) {
+                let hash = facts.len() as u128;
+                let day = format!(
+                    "2026-11-{:02}T{}",
+                    20 + hash % 3,
+                    ["00:00:00Z", "23:59:59.999999Z"][hash as usize % 2]
+                );
+                let currency = (!hash.is_multiple_of(5)).then(|| format!("CU{}", hash % 20));
+                let product = (!hash.is_multiple_of(7)).then(|| format!("SKU-{}", hash % 11));
+                let list = (!hash.is_multiple_of(3)).then(|| format!("L{}", hash % 2));
+                facts.push(fact(hash, &day, json!({"event_name": name, "price": price, "quantity": quantity, "currency": currency,
+                    "product_id": product, "list_id": list, "list_position": position, "item_ordinal": hash % 4})));
+            }
+        }
+    }
+    assert_eq!(
+        writer
+            .write(&batch(0, [envelope(&facts)]))
+            .await
+            .unwrap()
+            .inserted,
+        256
+    );
+    assert_eq!(differences(&tables).await, 0);
+    let totals = "SELECT sum(units)::text AS units, sum(revenue)::text AS revenue FROM analytics.event_counts";
+    let pending = tables.rows(totals).await;
+    fold(&tables).await;
+    assert_eq!(differences(&tables).await, 0);
+    assert_eq!(tables.rows(totals).await, pending);
+    let days = tables
+        .rows("SELECT day::text FROM analytics.day_state ORDER BY day")
         .await;
-    assert!(left.is_empty(), "numbers go on behind the restored ones");
+    let days: Vec<&str> = days.iter().filter_map(|row| row["day"].as_str()).collect();
+    assert_eq!(
+        days,
+        [
+            "2026-11-19",
+            "2026-11-20",
+            "2026-11-21",
+            "2026-11-22",
+            "2026-11-23"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_sink_folds_what_it_writes() {
+    let tables = Tables::new().await;
+    let wrote = std::sync::Arc::new(tokio::sync::Notify::new());
+    let mut writer = tables.writer(0).telling(std::sync::Arc::clone(&wrote));
+    let folding =
+        tokio::spawn(postgres_sink::folding::Folding::new(tables.database.clone(), wrote).run());
+    writer.write(&batch(0, shopping(0, 50))).await.unwrap();
+    assert_eq!(tables.count("analytics.pending").await, 1);
+    let folded = async {
+        while tables.count("analytics.pending").await > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), folded)
+        .await
+        .unwrap();
+    assert_eq!(counted(&tables.client).await, (50, 50, 50));
+    folding.abort();
 }
 
 #[tokio::test]

@@ -52,6 +52,22 @@ async fn migrations_run_once_however_many_start_at_once() {
 }
 
 #[tokio::test]
+async fn a_standby_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let primary = PrivatePostgres::start_in(folder.path()).await.unwrap();
+    primary.stop().await.unwrap();
+    std::fs::write(folder.path().join("data/standby.signal"), "").unwrap();
+    let standby = PrivatePostgres::start_in(folder.path()).await.unwrap();
+    let database = Database::new(&Config::new(Secret::from(standby.url()))).unwrap();
+    let mut client = database.connect().await.unwrap();
+    let error = postgres_sink::migrate(&mut client).await.unwrap_err();
+    assert!(
+        error.to_string().contains("a standby") && error.to_string().contains("name the primary"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn every_table_and_column_is_explained() {
     let tables = Tables::new().await;
     let unexplained = tables

@@ -69,7 +69,7 @@ impl Tables {
     pub async fn everything(&self) -> Vec<Value> {
         let mut all = self
             .rows(
-                "SELECT f.*, NULL AS ingested_at, NULL AS written_in, NULL AS product_key, NULL AS list_key, p.natural_key AS product, l.natural_key AS list \
+                "SELECT f.*, NULL AS ingested_at, NULL AS product_key, NULL AS list_key, p.natural_key AS product, l.natural_key AS list \
                  FROM fact_events f LEFT JOIN dim_product p ON p.product_key = f.product_key LEFT JOIN dim_list l ON l.list_key = f.list_key",
             )
             .await;

@@ -32,12 +32,6 @@ async fn where_a_partition_begins_is_stored_once() {
 
 #[tokio::test]
 async fn every_field_arrives_exactly() {
-    // Few facts go in as arrays, many by COPY.
-    every_field_arrives_among(0).await;
-    every_field_arrives_among(2_000).await;
-}
-
-async fn every_field_arrives_among(others: u128) {
     let tables = Tables::new().await;
     let said = json!({
         "event_time": NOON, "event_name": "purchase", "event_id": "e-1", "user_id": "u-1",
@@ -56,9 +50,9 @@ async fn every_field_arrives_among(others: u128) {
     });
     let bare = fact(1, NOON, json!({"item_ordinal": 0}));
     let events = [envelope(&[said.clone(), bare])].into_iter();
-    let events = events.chain(shopping(1 << 64, others));
+    let events = events.chain(shopping(1 << 64, 2_000));
     let written = tables.writer(4).write(&batch(0, events)).await.unwrap();
-    assert_eq!(u128::from(written.inserted), others + 2);
+    assert_eq!(written, inserted(2_002, 0));
 
     let decimals = "f.price::text AS price, f.quantity::text AS quantity, f.discount::text AS discount, \
                     f.value::text AS value, f.tax::text AS tax, f.shipping::text AS shipping";
@@ -91,6 +85,99 @@ async fn every_field_arrives_among(others: u128) {
     }) {
         assert_eq!(bare[name], Value::Null, "{name} of an event without items");
     }
+}
+
+#[tokio::test]
+async fn decimals_of_every_length_arrive_exactly() {
+    let tables = Tables::new().await;
+    let digits = "1020304050607080900010002003";
+    let (before, behind) = (1..=28)
+        .flat_map(|length| {
+            let (whole, rest) = digits.split_at(length);
+            let number = if rest.is_empty() {
+                whole.to_owned()
+            } else {
+                format!("{whole}.{rest}")
+            };
+            [(
+                number.clone(),
+                format!("-0.{}{}", "0".repeat(28 - length), "9".repeat(length)),
+            )]
+        })
+        .unzip::<_, _, Vec<_>, Vec<_>>();
+    let mut numbers: Vec<String> = before.into_iter().chain(behind).collect();
+    numbers.extend(
+        [
+            "0",
+            "1",
+            "-1",
+            "9999",
+            "10000",
+            "-10000",
+            "0.1",
+            "0.0001",
+            "0.00001",
+            "100000000",
+            "12345.6789",
+        ]
+        .map(str::to_owned),
+    );
+    let facts: Vec<Value> = (0..)
+        .zip(&numbers)
+        .map(|(hash, number)| fact(hash, NOON, json!({"price": number})))
+        .collect();
+    tables
+        .writer(0)
+        .write(&batch(0, [envelope(&facts)]))
+        .await
+        .unwrap();
+    let rows = tables
+        .rows("SELECT price::text AS price FROM fact_events")
+        .await;
+    let arrived: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["price"].as_str())
+        .collect();
+    numbers.sort();
+    assert_eq!(arrived, numbers);
+}
+
+#[tokio::test]
+async fn facts_that_are_there_are_told_from_those_that_are_new() {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    let events = shopping(0, 9_000);
+    let mut next = 0;
+    let mut write = async |events: Vec<Bytes>| {
+        let batch = batch(next, events);
+        next = batch.next_offset();
+        writer.write(&batch).await.unwrap()
+    };
+    // Every tenth, then all in thirds: an unforeseen one in the midst of each kind of batch, all of them, none.
+    let tenth = events.iter().step_by(10).cloned().collect();
+    assert_eq!(write(tenth).await, inserted(900, 0));
+    assert_eq!(write(events[..3_000].to_vec()).await, inserted(2_700, 300));
+    assert_eq!(
+        write(events[3_000..6_000].to_vec()).await,
+        inserted(2_700, 300)
+    );
+    assert_eq!(write(events[..6_000].to_vec()).await, inserted(0, 6_000));
+    let fresh = events[6_000..]
+        .iter()
+        .skip(1)
+        .step_by(10)
+        .cloned()
+        .collect();
+    assert_eq!(write(fresh).await, inserted(300, 0));
+    assert_eq!(write(shopping(10_000, 500)).await, inserted(500, 0));
+    assert_eq!(write(events[6_000..].to_vec()).await, inserted(2_400, 600));
+    assert_eq!(tables.count("fact_events").await, 9_500);
+
+    let other = Tables::new().await;
+    let all = events.into_iter().chain(shopping(10_000, 500));
+    other.writer(0).write(&batch(0, all)).await.unwrap();
+    let facts = "SELECT event_time, fact_hash, event_name, product_name, list_name FROM product_interactions ORDER BY fact_hash";
+    assert!(tables.rows(facts).await == other.rows(facts).await);
 }
 
 #[tokio::test]
@@ -212,12 +299,12 @@ async fn partitions_side_by_side_never_deadlock() {
         tasks.spawn(async move {
             for round in 0..25 {
                 // All write the same new products and facts at once, in opposite orders.
-                let mut events = shopping(round * 1000, 60);
+                let mut events = shopping(round * 1000, 300);
                 if partition % 2 == 1 {
                     events.reverse();
                 }
                 writer
-                    .write(&batch(round as i64 * 60, events))
+                    .write(&batch(round as i64 * 300, events))
                     .await
                     .unwrap();
             }
@@ -226,7 +313,7 @@ async fn partitions_side_by_side_never_deadlock() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    assert_eq!(tables.count("fact_events").await, 25 * 60);
+    assert_eq!(tables.count("fact_events").await, 25 * 300);
     let deadlocks: i64 = tables
         .client
         .query_one("SELECT sum(deadlocks)::bigint FROM pg_stat_database", &[])

@@ -4,7 +4,7 @@
 CREATE TEMP VIEW relations AS
 SELECT c.oid, c.oid::regclass::text AS name, n.nspname AS schema, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'table' END AS kind,
        obj_description(c.oid, 'pg_class') AS comment,
-       c.relname ~ '^(rollup|sealed|fold|removed$|day_state$|countable$)' OR c.relname = 'refinery_schema_history' AS is_inner
+       c.relname ~ '^(rollup|sealed|fold|pending$|unfolded$|day_state$)' OR c.relname = 'refinery_schema_history' AS is_inner
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition;
 
@@ -34,7 +34,7 @@ LEFT JOIN "references" f ON f.oid = r.oid AND f.attnum = a.attnum;
 CREATE TEMP VIEW functions AS
 SELECT p.oid, p.oid::regproc::text AS name, n.nspname AS schema, obj_description(p.oid, 'pg_proc') AS comment,
        replace(replace(pg_get_function_arguments(p.oid), '::date', ''), 'timestamp with time zone', 'timestamptz') AS arguments,
-       n.nspname <> 'analytics' OR NOT p.proretset OR p.proname ~ '^(rollup|open_|unfolded$|days$)|_of$' AS is_inner
+       n.nspname <> 'analytics' OR NOT p.proretset OR p.proname ~ '^(rollup|open_|counted$|recounted$|days$)|_of$' AS is_inner
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND p.prokind = 'f';
 
