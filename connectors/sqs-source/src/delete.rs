@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_common::Warnings;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -11,7 +12,6 @@ use crate::backoff::Backoff;
 use crate::custody::{Custody, Safe};
 use crate::progress::Progress;
 use crate::queue::{BATCH, Kind, Queue, Receipt, Refusal};
-use connector_common::Warnings;
 
 /// How long a delete waits for others to go with it.
 const LINGER: Duration = Duration::from_millis(20);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use connector_common::Warnings;
 use connector_common::committed::{Commit, announcements_of, announcements_spec};
 use fluvio::Offset;
 use fluvio::consumer::ConsumerConfig;
@@ -11,7 +12,6 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
-use connector_common::Warnings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);

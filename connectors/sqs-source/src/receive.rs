@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use connector_common::{Health, Stop};
+use connector_common::{Health, Stop, Warnings};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::backoff::Backoff;
@@ -15,7 +15,6 @@ use crate::pollers::Pollers;
 use crate::progress::Progress;
 use crate::queue::{BATCH, Queue, QueueError, Received};
 use crate::record;
-use connector_common::Warnings;
 
 /// How long a receive under way may go on after the stop. Messages that the queue gives out to a
 /// receive that isn't there any more stay hidden until their timeout; a busy queue answers within

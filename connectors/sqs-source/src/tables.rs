@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connector_common::Health;
 use connector_common::committed::Commit;
+use connector_common::{Health, Warnings};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,6 @@ use crate::custody::{Custody, Safe, Waiting};
 use crate::queue::Queue;
 use crate::topic::Topic;
 use crate::visibility::make_all_visible;
-use connector_common::Warnings;
 
 /// The tables' name in the connector's health.
 const TABLES: &str = "tables";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use connector_common::Warnings;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::task::JoinSet;
@@ -11,7 +12,6 @@ use crate::backoff::Backoff;
 use crate::custody::{Custody, Extension};
 use crate::progress::Progress;
 use crate::queue::{BATCH, Queue, Receipt};
-use connector_common::Warnings;
 
 /// The call, by its name in SQS.
 const OPERATION: &str = "ChangeMessageVisibilityBatch";
