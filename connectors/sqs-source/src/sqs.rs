@@ -121,7 +121,7 @@ impl Sqs {
         {
             tracing::warn!(
                 queue = self.url,
-                message = id,
+                message_id = id,
                 "its body is not the one that was sent, by its MD5; it will be delivered again"
             );
             return None;
