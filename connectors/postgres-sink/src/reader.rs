@@ -196,7 +196,7 @@ impl Reader {
     }
 
     /// What a fault means here: words for the log where it can pass, else the error.
-    fn judge(&mut self, fault: Fault, failing_for: Duration) -> Result<String, ReadError> {
+    fn judge(&self, fault: Fault, failing_for: Duration) -> Result<String, ReadError> {
         let offset = self.continuity.next();
         match fault {
             Fault::Passing(words) => Ok(words),
@@ -210,12 +210,6 @@ impl Reader {
                 code: Box::new(code),
             }),
             Fault::TopicDeleted => Err(ReadError::TopicDeleted),
-            Fault::Evicted { next_available } if offset == 0 && next_available > 0 => {
-                self.continuity = Continuity::from(next_available);
-                Ok(format!(
-                    "the topic begins at offset {next_available}, what was before it is gone; reading from there"
-                ))
-            }
             Fault::Evicted { next_available } => Err(ReadError::Evicted {
                 from: offset,
                 to: next_available,
