@@ -16,6 +16,7 @@ use aws_sdk_sqs::types::{
 use md5::{Digest, Md5};
 
 use self::classify::classify;
+pub use self::classify::words;
 pub use self::client::client;
 use crate::config::QueueRef;
 use crate::queue::{Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, is_fifo};
