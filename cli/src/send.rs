@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow, ensure};
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt};
+use sqs_source::sqs::words;
 
 use crate::bodies;
 use crate::progress::Bar;
@@ -98,9 +98,7 @@ async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyho
             .set_entries(Some(entries))
             .send()
             .await
-            .map_err(|error| {
-                anyhow!("cannot send to {queue_url}: {}", DisplayErrorContext(error))
-            })?;
+            .map_err(|error| anyhow!("cannot send to {queue_url}: {}", words(&error)))?;
         let mut failed = Vec::new();
         for entry in &answer.failed {
             ensure!(

@@ -45,7 +45,7 @@ pub async fn check(
         Ok(client) => client,
         Err(error) => {
             let mend =
-                "correct address, user and password; a pg_hba.conf or a firewall may be in the way";
+                "start the server, or correct address, user and password; a pg_hba.conf or a firewall may be in the way";
             let address = database.address();
             report.fail(
                 AREA,

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, anyhow};
 use aws_config::BehaviorVersion;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName::{
     self, ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
     ApproximateNumberOfMessagesNotVisible,
 };
 use serde::Serialize;
+use sqs_source::sqs::words;
 
 /// How many messages the queue holds, approximately, as SQS counts them.
 ///
@@ -37,7 +37,7 @@ pub async fn read(url: Option<&str>) -> anyhow::Result<Queue> {
         .attribute_names(ApproximateNumberOfMessagesDelayed)
         .send()
         .await
-        .map_err(|error| anyhow!("{url}: {}", DisplayErrorContext(error)))?;
+        .map_err(|error| anyhow!("{url}: {}", words(&error)))?;
     let number = |name: QueueAttributeName| answer.attributes()?.get(&name)?.parse().ok();
     Ok(Queue {
         url: url.to_owned(),

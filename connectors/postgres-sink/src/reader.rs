@@ -19,7 +19,8 @@ use crate::partition::{Fault, Open, Partition};
 /// A stream that brings nothing for this long is looked at: is there really nothing? Then less and
 /// less often, up to the second.
 const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
-/// How long a record that the cluster holds may take to come, and how long in the largest response.
+/// How long a record that the cluster holds may take to come: at first, and, doubled with each larger response, at
+/// most. An SPU compiles the SmartModules for each stream anew, which takes long where it is short of CPU.
 const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 /// A stream that was open for this long was in order, even if it brought nothing.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -118,6 +119,7 @@ pub(crate) struct Reader {
     handed_on: u64,
     written: watch::Receiver<u64>,
     max_bytes: i32,
+    grace: Duration,
 }
 
 /// What ends an open stream in good order.
@@ -150,6 +152,7 @@ impl Reader {
             handed_on: 0,
             written,
             max_bytes: limits.max_bytes,
+            grace: GRACE[0],
         }
     }
 
@@ -196,7 +199,7 @@ impl Reader {
     }
 
     /// What a fault means here: words for the log where it can pass, else the error.
-    fn judge(&mut self, fault: Fault, failing_for: Duration) -> Result<String, ReadError> {
+    fn judge(&self, fault: Fault, failing_for: Duration) -> Result<String, ReadError> {
         let offset = self.continuity.next();
         match fault {
             Fault::Passing(words) => Ok(words),
@@ -210,12 +213,6 @@ impl Reader {
                 code: Box::new(code),
             }),
             Fault::TopicDeleted => Err(ReadError::TopicDeleted),
-            Fault::Evicted { next_available } if offset == 0 && next_available > 0 => {
-                self.continuity = Continuity::from(next_available);
-                Ok(format!(
-                    "the topic begins at offset {next_available}, what was before it is gone; reading from there"
-                ))
-            }
             Fault::Evicted { next_available } => Err(ReadError::Evicted {
                 from: offset,
                 to: next_available,
@@ -274,6 +271,7 @@ impl Reader {
         let records = sent.own_records();
         match self.continuity.accept(base, offsets, records.len()) {
             Ok(seen) => {
+                self.grace = GRACE[0];
                 let records = (base..).zip(records).skip(seen);
                 self.pending.extend(records.map(|(offset, record)| Record {
                     offset,
@@ -307,10 +305,11 @@ impl Reader {
         }
         // It may have arrived just now, or be on its way.
         let grace = if self.max_bytes < MAX_BYTES_LIMIT {
-            GRACE[0]
+            self.grace
         } else {
             GRACE[1]
         };
+        self.grace = (grace * 2).min(GRACE[1]);
         if let Ok(batch) = tokio::time::timeout(grace, open.next()).await {
             return Ok(self.accept(batch?)?.is_some());
         }

@@ -312,7 +312,7 @@ impl Custody {
             let left = (held.received_at + LONGEST_VISIBILITY).saturating_duration_since(now);
             let timeout = Duration::from_secs(self.visibility_timeout.min(left).as_secs());
             if timeout.is_zero() {
-                tracing::warn!(message = %id, "in hand for 12 hours, which is as long as SQS hides a message; it will be delivered again");
+                tracing::warn!(message_id = %id, "in hand for 12 hours, which is as long as SQS hides a message; it will be delivered again");
             } else {
                 due.push(Extension {
                     receipt: held.receipt.clone(),

@@ -57,7 +57,7 @@ impl Undertaker {
             let pause = backoff.after(error.kind);
             if let Some(held_back) = warnings.due() {
                 tracing::warn!(
-                    message = %message.id, again_in = ?pause, held_back,
+                    message_id = %message.id, again_in = ?pause, held_back,
                     "cannot move a message to the dead-letter queue, trying again; it is not deleted: {error}"
                 );
             }
@@ -68,7 +68,7 @@ impl Undertaker {
         }
         tracing::warn!(
             queue = self.source.name(),
-            message = %message.id,
+            message_id = %message.id,
             receives = message.receive_count,
             dead_letter_queue = self.dead_letters.queue.name(),
             "received more than {} times and never deleted: moved",

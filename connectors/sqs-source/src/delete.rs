@@ -110,13 +110,13 @@ impl Deleter {
             let (code, reason) = (&refusal.code, &refusal.message);
             if refusal.senders_fault || !try_again {
                 tracing::warn!(
-                    queue = self.queue.name(), message = %safe.id(), place = ?safe.place(), code,
+                    queue = self.queue.name(), message_id = %safe.id(), place = ?safe.place(), code,
                     "not deleted though it is safe; it will be delivered again: {reason}"
                 );
                 self.progress.left.inc();
                 self.custody.release(safe.id());
             } else {
-                tracing::info!(queue = self.queue.name(), message = %safe.id(), code, "not deleted, trying again: {reason}");
+                tracing::info!(queue = self.queue.name(), message_id = %safe.id(), code, "not deleted, trying again: {reason}");
                 again.push(safe);
             }
         }

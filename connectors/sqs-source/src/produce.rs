@@ -181,7 +181,7 @@ impl Writer {
         if was_alone {
             tracing::warn!(
                 topic = self.topic.name(),
-                message = %message.id,
+                message_id = %message.id,
                 bytes = message.body.len(),
                 "not produced and not deleted, left to the queue's redrive policy: {reason}"
             );

@@ -149,7 +149,7 @@ impl Receiver {
         let mut fresh = Vec::with_capacity(messages.len());
         for mut received in messages {
             let Some(permit) = permits.split(1) else {
-                tracing::warn!(message = %received.id, "more messages than asked for; this one will be delivered again");
+                tracing::warn!(message_id = %received.id, "more messages than asked for; this one will be delivered again");
                 continue;
             };
             let dead = (received.receive_count > self.max_receives).then(|| received.clone());

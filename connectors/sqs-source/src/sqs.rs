@@ -16,6 +16,7 @@ use aws_sdk_sqs::types::{
 use md5::{Digest, Md5};
 
 use self::classify::classify;
+pub use self::classify::words;
 pub use self::client::client;
 use crate::config::QueueRef;
 use crate::queue::{Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, is_fifo};
@@ -121,7 +122,7 @@ impl Sqs {
         {
             tracing::warn!(
                 queue = self.url,
-                message = id,
+                message_id = id,
                 "its body is not the one that was sent, by its MD5; it will be delivered again"
             );
             return None;

@@ -79,7 +79,7 @@ impl Keeper {
                             self.progress.refused(OPERATION, refusal);
                             if let Some(held_back) = self.warnings.due() {
                                 tracing::warn!(
-                                    queue = self.queue.name(), message = %extension.id, code = refusal.code, held_back,
+                                    queue = self.queue.name(), message_id = %extension.id, code = refusal.code, held_back,
                                     "its visibility is not extended; it may be delivered again: {}", refusal.message
                                 );
                             }

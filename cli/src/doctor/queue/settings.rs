@@ -7,11 +7,12 @@ use anyhow::anyhow;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sqs::error::{BoxError, DisplayErrorContext};
+use aws_sdk_sqs::error::BoxError;
 use aws_sdk_sqs::types::QueueAttributeName;
 use chrono::{DateTime, Utc};
 use sqs_source::config::DeleteAfter;
 use sqs_source::queue::is_fifo;
+use sqs_source::sqs::words;
 
 use super::super::cluster::hours;
 use super::super::deployment::Deployment;
@@ -50,7 +51,7 @@ pub(super) async fn read(
         .interceptor(date.clone())
         .send()
         .await
-        .map_err(|error| anyhow!("{url}: {}", DisplayErrorContext(error)))?;
+        .map_err(|error| anyhow!("{url}: {}", words(&error)))?;
     let attribute = |name| answer.attributes()?.get(&name).map(String::as_str);
     let settings = Settings::of(
         attribute(QueueAttributeName::VisibilityTimeout),

@@ -33,7 +33,21 @@ where
         SdkError::ResponseError(_) => "CutReply",
         _ => "NotSent",
     };
-    let detail = match error {
+    QueueError {
+        operation,
+        queue: queue.to_owned(),
+        kind,
+        code: code.to_owned(),
+        detail: words(error),
+    }
+}
+
+/// SQS's own code and words, or the causes in one line. The SDK's own display adds its whole answer, headers and all.
+pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match error {
         SdkError::ServiceError(answer) => {
             let message = answer.err().message().unwrap_or("no message");
             match answer.err().code() {
@@ -45,13 +59,6 @@ where
             }
         }
         other => causes(other),
-    };
-    QueueError {
-        operation,
-        queue: queue.to_owned(),
-        kind,
-        code: code.to_owned(),
-        detail,
     }
 }
 
