@@ -8,10 +8,10 @@ import psycopg
 from stack import PROGRAMS, Stack
 
 
-def twin(stack: Stack, name: str) -> str:
+def twin(stack: Stack, name: str, rollups: bool = False) -> str:
     """A new, empty database with the schema and the months of the product's; returns its URL.
 
-    Its rollups are off: what is compared with the product need not keep them.
+    Without `rollups` it keeps none: what is compared with the product need not.
     """
     with stack.connect() as own:
         own.execute(f'DROP DATABASE IF EXISTS "{name}"')
@@ -28,7 +28,8 @@ def twin(stack: Stack, name: str) -> str:
         for month, bounds in months:
             if month not in there:
                 connection.execute(f'CREATE TABLE "{month}" PARTITION OF fact_events {bounds}')
-        connection.execute("ALTER TABLE fact_events DISABLE TRIGGER USER")
+        if not rollups:
+            connection.execute("ALTER TABLE fact_events DISABLE TRIGGER USER")
     return url
 
 

@@ -69,10 +69,23 @@ def sink(folder: Path, count: int) -> dict:
                 rows, events, _ = database.fingerprint(connection)
                 assert (rows, events) == (facts, count), f"{rows} facts of {events} events"
                 connection.execute("UPDATE sink_offsets SET next_offset = 0")
+        found |= without_the_cluster(stack, file, facts)
         found["COPY"] = {"facts_per_s": throughput.copy(stack, facts)}
         found["a statement a row"] = {"facts_per_s": upserts(stack, MANY, 1_000)}
         found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
     return found
+
+
+def without_the_cluster(stack: Stack, file: Path, facts: int) -> dict:
+    """From records at hand to committed rows, once and again: the sink but for its reading."""
+    with stack.connect() as own:
+        expected = database.fingerprint(own)
+    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "loaded", rollups=True)}
+    said = subprocess.run([PROGRAMS / "examples" / "load", file], env=environment, check=True, capture_output=True, text=True).stdout
+    with psycopg.connect(environment["DATABASE_URL"]) as connection:
+        assert database.fingerprint(connection) == expected
+    passes = dict(line.split(": ") for line in said.splitlines())
+    return {f"records at hand, {name}": {"facts_per_s": facts / float(seconds)} for name, seconds in passes.items()}
 
 
 def servers(stack: Stack) -> dict[int, str]:
@@ -142,6 +155,9 @@ def table(runs: list[dict]) -> list[str]:
     for name in ("first load", "replay"):
         rate, micros, memory = (about("sink", name, value) for value in ("facts_per_s", "us_per_fact", "memory_mib"))
         lines.append(f"| postgres-sink, {name} | {rate:,.0f} | {rate / copied:.0%} | {micros:.1f} | {memory:.0f} |")
+    for name in ("records at hand, first load", "records at hand, replay"):
+        rate = about("sink", name, "facts_per_s")
+        lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.0%} | | |")
     lines.append(f"| COPY | {copied:,.0f} | 100% | | |")
     for name in ("a statement a row", "a transaction a row"):
         rate = about("sink", name, "facts_per_s")

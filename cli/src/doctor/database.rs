@@ -44,8 +44,7 @@ pub async fn check(
     let client = match database.connect().await {
         Ok(client) => client,
         Err(error) => {
-            let mend =
-                "start the server, or correct address, user and password; a pg_hba.conf or a firewall may be in the way";
+            let mend = "start the server, or correct address, user and password; a pg_hba.conf or a firewall may be in the way";
             let address = database.address();
             report.fail(
                 AREA,
