@@ -60,10 +60,21 @@ CREATE TABLE analytics.day_state (
     changed_to bigint NOT NULL,
     sealed_to  bigint NOT NULL
 );
-COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what is kept of their people is still true: where sealed_to is not below changed_to.';
+COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what the sealed tables hold of them is still true: where sealed_to is not below changed_to.';
 COMMENT ON COLUMN analytics.day_state.day IS 'UTC day of event_time.';
-COMMENT ON COLUMN analytics.day_state.changed_to IS 'fold_state.folded_to after the last fold that changed the day or the day before.';
+COMMENT ON COLUMN analytics.day_state.changed_to IS 'fold_state.folded_to after the last fold that changed the day, or a neighbour within half an hour of it.';
 COMMENT ON COLUMN analytics.day_state.sealed_to IS 'fold_state.folded_to when analytics.seal_days sealed the day last; -1: never.';
+
+-- What follows on an impression may be in the next day.
+CREATE FUNCTION analytics.days_touched(day date, first_at timestamptz, last_at timestamptz) RETURNS SETOF date ROWS 1 STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT day + next FROM generate_series(
+        -(first_at < analytics.start_of(day) + interval '30 minutes')::int,
+        (last_at >= analytics.start_of(day) + interval '23 hours 30 minutes')::int
+    ) AS next;
+END;
+COMMENT ON FUNCTION analytics.days_touched IS
+    'Which days facts of one day change, the first and last of them at these moments: their own; those of its first half hour the day before, too, those of its last the day after.';
 
 CREATE TABLE analytics.rollup_event (
     day          date NOT NULL,

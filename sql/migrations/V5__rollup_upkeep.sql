@@ -77,19 +77,22 @@ BEGIN
     -- What was removed since counts -1; what came and went meanwhile, 0; what came, and is gone for later numbers, 1.
     WITH counted AS MATERIALIZED (
         SELECT c.day, c.event_name, c.currency, c.list_key, c.list_position, count(*) AS interactions,
-               sum(c.events) AS events, sum(c.units) AS units, coalesce(sum(c.revenue), 0) AS revenue
+               sum(c.events) AS events, sum(c.units) AS units, coalesce(sum(c.revenue), 0) AS revenue,
+               min(c.event_time) AS first_at, max(c.event_time) AS last_at
         FROM analytics.countable c WHERE c.written_in >= state.folded_to AND c.written_in < horizon
         GROUP BY 1, 2, 3, 4, 5
         UNION ALL
         SELECT r.day, r.event_name, r.currency, r.list_key, r.list_position, sum(s.sign),
-               sum(s.sign * r.events), sum(s.sign * r.units), coalesce(sum(s.sign * r.revenue), 0)
+               sum(s.sign * r.events), sum(s.sign * r.units), coalesce(sum(s.sign * r.revenue), 0),
+               min(r.event_time), max(r.event_time)
         FROM analytics.removed r, LATERAL (SELECT (r.written_in >= state.folded_to)::int - (r.removed_in < horizon)::int) AS s (sign)
         WHERE r.written_in < horizon
         GROUP BY 1, 2, 3, 4, 5
     ), changed AS (
-        -- A day's clicks begin half an hour before it.
         INSERT INTO analytics.day_state AS d
-        SELECT DISTINCT c.day + next, horizon, -1 FROM counted c, generate_series(0, 1) AS next
+        SELECT DISTINCT touched, horizon, -1
+        FROM (SELECT c.day, min(c.first_at) AS first_at, max(c.last_at) AS last_at FROM counted c GROUP BY c.day) c,
+             analytics.days_touched(c.day, c.first_at, c.last_at) AS touched
         WHERE c.day NOT IN ('-infinity', 'infinity')
         ON CONFLICT (day) DO UPDATE SET changed_to = excluded.changed_to
     ), by_event AS (

@@ -34,7 +34,7 @@ LEFT JOIN "references" f ON f.oid = r.oid AND f.attnum = a.attnum;
 CREATE TEMP VIEW functions AS
 SELECT p.oid, p.oid::regproc::text AS name, n.nspname AS schema, obj_description(p.oid, 'pg_proc') AS comment,
        replace(replace(pg_get_function_arguments(p.oid), '::date', ''), 'timestamp with time zone', 'timestamptz') AS arguments,
-       n.nspname <> 'analytics' OR NOT p.proretset OR p.proname ~ '^(rollup|open_|unfolded$|days$)|_of$' AS is_inner
+       n.nspname <> 'analytics' OR NOT p.proretset OR p.proname ~ '^(rollup|open_|unfolded$|days(_touched)?$|changing_days$)|_of$' AS is_inner
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND p.prokind = 'f';
 
