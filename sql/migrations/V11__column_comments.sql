@@ -1,4 +1,4 @@
--- A comment for each column of the views that analysts read: sql/DICTIONARY.md is made of them.
+-- A comment for each column of the views that analysts read: sql/DICTIONARY.md is made of them. And of the sealed tables.
 
 -- A column that a view passes on means what it means in its table. (A later migration that gives a
 -- column of these tables another meaning has to say so here too.)
@@ -82,3 +82,52 @@ COMMENT ON COLUMN analytics.duplicates.partition IS 'Partition of the topic.';
 COMMENT ON COLUMN analytics.duplicates.records IS 'Records read since the first that left a row.';
 COMMENT ON COLUMN analytics.duplicates.records_with_rows IS 'Of them, those that left facts or rejected events.';
 COMMENT ON COLUMN analytics.duplicates.records_without_rows IS 'Of them, those that brought nothing new.';
+
+-- In the sealed tables most columns mean the same.
+DO $$
+DECLARE
+    kept record;
+BEGIN
+    FOR kept IN
+        WITH meant (name, comment) AS (
+            VALUES ('day', 'UTC day of event_time.'),
+                   ('event_time', 'Time of the click''s fact.'),
+                   ('fact_hash', 'The click''s fact, fact_events.fact_hash.'),
+                   ('product_key', 'The product, dim_product.product_key.'),
+                   ('list_key', 'The list, dim_list.list_key.'),
+                   ('list_position', 'The position clicked, or shown.'),
+                   ('is_substitute', 'Whether it is a view_item that the list led to; false: a select_item.'),
+                   ('person', 'Who it was: user_id, or user_pseudo_id where nobody is signed in. NULL: nobody knows.'),
+                   ('sealed_sessions.person', 'Who it was: user_pseudo_id, or user_id where there is none.'),
+                   ('platform', 'Where it happened: ANDROID, IOS, WEB, ...'),
+                   ('saw_list', 'Whether the person had a view_item_list.'),
+                   ('viewed', 'Whether the person had a view_item.'),
+                   ('added', 'Whether the person had an add_to_cart.'),
+                   ('started', 'Whether the person had a begin_checkout.'),
+                   ('bought', 'Whether the person had a purchase.'),
+                   ('session_id', 'Session of the person.'),
+                   ('started_at', 'Time of the session''s first fact of the day.'),
+                   ('ended_at', 'Time of the session''s last fact of the day.'),
+                   ('sealed_sessions.views', 'Events of the session on the day that are views: of a list, a product, a page or a screen.'),
+                   ('is_converted', 'Whether the session had a purchase on the day.'),
+                   ('views', 'view_item items of the product by the person.'),
+                   ('add_to_carts', 'add_to_cart items of the product by the person.'),
+                   ('checkouts', 'begin_checkout items of the product by the person.'),
+                   ('purchases', 'purchase items of the product by the person; orders sent twice count twice.'),
+                   ('impressions', 'Products that the list showed to the person.'),
+                   ('engaged', 'Of them, those that the person went on with at that time or within the 30 minutes after.'),
+                   ('facts', 'Facts of the day.'),
+                   ('late_facts', 'Of them, those that arrived more than 24 hours after their event.'),
+                   ('early_facts', 'Of them, those dated more than 5 minutes after their arrival.'),
+                   ('median_delay', 'Half of the facts arrived faster than this after their event.')
+        )
+        SELECT c.oid::regclass AS sealed, a.attname AS name, coalesce(own.comment, usual.comment) AS comment
+        FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        LEFT JOIN meant usual ON usual.name = a.attname
+        LEFT JOIN meant own ON own.name = c.relname || '.' || a.attname
+        WHERE c.relnamespace = 'analytics'::regnamespace AND c.relname LIKE 'sealed\_%' AND c.relkind = 'r'
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', kept.sealed, kept.name, kept.comment);
+    END LOOP;
+END $$;

@@ -38,7 +38,8 @@ ALTER TABLE analytics.pending
     ALTER revenue SET STORAGE EXTERNAL;
 COMMENT ON TABLE analytics.pending IS
     'What transactions have added to the rollups since the last fold, each one row of arrays of the same length: read analytics.unfolded. An element with a product_key is of rollup_product, one without is of the other two. What a transaction took away is negative.';
-COMMENT ON COLUMN analytics.pending.touched IS 'The days of all moments within half an hour of one of the facts: what is kept of their people is no longer true.';
+COMMENT ON COLUMN analytics.pending.touched IS
+    'The days of all moments within half an hour of one of the facts: what the sealed tables hold of them is no longer true. What follows on an impression may be in the next day.';
 COMMENT ON COLUMN analytics.pending.day IS 'This and the other columns are those of analytics.rollup_event, rollup_product and rollup_list.';
 
 CREATE TABLE analytics.fold_state (
@@ -56,7 +57,7 @@ CREATE TABLE analytics.day_state (
     changed_in   bigint NOT NULL,
     sealed_after bigint NOT NULL
 );
-COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what is kept of their people is still true: where sealed_after is not below changed_in.';
+COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what the sealed tables hold of them is still true: where sealed_after is not below changed_in.';
 COMMENT ON COLUMN analytics.day_state.day IS 'UTC day of event_time.';
 COMMENT ON COLUMN analytics.day_state.changed_in IS 'The last fold (fold_state.folds) that touched the day.';
 COMMENT ON COLUMN analytics.day_state.sealed_after IS 'The last fold before analytics.seal_days sealed the day; -1: never.';

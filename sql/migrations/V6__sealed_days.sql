@@ -1,18 +1,22 @@
 -- People don't add up over days, so they are counted from single rows: of fact_events, or of narrower tables that hold what
--- questions about people need of a day, once the day has been sealed. A day that changes afterwards is read from the facts again,
--- until it is sealed anew. So sealing changes no number, only the time that it takes.
+-- questions about people need of a day, once the day has been sealed. What takes all facts of a day to tell, a median or what
+-- follows on an impression, is told when the day is sealed. A day that changes afterwards is read from the facts again, until
+-- it is sealed anew. So sealing changes no number, only the time that it takes.
 
 -- The facts of a day, as the sealed tables hold them.
 CREATE FUNCTION analytics.product_people_of(of_day date)
-RETURNS TABLE (day date, product_key bigint, event_name text, person text, interactions bigint, last_at timestamptz) STABLE PARALLEL SAFE
+RETURNS TABLE (day date, product_key bigint, person text, views integer, add_to_carts integer, checkouts integer, purchases integer)
+STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT of_day, f.product_key, f.event_name, coalesce(f.user_id, f.user_pseudo_id), count(*), max(f.event_time)
+    SELECT of_day, f.product_key, coalesce(f.user_id, f.user_pseudo_id),
+           (count(*) FILTER (WHERE f.event_name = 'view_item'))::integer, (count(*) FILTER (WHERE f.event_name = 'add_to_cart'))::integer,
+           (count(*) FILTER (WHERE f.event_name = 'begin_checkout'))::integer, (count(*) FILTER (WHERE f.event_name = 'purchase'))::integer
     FROM fact_events f
     WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1)
-      AND f.event_name IN ('select_item', 'view_item', 'add_to_cart', 'begin_checkout', 'purchase') AND f.product_key IS NOT NULL
-    GROUP BY 2, 3, 4;
+      AND f.event_name IN ('view_item', 'add_to_cart', 'begin_checkout', 'purchase') AND f.product_key IS NOT NULL
+    GROUP BY 2, 3;
 END;
-COMMENT ON FUNCTION analytics.product_people_of IS 'Who did what with which product on a day, how often, and when last; nobody knows who is a row, too.';
+COMMENT ON FUNCTION analytics.product_people_of IS 'What each person did with each product on a day, and how often; nobody knows who is a row, too.';
 
 CREATE FUNCTION analytics.people_of(of_day date)
 RETURNS TABLE (day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean)
@@ -71,9 +75,44 @@ END;
 COMMENT ON FUNCTION analytics.clicks_of IS
     'The select_item items of a day, and its view_item items that a list led to within the 30 minutes before. Which of them count says analytics.list_clicks.';
 
+CREATE FUNCTION analytics.list_people_of(of_day date)
+RETURNS TABLE (day date, list_key bigint, person text, impressions integer, engaged integer) STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH followed AS (
+        SELECT f.product_key, coalesce(f.user_id, f.user_pseudo_id) AS person,
+               range_agg(tstzrange(f.event_time - interval '30 minutes', f.event_time, '[]')) AS moments
+        FROM fact_events f
+        WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1) + interval '30 minutes'
+          AND f.event_name IN ('select_item', 'view_item', 'add_to_cart', 'begin_checkout', 'purchase') AND f.product_key IS NOT NULL
+        GROUP BY 1, 2
+    )
+    SELECT of_day, i.list_key, coalesce(i.user_id, i.user_pseudo_id), count(*)::integer,
+           (count(*) FILTER (WHERE f.moments @> i.event_time))::integer
+    FROM fact_events i
+    LEFT JOIN followed f ON f.product_key = i.product_key AND f.person = coalesce(i.user_id, i.user_pseudo_id)
+    WHERE i.event_time >= analytics.start_of(of_day) AND i.event_time < analytics.start_of(of_day + 1)
+      AND i.event_name = 'view_item_list' AND i.list_key IS NOT NULL AND i.product_key IS NOT NULL
+      AND coalesce(i.user_id, i.user_pseudo_id) IS NOT NULL
+    GROUP BY 2, 3;
+END;
+COMMENT ON FUNCTION analytics.list_people_of IS
+    'How many products each list showed to each person on a day (impressions), and how many of these the person selected, viewed, added, checked out or bought at that time or within the 30 minutes after (engaged).';
+
+CREATE FUNCTION analytics.lateness_of(of_day date)
+RETURNS TABLE (day date, facts bigint, late_facts bigint, early_facts bigint, median_delay interval) STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT of_day, count(*), count(*) FILTER (WHERE f.ingested_at - f.event_time > interval '24 hours'),
+           count(*) FILTER (WHERE f.event_time - f.ingested_at > interval '5 minutes'),
+           make_interval(secs => percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', f.ingested_at - f.event_time)))
+    FROM fact_events f
+    WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1)
+    HAVING count(*) > 0;
+END;
+COMMENT ON FUNCTION analytics.lateness_of IS 'How late the facts of a day arrived; analytics.lateness says what its columns count.';
+
 CREATE TABLE analytics.sealed_product_people (
-    day date NOT NULL, product_key bigint NOT NULL, event_name text NOT NULL, person text, interactions bigint NOT NULL,
-    last_at timestamptz NOT NULL
+    day date NOT NULL, product_key bigint NOT NULL, person text,
+    views integer NOT NULL, add_to_carts integer NOT NULL, checkouts integer NOT NULL, purchases integer NOT NULL
 );
 CREATE TABLE analytics.sealed_people (
     day date NOT NULL, person text NOT NULL, platform text,
@@ -87,14 +126,24 @@ CREATE TABLE analytics.sealed_clicks (
     day date NOT NULL, event_time timestamptz NOT NULL, fact_hash uuid NOT NULL, person text, product_key bigint,
     list_key bigint NOT NULL, list_position integer, is_substitute boolean NOT NULL
 );
+CREATE TABLE analytics.sealed_list_people (
+    day date NOT NULL, list_key bigint NOT NULL, person text NOT NULL, impressions integer NOT NULL, engaged integer NOT NULL
+);
+CREATE TABLE analytics.sealed_lateness (
+    day date NOT NULL, facts bigint NOT NULL, late_facts bigint NOT NULL, early_facts bigint NOT NULL, median_delay interval NOT NULL
+);
 CREATE INDEX ON analytics.sealed_product_people (day);
 CREATE INDEX ON analytics.sealed_people (day);
 CREATE INDEX ON analytics.sealed_sessions (day);
 CREATE INDEX ON analytics.sealed_clicks (day);
+CREATE INDEX ON analytics.sealed_list_people (day);
+CREATE INDEX ON analytics.sealed_lateness (day);
 COMMENT ON TABLE analytics.sealed_product_people IS 'analytics.product_people_of the sealed days.';
 COMMENT ON TABLE analytics.sealed_people IS 'analytics.people_of the sealed days.';
 COMMENT ON TABLE analytics.sealed_sessions IS 'analytics.sessions_of the sealed days.';
 COMMENT ON TABLE analytics.sealed_clicks IS 'analytics.clicks_of the sealed days.';
+COMMENT ON TABLE analytics.sealed_list_people IS 'analytics.list_people_of the sealed days.';
+COMMENT ON TABLE analytics.sealed_lateness IS 'analytics.lateness_of the sealed days.';
 
 CREATE FUNCTION analytics.days(from_day date, to_day date) RETURNS TABLE (day date, is_sealed boolean) ROWS 30 STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -112,20 +161,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION analytics.days IS 'The days of a range that have facts, and whether what the sealed tables hold of them is true.';
 
--- One definition for the four: a day after the other from the facts, each planned for itself, and the sealed ones.
+-- One definition for all: a day after the other from the facts, each planned for itself, and the sealed ones.
 DO $make$
 DECLARE
     kind record;
 BEGIN
     FOR kind IN VALUES
         ('product_people', 'product_people_of', 'sealed_product_people',
-         'day date, product_key bigint, event_name text, person text, interactions bigint, last_at timestamptz'),
+         'day date, product_key bigint, person text, views integer, add_to_carts integer, checkouts integer, purchases integer'),
         ('people', 'people_of', 'sealed_people',
          'day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean'),
         ('session_parts', 'sessions_of', 'sealed_sessions',
          'day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text, views bigint, is_converted boolean'),
         ('possible_clicks', 'clicks_of', 'sealed_clicks',
-         'day date, event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint, list_position integer, is_substitute boolean')
+         'day date, event_time timestamptz, fact_hash uuid, person text, product_key bigint, list_key bigint, list_position integer, is_substitute boolean'),
+        ('list_people', 'list_people_of', 'sealed_list_people', 'day date, list_key bigint, person text, impressions integer, engaged integer'),
+        ('lateness', 'lateness_of', 'sealed_lateness',
+         'day date, facts bigint, late_facts bigint, early_facts bigint, median_delay interval')
     LOOP
         EXECUTE format($template$
 CREATE FUNCTION analytics.open_%1$s(from_day date, to_day date) RETURNS TABLE (%4$s)
@@ -139,7 +191,8 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION analytics.open_%1$s IS 'analytics.%2$s each day of a range that is not sealed.';
 
-CREATE FUNCTION analytics.%1$s(from_day date, to_day date) RETURNS TABLE (%4$s) STABLE PARALLEL RESTRICTED
+CREATE FUNCTION analytics.%1$s(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (%4$s) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
     SELECT s.* FROM analytics.%3$s s
     WHERE s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(from_day, to_day) d WHERE d.is_sealed))
@@ -167,6 +220,8 @@ BEGIN
     DELETE FROM analytics.sealed_people s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_sessions s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_clicks s WHERE s.day = of_day;
+    DELETE FROM analytics.sealed_list_people s WHERE s.day = of_day;
+    DELETE FROM analytics.sealed_lateness s WHERE s.day = of_day;
     IF NOT analytics.has_facts_of_month(of_day) THEN
         UPDATE analytics.day_state s SET sealed_after = -1 WHERE s.day = of_day;
         RETURN false;
@@ -175,6 +230,8 @@ BEGIN
     INSERT INTO analytics.sealed_people SELECT * FROM analytics.people_of(of_day);
     INSERT INTO analytics.sealed_sessions SELECT * FROM analytics.sessions_of(of_day);
     INSERT INTO analytics.sealed_clicks SELECT * FROM analytics.clicks_of(of_day);
+    INSERT INTO analytics.sealed_list_people SELECT * FROM analytics.list_people_of(of_day);
+    INSERT INTO analytics.sealed_lateness SELECT * FROM analytics.lateness_of(of_day);
     UPDATE analytics.day_state s SET sealed_after = sealing WHERE s.day = of_day;
     RETURN true;
 END $$;
@@ -197,7 +254,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON PROCEDURE analytics.seal_days IS
-    'Seals the days before today that are not sealed, or have changed since, newest first, each in a transaction of its own: CALL analytics.seal_days() once an hour or a night. Without it every number is the same, only slower.';
+    'Seals the days before today that are not sealed, or have changed since, newest first, each in a transaction of its own: CALL analytics.seal_days() once an hour, or a night after 00:30 UTC, up to when facts open the day before. Without it every number is the same, only slower.';
 
 REVOKE ALL ON FUNCTION analytics.seal_day(date) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE analytics.seal_days() FROM PUBLIC;

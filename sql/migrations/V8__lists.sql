@@ -30,8 +30,12 @@ COMMENT ON FUNCTION analytics.list_clicks IS
 
 CREATE FUNCTION analytics.list_sales(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
 RETURNS TABLE (event_time timestamptz, order_id text, product_key bigint, units numeric, revenue numeric, currency text, list_key bigint)
-STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10000
+SET plan_cache_mode = force_custom_plan SET jit = off SET enable_mergejoin = off SET work_mem = '64MB' AS $$
+#variable_conflict use_column
+BEGIN
+    -- Of the two sides the purchases are few; to sort the clicks by people would take longer than all the rest.
+    RETURN QUERY
     SELECT DISTINCT ON (l.event_time, l.fact_hash)
            l.event_time, l.order_id, l.product_key, l.units, l.revenue, l.currency, coalesce(l.list_key, c.list_key)
     FROM analytics.purchase_lines l
@@ -41,41 +45,23 @@ BEGIN ATOMIC
     WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
       AND coalesce(l.list_key, c.list_key) IS NOT NULL
     ORDER BY l.event_time, l.fact_hash, c.event_time DESC, c.list_key DESC;
-END;
+END $$;
 COMMENT ON FUNCTION analytics.list_sales IS
     'Grain: one line of an order that a list led to: the list that the purchase''s item names, else the list of the person''s last click on the product (list_clicks) in the 24 hours before. GA4 item-list attribution.';
 
 CREATE FUNCTION analytics.list_engagement(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
-RETURNS TABLE (list_key bigint, impressions bigint, shown bigint, engaged bigint, viewers bigint, engaged_viewers bigint)
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '256MB' AS $$
+RETURNS TABLE (list_key bigint, impressions bigint, engaged bigint, viewers bigint, engaged_viewers bigint)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 BEGIN
-    -- As many groups as there are products shown to a person: too many for the memory that a query has as a rule.
     RETURN QUERY
-    WITH impressions AS (
-        SELECT f.list_key, f.product_key, coalesce(f.user_id, f.user_pseudo_id) AS person, min(f.event_time) AS seen_at, count(*) AS times
-        FROM fact_events f
-        WHERE f.event_name = 'view_item_list' AND f.list_key IS NOT NULL AND f.product_key IS NOT NULL
-          AND coalesce(f.user_id, f.user_pseudo_id) IS NOT NULL
-          AND f.event_time >= analytics.start_of(from_day) AND f.event_time < analytics.start_of(to_day + 1)
-        GROUP BY 1, 2, 3
-    ), engagements AS (
-        SELECT p.product_key, p.person, max(p.last_at) AS engaged_at
-        FROM analytics.product_people(from_day, to_day) p
-        WHERE p.person IS NOT NULL
-        GROUP BY 1, 2
-    ), people AS (
-        SELECT i.list_key, i.person, sum(i.times) AS impressions, count(*) AS shown,
-               count(*) FILTER (WHERE e.engaged_at >= i.seen_at) AS engaged
-        FROM impressions i LEFT JOIN engagements e USING (product_key, person)
-        GROUP BY i.list_key, i.person
-    )
-    SELECT p.list_key, sum(p.impressions)::bigint, sum(p.shown)::bigint, sum(p.engaged)::bigint,
-           count(*), count(*) FILTER (WHERE p.engaged > 0)
-    FROM people p GROUP BY p.list_key;
+    SELECT p.list_key, sum(p.impressions), sum(p.engaged), count(DISTINCT p.person COLLATE "C"),
+           count(DISTINCT p.person COLLATE "C") FILTER (WHERE p.engaged > 0)
+    FROM analytics.list_people(from_day, to_day) p
+    GROUP BY p.list_key;
 END $$;
 COMMENT ON FUNCTION analytics.list_engagement IS
-    'Grain: one list. impressions = products shown to known people; shown = distinct products and people among them; engaged = those where the person went on to select, view, add, check out or buy the product, at the time first shown or later, within the range; viewers = people who saw the list. GA4 defines no engagement rate of lists: it is engaged / shown.';
+    'Grain: one list. impressions = products shown to known people; engaged = those that the person selected, viewed, added, checked out or bought at that time or within the 30 minutes after; viewers = people who saw the list; engaged_viewers = those with an engaged impression in it. GA4 defines no engagement rate of lists: it is engaged / impressions.';
 
 CREATE FUNCTION analytics.list_performance(
     from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0
@@ -92,10 +78,10 @@ BEGIN ATOMIC
     ), engagement AS (
         SELECT * FROM analytics.list_engagement(from_day, to_day)
     ), clicked AS (
-        SELECT c.list_key, count(*) AS clicks, count(DISTINCT c.person) AS clickers, bool_or(c.is_substitute) AS is_substitute
+        SELECT c.list_key, count(*) AS clicks, count(DISTINCT c.person COLLATE "C") AS clickers, bool_or(c.is_substitute) AS is_substitute
         FROM analytics.list_clicks(from_day, to_day) c GROUP BY c.list_key
     ), sold AS (
-        SELECT s.list_key, count(DISTINCT s.order_id) AS purchases, sum(s.units) AS units,
+        SELECT s.list_key, count(DISTINCT s.order_id COLLATE "C") AS purchases, sum(s.units) AS units,
                CASE WHEN min(s.currency) IS NOT DISTINCT FROM max(s.currency) THEN sum(s.revenue) END AS revenue,
                CASE WHEN min(s.currency) IS NOT DISTINCT FROM max(s.currency) THEN min(s.currency) END AS currency
         FROM analytics.list_sales(from_day, to_day) s GROUP BY s.list_key
@@ -103,7 +89,7 @@ BEGIN ATOMIC
     SELECT s.list_key, d.list_id, coalesce(d.list_name, d.list_id, d.natural_key), s.impressions, coalesce(e.viewers, 0),
            coalesce(c.clicks, 0), coalesce(c.clickers, 0),
            coalesce(c.clickers, 0)::numeric / nullif(e.viewers, 0), coalesce(c.clicks, 0)::numeric / nullif(s.impressions, 0),
-           e.engaged::numeric / nullif(e.shown, 0), e.engaged_viewers::numeric / nullif(e.viewers, 0),
+           e.engaged::numeric / nullif(e.impressions, 0), e.engaged_viewers::numeric / nullif(e.viewers, 0),
            coalesce(b.purchases, 0), coalesce(b.units, 0), b.revenue, b.currency, c.is_substitute
     FROM seen s
     JOIN dim_list d USING (list_key)
@@ -113,7 +99,7 @@ BEGIN ATOMIC
     WHERE s.impressions >= min_impressions;
 END;
 COMMENT ON FUNCTION analytics.list_performance IS
-    'Grain: one list. impressions = products shown; click_through_user_rate = people who clicked / people who saw the list (GA4 itemListClickThroughRate, with the clicks of list_clicks); click_through_event_rate = clicks / impressions, for data without people; engagement_rate = engaged / shown of list_engagement; purchases, units and revenue are those of list_sales. clicks_are_substitute tells whether select_item was missing.';
+    'Grain: one list. impressions = products shown; click_through_user_rate = people who clicked / people who saw the list (GA4 itemListClickThroughRate, with the clicks of list_clicks); click_through_event_rate = clicks / impressions, for data without people; engagement_rate = engaged / impressions of list_engagement, engaged_user_rate = engaged_viewers / viewers; purchases, units and revenue are those of list_sales. clicks_are_substitute tells whether select_item was missing.';
 
 CREATE FUNCTION analytics.list_positions(
     from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0
@@ -136,7 +122,3 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION analytics.list_positions IS
     'Grain: one position of one list, as sent (GA4 index). click_through_event_rate = clicks at the position / products shown there; the curve of a list. Positions from 1000 on are one.';
-
-DO $$ BEGIN
-    EXECUTE format('ALTER FUNCTION analytics.list_engagement SET search_path = %I, pg_temp', current_schema());
-END $$;

@@ -42,8 +42,8 @@ BEGIN ATOMIC
         SELECT f.promotion_id, max(f.promotion_name) AS promotion_name,
                count(*) FILTER (WHERE f.event_name = 'view_promotion') AS views,
                count(*) FILTER (WHERE f.event_name = 'select_promotion') AS clicks,
-               count(DISTINCT coalesce(f.user_id, f.user_pseudo_id)) FILTER (WHERE f.event_name = 'view_promotion') AS viewers,
-               count(DISTINCT coalesce(f.user_id, f.user_pseudo_id)) FILTER (WHERE f.event_name = 'select_promotion') AS clickers
+               count(DISTINCT coalesce(f.user_id, f.user_pseudo_id) COLLATE "C") FILTER (WHERE f.event_name = 'view_promotion') AS viewers,
+               count(DISTINCT coalesce(f.user_id, f.user_pseudo_id) COLLATE "C") FILTER (WHERE f.event_name = 'select_promotion') AS clickers
         FROM fact_events f
         WHERE f.event_name IN ('view_promotion', 'select_promotion')
           AND f.event_time >= analytics.start_of(from_day) AND f.event_time < analytics.start_of(to_day + 1)
@@ -61,19 +61,9 @@ SELECT analytics.day_of(first_seen) AS day, reason, count(*) AS rejected
 FROM rejected_events GROUP BY 1, 2;
 COMMENT ON VIEW analytics.rejections IS 'Grain: one UTC day of arrival and reason. Events, or parts of events, that could not become facts.';
 
-CREATE FUNCTION analytics.lateness(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
-RETURNS TABLE (day date, facts bigint, late_facts bigint, early_facts bigint, median_delay interval)
-STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT analytics.day_of(f.ingested_at), count(*), count(*) FILTER (WHERE f.ingested_at - f.event_time > interval '24 hours'),
-           count(*) FILTER (WHERE f.event_time - f.ingested_at > interval '5 minutes'),
-           make_interval(secs => percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM f.ingested_at - f.event_time)::float8))
-    FROM fact_events f
-    WHERE f.event_time >= analytics.start_of(from_day) AND f.event_time < analytics.start_of(to_day + 1)
-    GROUP BY 1 ORDER BY 1;
-END;
+-- The function is one of those of V6.
 COMMENT ON FUNCTION analytics.lateness IS
-    'Grain: one UTC day of arrival, of facts whose event is in the range. late_facts arrived more than 24 hours after the event; early_facts are dated more than 5 minutes after their arrival (a clock that is wrong).';
+    'Grain: one UTC day of events. late_facts arrived more than 24 hours after the event; early_facts are dated more than 5 minutes after their arrival (a clock that is wrong); half of the facts arrived faster than median_delay.';
 
 CREATE VIEW analytics.duplicates AS
 WITH reached AS (

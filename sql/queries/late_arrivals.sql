@@ -1,10 +1,10 @@
--- How late do events arrive: by day of arrival, those older than a day, and those dated in the future?
+-- How late do the events of each day arrive: how many after more than a day, how many dated in the future, and the half of them?
 --
 -- Example:
 --       day     | facts | late_facts | early_facts | median_delay
 --   ------------+-------+------------+-------------+--------------
---    2026-11-20 |    90 |         35 |           0 | 10:00:04
---    2026-11-19 |  5744 |         34 |           0 | 00:00:55
+--    2026-11-20 |  5970 |         25 |           0 | 00:00:55
+--    2026-11-19 |  5746 |         44 |           0 | 00:00:56
 SELECT day, facts, late_facts, early_facts, date_trunc('second', median_delay) AS median_delay
 FROM analytics.lateness(analytics.first_day(), analytics.last_day())
 ORDER BY day DESC

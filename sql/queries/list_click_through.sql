@@ -4,8 +4,8 @@
 -- Example:
 --      list   | impressions | viewers | clicks | click_through_user_rate | engagement_rate | purchases | revenue | currency
 --   ----------+-------------+---------+--------+-------------------------+-----------------+-----------+---------+----------
---    Shelf 50 |         630 |      89 |     75 |                  0.7978 |          0.1260 |        10 | 1914.14 | EUR
---    Shelf 40 |         738 |      93 |     73 |                  0.6989 |          0.1078 |        13 | 2149.99 | EUR
+--    Shelf 50 |         452 |      63 |     58 |                  0.8413 |          0.1350 |         8 | 1597.49 | EUR
+--    Shelf 43 |         442 |      63 |     45 |                  0.6984 |          0.1109 |         9 | 1216.83 | EUR
 SELECT list, impressions, viewers, clicks,
        round(click_through_user_rate, 4) AS click_through_user_rate,
        round(engagement_rate, 4)         AS engagement_rate,

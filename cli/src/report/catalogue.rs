@@ -179,7 +179,7 @@ pub const LISTS: Spec = Spec {
         column(
             "Engagement rate",
             Rate,
-            "Of the distinct products and people shown in the list, the part where the person went on to select, view, add, check out or buy the product.",
+            "Of the products shown to known people, those that the person selected, viewed, added, checked out or bought at that time or within the 30 minutes after.",
         ),
         column("Impressions", Count, "Products shown."),
         column("Viewers", Count, "People who saw the list."),
@@ -325,12 +325,12 @@ pub const REJECTED: Spec = Spec {
 pub const LATENESS: Spec = Spec {
     id: "late",
     title: "Late and early facts",
-    lead: "Facts whose event is in these days, by the UTC day they arrived.",
+    lead: "How long after their event the facts arrived, by the UTC day of the event.",
     empty: "No facts in these days.",
     sql: include_str!("sql/lateness.sql"),
     least: Least::None,
     columns: &[
-        column("Arrived", Day, ""),
+        column("Day", Day, ""),
         column("Facts", Count, "Items of events."),
         column(
             "Late",

@@ -28,7 +28,9 @@ def make_events(chance, count):
     """Events in the order of their time; no two at the same."""
     events, order = [], 0
     while len(events) < count:
-        at = START + timedelta(seconds=chance.randrange(DAYS * 86_400 - 7_200))
+        # Many come shortly before midnight, so that what they do is in two days.
+        day, late = chance.randrange(DAYS), chance.random() < 0.3
+        at = START + timedelta(days=day, seconds=chance.randrange(84_600, 86_400) if late and day < DAYS - 1 else chance.randrange(79_200))
         who = chance.randrange(25)
         person = {"user_pseudo_id": f"device-{who}", "session_id": str(chance.randrange(4)), "platform": "IOS"}
         if who % 3 == 0:
@@ -44,7 +46,7 @@ def make_events(chance, count):
                 item = {"list_id": shelf, "product_id": chosen, "list_position": shown.index(chosen) if chosen in shown else 0}
                 events.append((at + timedelta(seconds=1), "select_item", person, [item], None))
             for step, odds in (("view_item", 0.7), ("add_to_cart", 0.3), ("begin_checkout", 0.5), ("purchase", 0.6)):
-                at += timedelta(seconds=chance.choice((3, 30, 3_000)))
+                at += timedelta(seconds=chance.choice((3, 30, 900, 3_000)))
                 if chance.random() > odds:
                     continue
                 basket = [chosen] + ([chance.choice(PRODUCTS)] if step == "purchase" and chance.random() < 0.4 else [])
@@ -170,20 +172,16 @@ class Facts:
         return [{"list": shelf, "at": at, "impressions": shown, "clicks": clicked} for (shelf, at), (shown, clicked) in counts.items() if shown]
 
     def engagement(self):
-        first_shown, last_engaged = {}, {}
-        for fact in self.range:
-            if not fact["person"]:
-                continue
-            if fact["event_name"] == "view_item_list":
-                first_shown.setdefault((fact["list_id"], fact["person"], fact["product_id"]), fact["at"])
+        went_on = defaultdict(list)
+        for fact in self.all:
             if fact["event_name"] in ENGAGING:
-                last_engaged[fact["person"], fact["product_id"]] = fact["at"]
+                went_on[fact["person"], fact["product_id"]].append(fact["at"])
         for shelf in LISTS:
-            of = {(person, product): at for (its, person, product), at in first_shown.items() if its == shelf}
-            engaged = {key for key, at in of.items() if key in last_engaged and last_engaged[key] >= at}
+            of = [f for f in self.range if f["event_name"] == "view_item_list" and f["list_id"] == shelf and f["person"]]
+            engaged = [f for f in of if any(timedelta(0) <= at - f["at"] <= timedelta(minutes=30) for at in went_on[f["person"], f["product_id"]])]
             if of:
-                yield {"list": shelf, "shown": len(of), "engaged": len(engaged), "viewers": len({person for person, _ in of}),
-                       "engaged_viewers": len({person for person, _ in engaged})}
+                yield {"list": shelf, "impressions": len(of), "engaged": len(engaged), "viewers": len({f["person"] for f in of}),
+                       "engaged_viewers": len({f["person"] for f in engaged})}
 
     def by_day(self):
         days = defaultdict(list)

@@ -45,7 +45,7 @@ fn the_day() -> Vec<Value> {
         );
     }
     said(all, "10:05", "view_item", "u1", json!({"product_id": "A"}));
-    // Too late to be a click, but an engagement.
+    // Too late to be a click or an engagement.
     said(all, "11:00", "view_item", "u2", json!({"product_id": "A"}));
     said(all, "10:10", "purchase", "u1", bought("A", 1, "10", "2"));
     said(all, "10:10", "purchase", "u1", bought("B", 2, "5", "1"));
@@ -130,7 +130,7 @@ async fn lists_are_measured_as_defined() {
     assert_eq!(
         *of("home"),
         json!({"list": "home", "impressions": 5, "viewers": 3, "clicks": 2, "clickers": 2, "user_rate": 0.6667, "event_rate": 0.4,
-               "engagement_rate": 0.8, "engaged_user_rate": 1.0, "purchases": 1, "units": 2, "revenue": 20, "substitute": true}),
+               "engagement_rate": 0.6, "engaged_user_rate": 0.6667, "purchases": 1, "units": 2, "revenue": 20, "substitute": true}),
         "B was bought without a click on it, and the order counts once"
     );
     assert_eq!(

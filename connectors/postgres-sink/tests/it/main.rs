@@ -22,6 +22,7 @@ mod rejected;
 mod retry;
 mod rights;
 mod rollups;
+mod sealed;
 mod start;
 mod support;
 mod writer;

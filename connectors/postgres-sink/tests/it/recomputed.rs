@@ -24,7 +24,7 @@ const METRICS: [(&str, &str); 8] = [
     ),
     (
         "engagement",
-        "SELECT list_id AS list, shown, engaged, viewers, engaged_viewers FROM analytics.list_engagement($range) JOIN dim_list USING (list_key)",
+        "SELECT list_id AS list, impressions, engaged, viewers, engaged_viewers FROM analytics.list_engagement($range) JOIN dim_list USING (list_key)",
     ),
     (
         "funnel",
