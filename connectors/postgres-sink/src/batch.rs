@@ -77,7 +77,10 @@ impl Batch {
     /// An empty one that follows this one.
     #[must_use]
     pub fn next(&self) -> Self {
-        Self::after(self.next).on_conflict(self.on_conflict)
+        Self {
+            rows: Rows::as_large_as(&self.rows),
+            ..Self::after(self.next).on_conflict(self.on_conflict)
+        }
     }
 
     fn with(mut self, records: impl IntoIterator<Item = Record>) -> Self {
@@ -144,10 +147,10 @@ impl Batch {
         self.keep(record);
     }
 
-    /// Ends the batch: brings its facts into order and drops those that are equal.
+    /// Ends the batch: brings its facts into order, drops those that are equal, and adds up the rest.
     #[must_use]
     pub fn finish(mut self) -> Self {
-        self.rows.sort(self.on_conflict);
+        self.rows.finish(self.on_conflict);
         self
     }
 

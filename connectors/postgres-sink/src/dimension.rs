@@ -18,6 +18,9 @@ use self::table::{LIST, PRODUCT, Table};
 use crate::errors::{DatabaseError, Doing};
 use crate::statements::Work;
 
+/// "etl dims" in ASCII.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(x'65746c2064696d73'::bigint)";
+
 /// The members of one dimension that a batch names, each once.
 #[derive(Debug)]
 pub struct Dimension {
@@ -185,24 +188,17 @@ impl Dimension {
         Ok(keys.into_iter().collect())
     }
 
-    /// Writes what the batch tells anew of its members. Rows are locked in the order of their key,
-    /// and only those that change.
+    /// Writes what the batch tells anew of its members, in rows that change. Wants [`be_alone`] before.
     pub(crate) async fn update(&self, transaction: &Work<'_>) -> Result<(), DatabaseError> {
-        let members = self.in_order(self.members.iter());
-        if members.is_empty() {
+        if self.members.is_empty() {
             return Ok(());
         }
+        let members: Vec<&Member> = self.members.iter().collect();
         let values = Values::of(self.table, &members);
-        let changing = transaction
-            .execute(&self.table.statements().lock, &values.params())
+        transaction
+            .execute(&self.table.statements().update, &values.params())
             .await
-            .doing("cannot lock rows of a dimension")?;
-        if changing > 0 {
-            transaction
-                .execute(&self.table.statements().update, &values.params())
-                .await
-                .doing("cannot update a dimension")?;
-        }
+            .doing("cannot update a dimension")?;
         Ok(())
     }
 
@@ -247,6 +243,17 @@ impl Dimension {
         members.sort_unstable_by(|left, right| left.natural_key.cmp(&right.natural_key));
         members
     }
+}
+
+/// Waits until no other transaction changes rows of the dimensions; from now on none does until this one ends. Partitions
+/// side by side tell of the same popular products, so they would wait for each other anyhow: here each does before it
+/// holds a row, and not in a circle.
+pub(crate) async fn be_alone(transaction: &Work<'_>) -> Result<(), DatabaseError> {
+    transaction
+        .execute(ALONE, &[])
+        .await
+        .doing("cannot lock the dimensions")?;
+    Ok(())
 }
 
 /// The rule that the comment on the column `natural_key` states. Leaves `key` empty if nothing is named.

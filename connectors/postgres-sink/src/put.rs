@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::Batch;
 use crate::config::OnConflict;
+use crate::dimension;
 use crate::errors::{DatabaseError, Doing};
 use crate::rejected;
 use crate::rows::counts::SAY;
@@ -72,8 +73,8 @@ pub(crate) async fn put(
     if !batch.rejected.is_empty() {
         rejected = rejected::insert(transaction, topic, partition, &batch.rejected).await?;
     }
-    // Last, because every partition changes the rows of the same few products: until the commit
-    // they are locked.
+    // Last, because no other transaction changes dimensions until this one ends.
+    dimension::be_alone(transaction).await?;
     batch.products.update(transaction).await?;
     batch.lists.update(transaction).await?;
     let all = (batch.rows.len() + batch.rows.duplicates()) as u64;

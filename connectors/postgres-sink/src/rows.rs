@@ -13,7 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use fact_model::{Decimal, Fact};
 
 use self::arrays::Array;
-use self::counts::{Counted, Ledger};
+use self::counts::{Counted, Ledger, Totals};
 use crate::config::OnConflict;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
@@ -69,6 +69,7 @@ pub struct Rows {
     index: Vec<Row>,
     duplicates: usize,
     ledger: Ledger,
+    totals: Totals,
 }
 
 #[derive(Debug)]
@@ -83,7 +84,7 @@ struct Row {
 }
 
 impl Rows {
-    /// The number of facts, before [`Rows::sort`] with duplicates.
+    /// The number of facts, before [`Rows::finish`] with duplicates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.index.len()
@@ -95,7 +96,7 @@ impl Rows {
         self.index.is_empty()
     }
 
-    /// Facts that [`Rows::sort`] found twice.
+    /// Facts that [`Rows::finish`] found twice.
     #[must_use]
     pub fn duplicates(&self) -> usize {
         self.duplicates
@@ -171,10 +172,20 @@ impl Rows {
         });
     }
 
+    /// None yet, with room for as many as `before` holds: what grows by doubling would take twice as much.
+    pub(crate) fn as_large_as(before: &Self) -> Self {
+        let and_some = |length: usize| length + length / 16;
+        Self {
+            encoded: Vec::with_capacity(and_some(before.encoded.len())),
+            index: Vec::with_capacity(and_some(before.index.len())),
+            ..Self::default()
+        }
+    }
+
     /// Brings the facts into the order of their key, so that sinks side by side take their locks in
-    /// the same order, and keeps one of those that are equal: the first, or where facts are
-    /// replaced the last.
-    pub(crate) fn sort(&mut self, on_conflict: OnConflict) {
+    /// the same order, keeps one of those that are equal (the first, or where facts are
+    /// replaced the last), and adds up the rest.
+    pub(crate) fn finish(&mut self, on_conflict: OnConflict) {
         let before = self.index.len();
         if on_conflict == OnConflict::Update {
             self.index.reverse();
@@ -182,6 +193,7 @@ impl Rows {
         self.index.sort_by_key(|row| row.key);
         self.index.dedup_by_key(|row| row.key);
         self.duplicates += before - self.index.len();
+        self.totals = self.add_up(&Stored::default());
     }
 
     /// The times and the hashes of all facts, in their order.

@@ -83,10 +83,7 @@ pub(super) struct Statements {
     pub(super) find: String,
     /// Inserts those that are new and returns their keys.
     pub(super) insert: String,
-    /// Locks the rows that would change, in the order of their natural key. The update itself
-    /// would lock them in any order, and two sinks could wait for each other.
-    pub(super) lock: String,
-    /// Changes them.
+    /// Changes those of which something new is told. It locks rows in any order, so one transaction at a time.
     pub(super) update: String,
 }
 
@@ -133,10 +130,6 @@ impl Statements {
             insert: format!(
                 "INSERT INTO {name} ({columns}) SELECT {columns} FROM {told} ON CONFLICT (natural_key) DO NOTHING \
                  RETURNING natural_key, {key}"
-            ),
-            lock: format!(
-                "SELECT FROM {name} known JOIN {told} ON known.natural_key = told.natural_key WHERE {changes} \
-                 ORDER BY known.natural_key FOR NO KEY UPDATE OF known"
             ),
             update: format!(
                 "UPDATE {name} known SET {}, first_seen = least(known.first_seen, told.first_seen), \

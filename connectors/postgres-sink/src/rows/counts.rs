@@ -194,11 +194,27 @@ impl<'a> Counts<'a> {
     }
 }
 
+/// What facts add up to, by the places of products and lists.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    sums: HashMap<Key, Sums>,
+    touched: BTreeSet<i64>,
+}
+
 impl Rows {
     /// What the facts add up to that are not in `stored`.
     pub(crate) fn counts(&self, stored: &Stored, ends: &Ends<'_>) -> Counts<'_> {
-        let mut sums: HashMap<Key, Sums> = HashMap::new();
-        let mut touched = BTreeSet::new();
+        if stored.count() == 0 {
+            return self.named(&self.totals, ends);
+        }
+        self.named(&self.add_up(stored), ends)
+    }
+
+    pub(super) fn add_up(&self, stored: &Stored) -> Totals {
+        let Totals {
+            mut sums,
+            mut touched,
+        } = Totals::default();
         for row in self.without(stored) {
             let fact = row.counted;
             let amounts = fact
@@ -211,11 +227,15 @@ impl Rows {
             let (time, _) = row.key;
             touched.extend([time - AROUND, time, time + AROUND].map(day));
         }
+        Totals { sums, touched }
+    }
+
+    fn named(&self, totals: &Totals, ends: &Ends<'_>) -> Counts<'_> {
         let mut counts = Counts {
-            touched: touched.into_iter().map(date).collect(),
+            touched: totals.touched.iter().copied().map(date).collect(),
             ..Counts::default()
         };
-        for (key, sums) in &sums {
+        for (key, sums) in &totals.sums {
             if let Some(kind) = self.ledger.kinds.get(key.kind as usize) {
                 counts.push(*key, sums, kind, ends);
             }
