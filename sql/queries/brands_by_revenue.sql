@@ -5,7 +5,7 @@
 --   ------------+----------+--------+-------+----------+------------------
 --    Driftwood  | EUR      |    105 |   160 | 17152.04 |           0.1612
 --    Granite    | EUR      |     86 |   136 | 14525.48 |           0.1365
-SELECT coalesce(p.product_brand, '(none)') AS brand, l.currency, count(DISTINCT l.order_id) AS orders, sum(l.units) AS units,
+SELECT coalesce(p.product_brand, '(none)') AS brand, l.currency, count(DISTINCT l.order_id COLLATE "C") AS orders, sum(l.units) AS units,
        sum(l.revenue) AS revenue,
        round(sum(l.revenue) / nullif(sum(sum(l.revenue)) OVER (PARTITION BY l.currency), 0), 4) AS share_of_revenue
 FROM analytics.purchase_lines l

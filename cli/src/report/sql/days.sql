@@ -1,6 +1,6 @@
 -- One row for each day from the first with facts to the last, also for those without.
 WITH facts AS (
-    SELECT analytics.day_of(f.event_time) AS day, count(DISTINCT coalesce(f.user_id, f.user_pseudo_id)) AS people,
+    SELECT analytics.day_of(f.event_time) AS day, count(DISTINCT coalesce(f.user_id, f.user_pseudo_id) COLLATE "C") AS people,
            count(*) FILTER (WHERE f.item_ordinal <= 1) AS events
     FROM fact_events f
     WHERE f.event_time >= analytics.start_of($1::date) AND f.event_time < analytics.start_of($2::date + 1)

@@ -3,7 +3,7 @@ WITH steps (place, event_name, step) AS (
     VALUES (1, 'view_item_list', 'Saw a list'), (2, 'select_item', 'Chose a product in a list'), (3, 'view_item', 'Viewed a product'),
            (4, 'add_to_cart', 'Added to cart'), (5, 'begin_checkout', 'Began checkout'), (6, 'purchase', 'Purchased')
 ), people AS (
-    SELECT f.event_name, count(DISTINCT coalesce(f.user_id, f.user_pseudo_id)) AS people
+    SELECT f.event_name, count(DISTINCT coalesce(f.user_id, f.user_pseudo_id) COLLATE "C") AS people
     FROM fact_events f
     WHERE f.event_time >= analytics.start_of($1::date) AND f.event_time < analytics.start_of($2::date + 1)
       AND f.event_name IN (SELECT steps.event_name FROM steps)
