@@ -226,7 +226,7 @@ async fn a_page_says_what_is_in_the_tables_and_reads_well() {
             ["Related", "0.5", "2", "1", "1", "1", "1", "1234.5"],
             [
                 "Search <i>results</i>",
-                "0.375",
+                "0.25",
                 "8",
                 "2",
                 "2",
