@@ -15,6 +15,7 @@
 //! - [`mod@retry`]: rejections sent through again, for the command line
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
 //! - [`writer`]: the transaction, and what is `put` into the tables in it; before it the month's partition is made ([`months`])
+//! - [`folding`]: what was written, added to the analysts' rollups
 //! - `announce`: what is committed, told to the sources of the records
 //! - [`metrics`], `progress`, `lag`: what came of it, for Prometheus, the metric socket and the log
 //! - [`database`]: connections (`connection_string`, `password`, `tls`); `statements`: what is prepared on
@@ -33,7 +34,6 @@ pub mod delivery;
 pub mod dimension;
 pub mod errors;
 pub mod folding;
-
 mod kit;
 mod lag;
 mod lane;
