@@ -243,13 +243,11 @@ async fn up_send_and_status_work_together() {
     let mut shown = String::new();
     for _ in 0..300 {
         let (code, stdout, stderr) = run(etl().arg("status").envs(environment.clone())).await;
-        // A part that has just started may not answer in time, which `status` says, and says by its exit code.
-        let arrived =
-            stdout.contains("0 waiting, 0 in flight") && stdout.contains("300 records committed");
-        if arrived && code == Some(0) {
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        if stdout.contains("0 waiting, 0 in flight") && stdout.contains("300 records committed") {
             return stop(up).await;
         }
-        shown = stdout + &stderr;
+        shown = stdout;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the messages did not arrive:\n{shown}");

@@ -70,9 +70,31 @@ pub async fn end_of_partition(topic: &str, partition: u32) -> anyhow::Result<i64
 ///
 /// # Errors
 /// The cluster's own, or it has no such partition.
+pub async fn end_with(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
+    if let Some(end) = end_of_last_batch(client, topic, partition).await? {
+        return Ok(end);
+    }
+    // Nothing came: the partition is empty, or was when it was asked.
+    let known = known_end(client, topic, partition).await?;
+    if known == 0 {
+        return Ok(0);
+    }
+    let end = end_of_last_batch(client, topic, partition).await?;
+    end.with_context(|| {
+        format!(
+            "the leader of `{topic}-{partition}` did not tell its end; the cluster has it at {known}"
+        )
+    })
+}
+
+/// `None` where the partition holds no batch.
 // Whole batches, whose heads are what tells it, are to be had from the deprecated stream only.
 #[allow(deprecated)]
-pub async fn end_with(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
+async fn end_of_last_batch(
+    client: &Fluvio,
+    topic: &str,
+    partition: u32,
+) -> anyhow::Result<Option<i64>> {
     let config = ConsumerConfig::builder()
         .max_bytes(HEAD_BYTES)
         .disable_continuous(true)
@@ -82,24 +104,19 @@ pub async fn end_with(client: &Fluvio, topic: &str, partition: u32) -> anyhow::R
         .stream_batches_with_config(Offset::from_end(1), config)
         .await?;
     match std::pin::pin!(batches).next().await {
-        Some(Ok(batch)) => Ok(batch.get_last_offset() + 1),
+        Some(Ok(batch)) => Ok(Some(batch.get_last_offset() + 1)),
         Some(Err(code)) => Err(anyhow!("partition {partition} of `{topic}`: {code}")),
-        None => empty_end(client, topic, partition).await,
+        None => Ok(None),
     }
 }
 
-/// Nothing came: then the partition must be empty, or the leader has said nothing at all.
-async fn empty_end(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
+/// The end as the cluster has it, which lags behind the leader's.
+async fn known_end(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
     let name = format!("{topic}-{partition}");
     let partitions = client.admin().await.all::<PartitionSpec>().await?;
     let found = partitions.iter().find(|found| found.name == name);
-    match found.map(|found| found.status.leader.leo) {
-        Some(0) => Ok(0),
-        Some(end) => Err(anyhow!(
-            "the leader of `{name}` did not tell its end; the cluster has it at {end}"
-        )),
-        None => Err(anyhow!("the cluster has no partition `{name}`")),
-    }
+    let end = found.map(|found| found.status.leader.leo);
+    end.with_context(|| format!("the cluster has no partition `{name}`"))
 }
 
 /// A producer for the topic of `meta`, with what `meta.producer` says.
