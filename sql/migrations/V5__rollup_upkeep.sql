@@ -40,14 +40,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;  -- somebody else is at it
     END IF;
+    -- One statement: what it counts is what it takes.
     WITH taken AS (
-        DELETE FROM analytics.pending RETURNING *
+        DELETE FROM analytics.pending RETURNING touched
     ), counted AS MATERIALIZED (
         SELECT u.day, u.event_name, u.currency, u.product_key, u.list_key, u.list_position,
                sum(u.interactions) AS interactions, sum(u.events) AS events, sum(u.units) AS units, sum(u.revenue) AS revenue
-        FROM taken t, unnest(t.day, t.event_name, t.currency, t.product_key, t.list_key, t.list_position, t.interactions, t.events, t.units, t.revenue)
-            AS u (day, event_name, currency, product_key, list_key, list_position, interactions, events, units, revenue)
-        GROUP BY 1, 2, 3, 4, 5, 6
+        FROM analytics.unfolded u GROUP BY 1, 2, 3, 4, 5, 6
     ), changed AS (
         INSERT INTO analytics.day_state AS d
         SELECT DISTINCT near.day, fold, -1 FROM taken t, unnest(t.touched) AS near (day) WHERE near.day NOT IN ('-infinity', 'infinity')

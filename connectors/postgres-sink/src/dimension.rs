@@ -188,11 +188,7 @@ impl Dimension {
         Ok(keys.into_iter().collect())
     }
 
-    /// Writes what the batch tells anew of its members, in rows that change. Wants [`be_alone`] before.
-    pub(crate) async fn update(&self, transaction: &Work<'_>) -> Result<(), DatabaseError> {
-        if self.members.is_empty() {
-            return Ok(());
-        }
+    async fn update(&self, transaction: &Work<'_>) -> Result<(), DatabaseError> {
         let members: Vec<&Member> = self.members.iter().collect();
         let values = Values::of(self.table, &members);
         transaction
@@ -245,14 +241,27 @@ impl Dimension {
     }
 }
 
-/// Waits until no other transaction changes rows of the dimensions; from now on none does until this one ends. Partitions
-/// side by side tell of the same popular products, so they would wait for each other anyhow: here each does before it
-/// holds a row, and not in a circle.
-pub(crate) async fn be_alone(transaction: &Work<'_>) -> Result<(), DatabaseError> {
+/// Writes what a batch tells anew of the members of these dimensions, in rows that change.
+///
+/// First it waits until no other transaction does so; from then on none does until this one ends. Partitions side by side
+/// tell of the same popular products, so they would wait for each other anyhow: here each does before it holds a row, and
+/// not in a circle.
+pub(crate) async fn update(
+    transaction: &Work<'_>,
+    dimensions: [&Dimension; 2],
+) -> Result<(), DatabaseError> {
+    if dimensions.iter().all(|dimension| dimension.is_empty()) {
+        return Ok(());
+    }
     transaction
         .execute(ALONE, &[])
         .await
         .doing("cannot lock the dimensions")?;
+    for dimension in dimensions {
+        if !dimension.is_empty() {
+            dimension.update(transaction).await?;
+        }
+    }
     Ok(())
 }
 

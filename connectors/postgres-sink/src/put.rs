@@ -74,9 +74,7 @@ pub(crate) async fn put(
         rejected = rejected::insert(transaction, topic, partition, &batch.rejected).await?;
     }
     // Last, because no other transaction changes dimensions until this one ends.
-    dimension::be_alone(transaction).await?;
-    batch.products.update(transaction).await?;
-    batch.lists.update(transaction).await?;
+    dimension::update(transaction, [&batch.products, &batch.lists]).await?;
     let all = (batch.rows.len() + batch.rows.duplicates()) as u64;
     Ok(Written {
         inserted,

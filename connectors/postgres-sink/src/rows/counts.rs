@@ -37,7 +37,8 @@ pub(super) struct Counted {
 pub(super) struct Ledger {
     /// Names of events with their currencies, each pair once.
     kinds: Vec<(String, String)>,
-    places: HashMap<(String, String), u32>,
+    /// Their places, by name and then by currency.
+    places: HashMap<String, HashMap<String, u32>>,
     /// Of the facts that are not just one unit without a price.
     amounts: Vec<Amounts>,
 }
@@ -64,20 +65,15 @@ impl Ledger {
     }
 
     fn kind(&mut self, name: &str, currency: &str) -> u32 {
-        // There are few pairs, and the items of an event have the same.
-        let known = self
-            .kinds
-            .iter()
-            .rposition(|(a_name, a_currency)| a_name == name && a_currency == currency);
-        if let Some(place) = known.filter(|_| self.kinds.len() <= 16) {
-            return place as u32;
+        let known = self.places.get(name).and_then(|of| of.get(currency));
+        if let Some(place) = known {
+            return *place;
         }
-        let pair = (name.to_owned(), currency.to_owned());
-        let next = self.kinds.len() as u32;
-        *self.places.entry(pair.clone()).or_insert_with(|| {
-            self.kinds.push(pair);
-            next
-        })
+        let place = self.kinds.len() as u32;
+        let of_name = self.places.entry(name.to_owned()).or_default();
+        of_name.insert(currency.to_owned(), place);
+        self.kinds.push((name.to_owned(), currency.to_owned()));
+        place
     }
 
     fn amounts(&mut self, fact: &Fact<'_>) -> Option<u32> {
