@@ -1,6 +1,8 @@
-"""Each connector alone, beside the limit of what it is made of: the source beside the AWS SDK, the sink beside COPY."""
+"""Each part alone, beside the limit of what it is made of: the source beside the AWS SDK, the sink beside COPY, the node beside the
+bare protocol."""
 
 import os
+import re
 import statistics
 import subprocess
 import tempfile
@@ -19,9 +21,9 @@ MANY, FEW = 20_000, 4_000
 
 
 def measure(count: int) -> dict:
-    """One run of both."""
+    """One run of all."""
     with tempfile.TemporaryDirectory() as folder:
-        return {"source": source(Path(folder), count), "sink": sink(Path(folder), count)}
+        return {"source": source(Path(folder), count), "sink": sink(Path(folder), count), "node": node()}
 
 
 def source(folder: Path, count: int) -> dict:
@@ -86,6 +88,16 @@ def without_the_cluster(stack: Stack, file: Path, facts: int) -> dict:
         assert database.fingerprint(connection) == expected
     passes = dict(line.split(": ") for line in said.splitlines())
     return {f"records at hand, {name}": {"facts_per_s": facts / float(seconds)} for name, seconds in passes.items()}
+
+
+def node() -> dict:
+    """Batches over a bare socket, to the node and to a server that reads them and stores nothing."""
+    said = subprocess.run([PROGRAMS / "examples" / "produce"], check=True, capture_output=True, text=True).stdout
+    found = {}
+    for name, rate, micros in re.findall(r"(\w+): (\S+) records/s, (\S+) us of CPU a record", said):
+        found[name] = {"records_per_s": float(rate), "us_per_record": float(micros)}
+    assert found.keys() == {"bare", "node"}, said
+    return found
 
 
 def servers(stack: Stack) -> dict[int, str]:
@@ -162,4 +174,8 @@ def table(runs: list[dict]) -> list[str]:
     for name in ("a statement a row", "a transaction a row"):
         rate = about("sink", name, "facts_per_s")
         lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.1%} | | |")
+    lines += ["", "| the node alone | records/s | CPU µs a record, both ends |", "|---|---:|---:|"]
+    for name, shown in (("bare", "read, answered, not stored"), ("node", "the node")):
+        rate, micros = (about("node", name, value) for value in ("records_per_s", "us_per_record"))
+        lines.append(f"| {shown} | {rate:,.0f} | {micros:.2f} |")
     return lines

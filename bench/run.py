@@ -46,7 +46,7 @@ def main() -> None:
     alone = []
     for number in range(arguments.runs):
         alone.append(parts.measure(arguments.alone))
-        told(f"source and sink alone, run {number + 1}: done")
+        told(f"each part alone, run {number + 1}: done")
     by_size = sizes.measure(arguments.sizes, arguments.rows_before) if arguments.sizes else []
     results = {"machine": machine(), "runs": runs, "latencies": latencies, "alone": alone, "sizes": by_size}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

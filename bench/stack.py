@@ -111,7 +111,8 @@ class Stack:
         while not holds():
             if time.monotonic() > deadline:
                 raise SystemExit(f"after {limit:.0f} s it is still not so that {what}")
-            time.sleep(0.02)
+            # To ask takes CPU that the product then lacks.
+            time.sleep(0.1)
 
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(self.database_url, autocommit=True)

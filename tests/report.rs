@@ -142,7 +142,7 @@ fn facts() -> String {
              'shop-events', 0, {offset}, 'k{offset}', 0, '{day} 12:00Z');\n"
         ));
     }
-    sql + "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ('sink', 'shop-events', 0, 20); SELECT analytics.rebuild_rollups();"
+    sql + "INSERT INTO sink_offsets (sink, topic, partition, next_offset, records, records_without_rows) VALUES ('sink', 'shop-events', 0, 20, 20, 6); SELECT analytics.rebuild_rollups();"
 }
 
 fn browser() -> PathBuf {
@@ -183,7 +183,11 @@ async fn a_page_says_what_is_in_the_tables_and_reads_well() {
     #[rustfmt::skip]
     let last = ["report", "--from", "2026-11-02", "--to", "2026-11-03", "--min-impressions", "5", "--out", "last.html"];
     shop.says(&last, 0, &["/last.html\n"]).await;
-    let pages = ["report.html", "last.html"].map(|name| shop.folder.path().join(name));
+    #[rustfmt::skip]
+    let compared = ["report", "--from", "2026-11-03", "--to", "2026-11-04", "--out", "compared.html"];
+    shop.says(&compared, 0, &["/compared.html\n"]).await;
+    let pages =
+        ["report.html", "last.html", "compared.html"].map(|name| shop.folder.path().join(name));
     let all_said = seen(&pages).await;
     let said = &all_said[0];
     assert_eq!(said["title"], "Shop report, 1 Nov – 3 Nov 2026");
@@ -304,6 +308,15 @@ async fn a_page_says_what_is_in_the_tables_and_reads_well() {
     ] {
         assert!(empty.contains(part), "no «{part}» in {empty}");
     }
+    assert_eq!(said["changes"], json!({}), "nothing is there before 1 Nov");
+
+    // Two days beside the two before; one currency was not there then.
+    assert_eq!(
+        all_said[2]["changes"],
+        json!({
+            "People": "±0.0%", "Events": "−16.7%", "Sessions": "−50.0%", "Conversion": "+50.0 points", "Orders": "±0.0%",
+        })
+    );
 }
 
 #[tokio::test]
@@ -317,7 +330,7 @@ async fn a_terminal_shows_tables_and_every_error_says_what_to_do() {
     let terminal = ["report", "--terminal", "--min-viewers", "1"];
     let parts = [
         "1 Nov – 3 Nov 2026 (UTC days)",
-        "3 people, 11 events, 18 facts, 2 orders",
+        "Conversion       66.7%",
         "Best products by view-to-purchase rate",
         "</script><script>document.title=",
         "150.0%",

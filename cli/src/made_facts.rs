@@ -8,7 +8,7 @@ use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
 use tokio_postgres::Client;
 
 use crate::progress::Bar;
-use crate::tables;
+use crate::{rollups, tables};
 
 const DIMENSIONS: &str = include_str!("../../sql/generate/dimensions.sql");
 const FACTS: &str = include_str!("../../sql/generate/facts.sql");
@@ -39,12 +39,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     make_months(&client, since.date_naive(), until.date_naive()).await?;
     let made = make_facts(&client, sessions, since, until).await?;
     eprintln!("counting and sealing the days");
-    client
-        .execute(
-            "SELECT analytics.rebuild_rollups($1, $2)",
-            &[&since.date_naive(), &until.date_naive()],
-        )
-        .await?;
+    let days = (Some(since.date_naive()), Some(until.date_naive()));
+    rollups::count_anew(&client, days.0, days.1, false).await?;
     client.batch_execute("VACUUM ANALYZE fact_events").await?;
     client.batch_execute("CALL analytics.seal_days()").await?;
     client.batch_execute("ANALYZE").await?;

@@ -11,6 +11,7 @@ mod markup;
 mod positions;
 mod read;
 mod sections;
+mod summary;
 mod table;
 mod terminal;
 

@@ -6,6 +6,7 @@ use anyhow::Context;
 use chrono::NaiveDate;
 use clap::Subcommand;
 
+use crate::progress::Bar;
 use crate::tables::DatabaseUrl;
 use crate::{answers, tables};
 
@@ -91,15 +92,59 @@ async fn rebuild(
     range: &Range,
     forget: bool,
 ) -> anyhow::Result<ExitCode> {
-    let row = client
-        .query_one(
-            "SELECT analytics.rebuild_rollups(coalesce($1::date, '-infinity'), coalesce($2::date, 'infinity'), $3)",
-            &[&range.from, &range.to, &forget],
-        )
-        .await
-        .context("nothing was changed")?;
-    println!("{} rows counted anew", row.get::<_, i64>(0));
+    let made = count_anew(client, range.from, range.to, forget).await?;
+    println!("{made} rows counted anew");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Months of the range, the first and the last as long as the range is. Days are text: some are infinite.
+const MONTHS: &str = "\
+    WITH bounds AS (
+        SELECT coalesce($1::date, '-infinity') AS first, coalesce($2::date, 'infinity') AS last
+    ), days AS (
+        SELECT analytics.day_of(min(f.event_time)) AS first, analytics.day_of(max(f.event_time)) AS last
+        FROM fact_events f WHERE isfinite(f.event_time)
+        UNION ALL
+        SELECT min(r.day), max(r.day) FROM analytics.rollup_event r WHERE isfinite(r.day)
+    ), held AS (
+        SELECT greatest(b.first, min(d.first)) AS first, least(b.last, max(d.last)) AS last FROM bounds b, days d GROUP BY b.first, b.last
+    ), months AS (
+        SELECT month::date FROM held, generate_series(date_trunc('month', held.first::timestamp), held.last, '1 month') AS month
+    ), pieces AS (
+        SELECT lag(m.month) OVER (ORDER BY m.month) IS NULL AS is_first, lead(m.month) OVER (ORDER BY m.month) AS next, m.month
+        FROM months m
+    )
+    SELECT (CASE WHEN p.is_first THEN b.first ELSE p.month END)::text, coalesce(p.next - 1, b.last)::text
+    FROM pieces p, bounds b ORDER BY p.month";
+
+/// Counts the rollups of a range anew, a month after the other, each in a transaction of its own: what a server sorts of
+/// all facts at once may not fit on its disk. Returns how many rows there are.
+///
+/// # Errors
+/// The server's own; the months before are done then.
+pub async fn count_anew(
+    client: &tokio_postgres::Client,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+    forget: bool,
+) -> anyhow::Result<i64> {
+    let months = client.query(MONTHS, &[&from, &to]).await?;
+    let bar = Bar::towards("months", months.len() as u64);
+    let mut made = 0;
+    for (done, month) in (1..).zip(&months) {
+        let (from, to): (String, String) = (month.get(0), month.get(1));
+        let row = client
+            .query_one(
+                "SELECT analytics.rebuild_rollups($1::text::date, $2::text::date, $3)",
+                &[&from, &to, &forget],
+            )
+            .await
+            .with_context(|| format!("the days from {from} to {to} are as they were"))?;
+        made += row.get::<_, i64>(0);
+        bar.reach(done);
+    }
+    bar.finish();
+    Ok(made)
 }
 
 async fn seal(client: &tokio_postgres::Client) -> anyhow::Result<ExitCode> {

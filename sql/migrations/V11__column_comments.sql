@@ -79,8 +79,8 @@ COMMENT ON COLUMN analytics.rejections.rejected IS 'Events, or parts of events, 
 
 COMMENT ON COLUMN analytics.duplicates.topic IS 'Fluvio topic.';
 COMMENT ON COLUMN analytics.duplicates.partition IS 'Partition of the topic.';
-COMMENT ON COLUMN analytics.duplicates.records IS 'Records read since the first that left a row.';
-COMMENT ON COLUMN analytics.duplicates.records_with_rows IS 'Of them, those that left facts or rejected events.';
+COMMENT ON COLUMN analytics.duplicates.records IS 'Records read; one that was read twice counts twice.';
+COMMENT ON COLUMN analytics.duplicates.records_with_rows IS 'Of them, those that brought new facts or rejected events.';
 COMMENT ON COLUMN analytics.duplicates.records_without_rows IS 'Of them, those that brought nothing new.';
 
 -- In the sealed tables most columns mean the same.
@@ -101,6 +101,7 @@ BEGIN
                    ('sealed_sessions.person', 'Who it was: user_pseudo_id, or user_id where there is none.'),
                    ('platform', 'Where it happened: ANDROID, IOS, WEB, ...'),
                    ('saw_list', 'Whether the person had a view_item_list.'),
+                   ('selected', 'Whether the person had a select_item.'),
                    ('viewed', 'Whether the person had a view_item.'),
                    ('added', 'Whether the person had an add_to_cart.'),
                    ('started', 'Whether the person had a begin_checkout.'),

@@ -19,10 +19,10 @@ CREATE TABLE dim_product (
     variant_as_of     timestamptz,
     first_seen        timestamptz,
     last_seen         timestamptz
-) WITH (fillfactor = 70);  -- room for updates in place: last_seen moves with nearly every batch
+) WITH (fillfactor = 70);  -- room for updates in place: last_seen moves with every minute
 
 COMMENT ON TABLE dim_product IS
-    'One row per product. Each attribute holds the newest value that any event gave it, by the time of the event and not of its arrival; an event that leaves an attribute out changes nothing.';
+    'One row per product. Each attribute holds the newest value that any event gave it, by the time of the event and not of its arrival; an event that leaves an attribute out changes nothing. Times are kept to the minute; of two values within a minute the greater one counts.';
 COMMENT ON COLUMN dim_product.product_key IS 'Surrogate key that fact_events.product_key points at.';
 COMMENT ON COLUMN dim_product.natural_key IS
     'What tells products apart: id:<product_id>; where items came without an id, name:<product_name>; without both, is:<brand, category and variant>.';
@@ -35,12 +35,12 @@ COMMENT ON COLUMN dim_product.product_category3 IS 'Third level of the category 
 COMMENT ON COLUMN dim_product.product_category4 IS 'Fourth level of the category path.';
 COMMENT ON COLUMN dim_product.product_category5 IS 'Fifth level of the category path.';
 COMMENT ON COLUMN dim_product.product_variant IS 'Newest variant (GA4 item_variant). The variant of one interaction is on the fact.';
-COMMENT ON COLUMN dim_product.name_as_of IS 'Time of the event that gave product_name. NULL: only events dated in the future gave one.';
-COMMENT ON COLUMN dim_product.brand_as_of IS 'Time of the event that gave product_brand.';
-COMMENT ON COLUMN dim_product.category_as_of IS 'Time of the event that gave the category path.';
-COMMENT ON COLUMN dim_product.variant_as_of IS 'Time of the event that gave product_variant.';
-COMMENT ON COLUMN dim_product.first_seen IS 'Time of the earliest event of the product. Events dated in the future (a broken clock) do not count.';
-COMMENT ON COLUMN dim_product.last_seen IS 'Time of the latest event of the product. Events dated in the future (a broken clock) do not count.';
+COMMENT ON COLUMN dim_product.name_as_of IS 'Minute of the event that gave product_name. NULL: only events dated in the future gave one.';
+COMMENT ON COLUMN dim_product.brand_as_of IS 'Minute of the event that gave product_brand.';
+COMMENT ON COLUMN dim_product.category_as_of IS 'Minute of the event that gave the category path.';
+COMMENT ON COLUMN dim_product.variant_as_of IS 'Minute of the event that gave product_variant.';
+COMMENT ON COLUMN dim_product.first_seen IS 'Minute of the earliest event of the product. Events dated in the future (a broken clock) do not count.';
+COMMENT ON COLUMN dim_product.last_seen IS 'Minute of the latest event of the product. Events dated in the future (a broken clock) do not count.';
 
 CREATE TABLE dim_list (
     list_key    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -53,15 +53,15 @@ CREATE TABLE dim_list (
 ) WITH (fillfactor = 70);
 
 COMMENT ON TABLE dim_list IS
-    'One row per item list (a category page, a search result, a recommendation box). list_name holds the newest name that any event gave, by the time of the event.';
+    'One row per item list (a category page, a search result, a recommendation box). list_name holds the newest name that any event gave, by the minute of the event.';
 COMMENT ON COLUMN dim_list.list_key IS 'Surrogate key that fact_events.list_key points at.';
 COMMENT ON COLUMN dim_list.natural_key IS
     'What tells lists apart: id:<list_id>, or name:<list_name> where events came with a name alone. A list that is sent both ways is two rows.';
 COMMENT ON COLUMN dim_list.list_id IS 'List id (GA4 item_list_id). NULL where the producer sent none.';
 COMMENT ON COLUMN dim_list.list_name IS 'Newest list name (GA4 item_list_name).';
-COMMENT ON COLUMN dim_list.name_as_of IS 'Time of the event that gave list_name. NULL: only events dated in the future gave one.';
-COMMENT ON COLUMN dim_list.first_seen IS 'Time of the earliest event of the list. Events dated in the future (a broken clock) do not count.';
-COMMENT ON COLUMN dim_list.last_seen IS 'Time of the latest event of the list. Events dated in the future (a broken clock) do not count.';
+COMMENT ON COLUMN dim_list.name_as_of IS 'Minute of the event that gave list_name. NULL: only events dated in the future gave one.';
+COMMENT ON COLUMN dim_list.first_seen IS 'Minute of the earliest event of the list. Events dated in the future (a broken clock) do not count.';
+COMMENT ON COLUMN dim_list.last_seen IS 'Minute of the latest event of the list. Events dated in the future (a broken clock) do not count.';
 
 -- product_key and list_key carry no foreign keys. The sink looks them up or creates them in the
 -- transaction that writes the fact, so they can't dangle, and a check for each of two keys of
@@ -187,6 +187,8 @@ CREATE TABLE sink_offsets (
     topic       text NOT NULL,
     partition   integer NOT NULL,
     next_offset bigint NOT NULL CHECK (next_offset >= 0),
+    records     bigint NOT NULL DEFAULT 0,
+    records_without_rows bigint NOT NULL DEFAULT 0,
     updated_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (sink, topic, partition)
 );
@@ -197,4 +199,7 @@ COMMENT ON COLUMN sink_offsets.sink IS 'Name of the sink (meta.name of its conne
 COMMENT ON COLUMN sink_offsets.topic IS 'Fluvio topic.';
 COMMENT ON COLUMN sink_offsets.partition IS 'Partition of the topic.';
 COMMENT ON COLUMN sink_offsets.next_offset IS 'Offset of the first record that is not written yet.';
+COMMENT ON COLUMN sink_offsets.records IS 'Records that the sink has read since this row was made; one that was read twice counts twice.';
+COMMENT ON COLUMN sink_offsets.records_without_rows IS
+    'Those of them that brought no new fact and no new rejected event: sent again by a producer, delivered again by SQS, or read again.';
 COMMENT ON COLUMN sink_offsets.updated_at IS 'When the offset moved last.';

@@ -19,19 +19,18 @@ END;
 COMMENT ON FUNCTION analytics.product_people_of IS 'What each person did with each product on a day, and how often; nobody knows who is a row, too.';
 
 CREATE FUNCTION analytics.people_of(of_day date)
-RETURNS TABLE (day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean)
-STABLE PARALLEL SAFE
+RETURNS TABLE (day date, person text, platform text, saw_list boolean, selected boolean, viewed boolean, added boolean, started boolean,
+               bought boolean) STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT of_day, coalesce(f.user_id, f.user_pseudo_id), f.platform, bool_or(f.event_name = 'view_item_list'),
-           bool_or(f.event_name = 'view_item'), bool_or(f.event_name = 'add_to_cart'),
+           bool_or(f.event_name = 'select_item'), bool_or(f.event_name = 'view_item'), bool_or(f.event_name = 'add_to_cart'),
            bool_or(f.event_name = 'begin_checkout'), bool_or(f.event_name = 'purchase')
     FROM fact_events f
     WHERE f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1)
-      AND f.event_name IN ('view_item_list', 'view_item', 'add_to_cart', 'begin_checkout', 'purchase')
       AND coalesce(f.user_id, f.user_pseudo_id) IS NOT NULL
     GROUP BY 2, 3;
 END;
-COMMENT ON FUNCTION analytics.people_of IS 'Which steps of the funnel each person took on a day, by platform.';
+COMMENT ON FUNCTION analytics.people_of IS 'Everybody with an event on a day, by platform, and which steps of the funnel they took.';
 
 CREATE FUNCTION analytics.sessions_of(of_day date)
 RETURNS TABLE (day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text,
@@ -116,7 +115,7 @@ CREATE TABLE analytics.sealed_product_people (
 );
 CREATE TABLE analytics.sealed_people (
     day date NOT NULL, person text NOT NULL, platform text,
-    saw_list boolean NOT NULL, viewed boolean NOT NULL, added boolean NOT NULL, started boolean NOT NULL, bought boolean NOT NULL
+    saw_list boolean NOT NULL, selected boolean NOT NULL, viewed boolean NOT NULL, added boolean NOT NULL, started boolean NOT NULL, bought boolean NOT NULL
 );
 CREATE TABLE analytics.sealed_sessions (
     day date NOT NULL, person text, session_id text NOT NULL, started_at timestamptz NOT NULL, ended_at timestamptz NOT NULL,
@@ -170,7 +169,7 @@ BEGIN
         ('product_people', 'product_people_of', 'sealed_product_people',
          'day date, product_key bigint, person text, views integer, add_to_carts integer, checkouts integer, purchases integer'),
         ('people', 'people_of', 'sealed_people',
-         'day date, person text, platform text, saw_list boolean, viewed boolean, added boolean, started boolean, bought boolean'),
+         'day date, person text, platform text, saw_list boolean, selected boolean, viewed boolean, added boolean, started boolean, bought boolean'),
         ('session_parts', 'sessions_of', 'sealed_sessions',
          'day date, person text, session_id text, started_at timestamptz, ended_at timestamptz, platform text, views bigint, is_converted boolean'),
         ('possible_clicks', 'clicks_of', 'sealed_clicks',

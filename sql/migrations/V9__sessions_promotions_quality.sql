@@ -66,19 +66,13 @@ COMMENT ON FUNCTION analytics.lateness IS
     'Grain: one UTC day of events. late_facts arrived more than 24 hours after the event; early_facts are dated more than 5 minutes after their arrival (a clock that is wrong); half of the facts arrived faster than median_delay.';
 
 CREATE VIEW analytics.duplicates AS
-WITH reached AS (
-    SELECT topic, partition, max(next_offset) AS next_offset FROM sink_offsets GROUP BY 1, 2
-), brought AS (
-    SELECT source_topic AS topic, source_partition AS partition, source_offset FROM fact_events
-    UNION SELECT source_topic, source_partition, source_offset FROM rejected_events
-), counts AS (
-    SELECT topic, partition, count(*) AS records_with_rows, min(source_offset) AS first_offset FROM brought GROUP BY 1, 2
-)
-SELECT r.topic, r.partition, r.next_offset - c.first_offset AS records, c.records_with_rows,
-       r.next_offset - c.first_offset - c.records_with_rows AS records_without_rows
-FROM reached r JOIN counts c USING (topic, partition);
+SELECT topic, partition, sum(records)::bigint AS records, sum(records - records_without_rows)::bigint AS records_with_rows,
+       sum(records_without_rows)::bigint AS records_without_rows
+FROM sink_offsets
+GROUP BY topic, partition
+HAVING sum(records) > 0;
 COMMENT ON VIEW analytics.duplicates IS
-    'Grain: one partition of a topic. records = read since the first that left a row; records_without_rows = those that brought nothing new: sent again by a producer, or delivered again by SQS. Once facts are removed, the records they came from count here too.';
+    'Grain: one partition of a topic, as all sinks have read it. records_without_rows = records that brought no new fact and no new rejected event: sent again by a producer, delivered again by SQS, or read again.';
 
 -- The readers' group reads this schema too.
 SELECT etl_grant_roles();

@@ -67,6 +67,8 @@ SAID = """() => {
         heading: document.querySelector('h1').textContent,
         tiles: Object.fromEntries([...document.querySelectorAll('.tiles > div')].map(tile =>
             [tile.querySelector('dt').textContent, tile.querySelector('[data-v]')?.dataset.v ?? null])),
+        changes: Object.fromEntries([...document.querySelectorAll('.tiles > div')].flatMap(tile =>
+            [...tile.querySelectorAll('.change')].map(change => [tile.querySelector('dt').textContent, change.textContent]))),
         steps: [...document.querySelectorAll('.steps > li')].map(step =>
             [step.querySelector('.name b').textContent, ...[...step.querySelectorAll('[data-v]')].map(value)]),
         tables: Object.fromEntries([...document.querySelectorAll('.block[id]')].map(block =>

@@ -62,6 +62,24 @@ impl Range {
     }
 }
 
+impl Range {
+    /// As many days before these.
+    pub fn before(self) -> Option<Self> {
+        let days = u64::try_from((self.to - self.from).num_days()).ok()?;
+        let to = self.from.pred_opt()?;
+        Some(Self {
+            from: to.checked_sub_days(Days::new(days))?,
+            to,
+            today: self.today,
+        })
+    }
+}
+
+/// Whether facts are there on a day.
+pub async fn has_facts(client: &Client, day: NaiveDate) -> Result<bool, tokio_postgres::Error> {
+    Ok(first_day(client, day, day).await?.is_some())
+}
+
 async fn last_day(
     client: &Client,
     until: Option<NaiveDate>,

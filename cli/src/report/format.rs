@@ -39,6 +39,34 @@ pub fn raw(cell: &Cell) -> Option<String> {
     }
 }
 
+/// How a number has changed, with its sign: a rate in points, anything else as a part of what it was. `None` where one of
+/// them is missing, or nothing was there before.
+pub fn change(now: &Cell, before: &Cell) -> Option<String> {
+    if let (
+        Cell::Money { currency, .. },
+        Cell::Money {
+            currency: other, ..
+        },
+    ) = (now, before)
+        && currency != other
+    {
+        return None;
+    }
+    let (new, old) = (now.number()?, before.number()?);
+    let (difference, unit) = match now {
+        Cell::Rate(_) => ((new - old) * 100.0, " points"),
+        _ if old == 0.0 => return None,
+        _ => ((new - old) / old.abs() * 100.0, "%"),
+    };
+    let size = format!("{:.1}", difference.abs());
+    let sign = match size.as_str() {
+        "0.0" => "±",
+        _ if difference < 0.0 => "−",
+        _ => "+",
+    };
+    Some(format!("{sign}{}{unit}", grouped(&size)))
+}
+
 /// `25 Nov 2026`.
 pub fn long_day(day: NaiveDate) -> String {
     day.format("%-d %b %Y").to_string()
@@ -156,6 +184,25 @@ mod tests {
         assert_eq!(shown(&Cell::Delay(61.0)), "61.0 s");
         assert_eq!(shown(&Cell::Delay(-90_000.0)), "-25.0 h");
         assert_eq!(shown(&Cell::Nothing), "–");
+    }
+
+    #[test]
+    fn a_change_has_a_sign_and_a_unit() {
+        let count = |now, before| change(&Cell::Count(now), &Cell::Count(before));
+        assert_eq!(count(112, 100).unwrap(), "+12.0%");
+        assert_eq!(count(1, 3).unwrap(), "−66.7%");
+        assert_eq!(count(100_001, 100_000).unwrap(), "±0.0%");
+        assert_eq!(count(3_000, 100).unwrap(), "+2,900.0%");
+        assert_eq!(count(5, 0), None);
+        let rate = change(&Cell::Rate(0.25), &Cell::Rate(0.2)).unwrap();
+        assert_eq!(rate, "+5.0 points");
+        assert_eq!(change(&Cell::Nothing, &Cell::Rate(0.2)), None);
+        let money = |currency: &str| Cell::Money {
+            amount: "3".to_owned(),
+            currency: Some(currency.to_owned()),
+        };
+        assert_eq!(change(&money("EUR"), &money("EUR")).unwrap(), "±0.0%");
+        assert_eq!(change(&money("EUR"), &money("USD")), None);
     }
 
     #[test]

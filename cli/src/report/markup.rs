@@ -1,6 +1,7 @@
 //! Tiles, tables, bars and figures as HTML. All that others sent goes through [`escape::html`] here.
 
 use crate::report::charts::Chart;
+use crate::report::summary::Tile;
 use crate::report::table::{Cell, Kind, Shade, Table};
 use crate::report::{escape, format};
 
@@ -34,7 +35,7 @@ pub fn more(title: &str, body: &str) -> String {
 }
 
 /// Numbers with their names and definitions.
-pub fn tiles(tiles: &[(String, Cell, String)]) -> String {
+pub fn tiles(tiles: &[Tile]) -> String {
     // Rows of four, unless rows of three leave fewer gaps.
     let three = if matches!(tiles.len(), 5 | 6 | 9) {
         " three"
@@ -43,19 +44,23 @@ pub fn tiles(tiles: &[(String, Cell, String)]) -> String {
     };
     let tiles: String = tiles
         .iter()
-        .map(|(name, cell, note)| {
-            let shown = escape::html(&large(cell));
-            let figure = match format::raw(cell) {
+        .map(|tile| {
+            let shown = escape::html(&large(&tile.value));
+            let figure = match format::raw(&tile.value) {
                 Some(raw) => format!(
                     "<button type=\"button\" class=\"n\" data-v=\"{}\">{shown}</button>",
                     escape::html(&raw)
                 ),
                 None => shown,
             };
+            let change = match &tile.change {
+                Some(change) => format!("<dd class=\"change\">{change}</dd>"),
+                None => String::new(),
+            };
             format!(
-                "<div><dt>{}</dt><dd class=\"figure\">{figure}</dd><dd class=\"note\">{}</dd></div>\n",
-                escape::html(name),
-                escape::html(note)
+                "<div><dt>{}</dt><dd class=\"figure\">{figure}</dd>{change}<dd class=\"note\">{}</dd></div>\n",
+                escape::html(&tile.name),
+                escape::html(&tile.note)
             )
         })
         .collect();

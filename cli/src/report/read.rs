@@ -10,8 +10,10 @@ use crate::report::catalogue::{
     DAYS, DUPLICATES, FUNNEL, LATENESS, LISTS, Least, MONEY, PRODUCTS, PROMOTIONS, REJECTED,
     REVENUE, SESSIONS, Spec,
 };
-use crate::report::days::Range;
+use crate::report::days::{Range, has_facts};
+use crate::report::format;
 use crate::report::positions::{self, Positions};
+use crate::report::summary::{self, Parts, Tile};
 use crate::report::table::{Cell, Kind, Table};
 
 /// What is asked for.
@@ -47,6 +49,41 @@ pub struct Figures {
     pub rejected: Table,
     pub late: Table,
     pub duplicates: Table,
+    before: Option<Before>,
+}
+
+/// As many days before the range.
+struct Before {
+    range: Range,
+    totals: Totals,
+    money: Table,
+    sessions: Table,
+}
+
+impl Figures {
+    /// The range in a few numbers, each with its change.
+    pub fn tiles(&self) -> Vec<Tile> {
+        let now = Parts {
+            totals: &self.totals,
+            sessions: &self.sessions,
+            money: &self.money,
+        };
+        let before = self.before.as_ref().map(|before| Parts {
+            totals: &before.totals,
+            sessions: &before.sessions,
+            money: &before.money,
+        });
+        summary::tiles(now, before)
+    }
+
+    /// The days that the changes are against, in words.
+    pub fn compared_with(&self) -> Option<String> {
+        let range = self.before.as_ref()?.range;
+        Some(format!(
+            "the days before, {}",
+            format::days(range.from, range.to)
+        ))
+    }
 }
 
 /// The range in a line.
@@ -109,6 +146,7 @@ async fn read_all(client: &Client, wanted: &Wanted) -> anyhow::Result<Figures> {
         rejected: reading.table(&REJECTED).await?,
         late: reading.table(&LATENESS).await?,
         duplicates: reading.table(&DUPLICATES).await?,
+        before: reading.before().await?,
     })
 }
 
@@ -130,6 +168,23 @@ impl Reading<'_> {
             facts: row.try_get(2)?,
             orders: row.try_get(3)?,
         })
+    }
+
+    /// None where the tables don't reach back so far.
+    async fn before(&self) -> anyhow::Result<Option<Before>> {
+        let Some(range) = self.range.before() else {
+            return Ok(None);
+        };
+        if !has_facts(self.client, range.from).await? {
+            return Ok(None);
+        }
+        let reading = Reading { range, ..*self };
+        Ok(Some(Before {
+            range,
+            totals: reading.totals().await?,
+            money: reading.table(&MONEY).await?,
+            sessions: reading.table(&SESSIONS).await?,
+        }))
     }
 
     async fn positions(&self) -> anyhow::Result<Positions> {

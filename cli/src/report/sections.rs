@@ -4,6 +4,7 @@ use crate::report::charts::{self, Chart};
 use crate::report::format;
 use crate::report::markup::{self, Heading};
 use crate::report::read::Figures;
+use crate::report::summary::{Tile, share};
 use crate::report::table::{Cell, Table};
 
 /// A section and its anchor.
@@ -49,61 +50,13 @@ pub fn all(figures: &Figures) -> Vec<Section> {
     ]
 }
 
-/// The range in a few numbers.
+/// The range in a few numbers, beside the days before.
 pub fn summary(figures: &Figures) -> String {
-    let totals = &figures.totals;
-    let sessions = figures.sessions.sum(1);
-    let (engaged, converted) = (figures.sessions.sum(2), figures.sessions.sum(3));
-    let mut tiles = vec![
-        (
-            "People".to_owned(),
-            Cell::Count(totals.people),
-            "with any event; user_id, or user_pseudo_id where nobody is signed in".to_owned(),
-        ),
-        (
-            "Events".to_owned(),
-            Cell::Count(totals.events),
-            format!(
-                "{} facts, one for each product in an event",
-                format::shown(&Cell::Count(totals.facts))
-            ),
-        ),
-        (
-            "Sessions".to_owned(),
-            Cell::Count(sessions),
-            match share(engaged, sessions) {
-                Cell::Nothing => "no event has a session_id".to_owned(),
-                rate => format!(
-                    "{} engaged: over 10 seconds, a purchase, or two views",
-                    format::shown(&rate)
-                ),
-            },
-        ),
-        (
-            "Conversion".to_owned(),
-            share(converted, sessions),
-            "sessions with a purchase / sessions".to_owned(),
-        ),
-        (
-            "Orders".to_owned(),
-            Cell::Count(totals.orders),
-            "each once, by transaction_id".to_owned(),
-        ),
-    ];
-    for row in figures.money.rows.iter().take(charts::CURRENCIES) {
-        if let (Some(revenue @ Cell::Money { .. }), Some(each)) = (row.get(3), row.get(4)) {
-            let note = format!(
-                "price × units, without tax and shipping; {} an order",
-                format::shown(each)
-            );
-            let name = match row.first() {
-                Some(Cell::Text(currency)) => format!("Revenue, {currency}"),
-                _ => "Revenue".to_owned(),
-            };
-            tiles.push((name, revenue.clone(), note));
-        }
+    let tiles = markup::tiles(&figures.tiles());
+    match figures.compared_with() {
+        Some(days) => markup::lead(&format!("Changes are against {days}.")) + &tiles,
+        None => tiles,
     }
-    markup::tiles(&tiles)
 }
 
 fn of_table(
@@ -188,16 +141,16 @@ fn quality(figures: &Figures) -> Section {
         rate => format!("{} of {of}", format::shown(&rate)),
     };
     let tiles = markup::tiles(&[
-        (
-            "Rejected".to_owned(),
+        Tile::new(
+            "Rejected",
             Cell::Count(rejected.sum(1)),
             format!(
                 "arrived in these days; {} in all",
                 format::shown(&Cell::Count(rejected.sum(2)))
             ),
         ),
-        (
-            "Late facts".to_owned(),
+        Tile::new(
+            "Late facts",
             Cell::Count(late_facts),
             of(
                 late_facts,
@@ -205,8 +158,8 @@ fn quality(figures: &Figures) -> Section {
                 "facts, more than 24 hours after their event",
             ),
         ),
-        (
-            "Early facts".to_owned(),
+        Tile::new(
+            "Early facts",
             Cell::Count(early),
             of(
                 early,
@@ -214,8 +167,8 @@ fn quality(figures: &Figures) -> Section {
                 "facts, dated more than 5 minutes after their arrival",
             ),
         ),
-        (
-            "Duplicates".to_owned(),
+        Tile::new(
+            "Duplicates",
             Cell::Count(without),
             of(without, records, "all records read brought nothing new"),
         ),
@@ -241,12 +194,4 @@ fn drawn(charts: &[Chart]) -> String {
     };
     let figures: String = charts.iter().map(markup::figure).collect();
     format!("<div class=\"{class}\">\n{figures}</div>\n")
-}
-
-fn share(part: i64, all: i64) -> Cell {
-    if all == 0 {
-        return Cell::Nothing;
-    }
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people to read")]
-    Cell::Rate(part as f64 / all as f64)
 }

@@ -4,7 +4,8 @@ use comfy_table::CellAlignment;
 
 use crate::answers;
 use crate::report::read::Figures;
-use crate::report::table::{Cell, Kind, Table};
+use crate::report::summary::Tile;
+use crate::report::table::{Kind, Table};
 use crate::report::{escape, format};
 
 /// Characters shown of the name of a row, and of another one.
@@ -17,15 +18,15 @@ const ROWS: usize = 28;
 pub fn render(figures: &Figures) -> String {
     let range = figures.range;
     let mut text = format!(
-        "{} (UTC days), database {}, read {}\n{} people, {} events, {} facts, {} orders\n",
+        "{} (UTC days), database {}, read {}\n",
         format::days(range.from, range.to),
         escape::terminal(&figures.database, NAME),
         figures.read_at.format("%Y-%m-%d %H:%M UTC"),
-        count(figures.totals.people),
-        count(figures.totals.events),
-        count(figures.totals.facts),
-        count(figures.totals.orders),
     );
+    if let Some(days) = figures.compared_with() {
+        text.push_str(&format!("Changes are against {days}.\n"));
+    }
+    text.push_str(&format!("\n{}\n", summary(&figures.tiles())));
     let tables = [
         &figures.funnel,
         &figures.days,
@@ -44,8 +45,19 @@ pub fn render(figures: &Figures) -> String {
     text
 }
 
-fn count(count: i64) -> String {
-    format::shown(&Cell::Count(count))
+fn summary(tiles: &[Tile]) -> String {
+    let mut drawn = answers::table();
+    for tile in tiles {
+        drawn.add_row([
+            tile.name.clone(),
+            format::shown(&tile.value),
+            tile.change.clone().unwrap_or_default(),
+        ]);
+    }
+    for column in drawn.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    drawn.to_string()
 }
 
 fn drawn(table: &Table) -> String {

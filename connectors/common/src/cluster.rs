@@ -1,5 +1,6 @@
 //! Clients of the Fluvio cluster, built from the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -12,6 +13,7 @@ use fluvio::{
 use futures_util::StreamExt;
 
 use crate::config::Meta;
+use crate::keys::ByGroup;
 
 /// How long the cluster may take to answer a first request. The client itself waits without end.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
@@ -119,13 +121,14 @@ async fn known_end(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Resu
     end.with_context(|| format!("the cluster has no partition `{name}`"))
 }
 
-/// A producer for the topic of `meta`, with what `meta.producer` says.
+/// A producer for the topic of `meta`, with what `meta.producer` says. Records of a group go to one partition: [`ByGroup`].
 ///
 /// # Errors
 /// The topic does not exist, or its compression and the producer's exclude each other.
 pub async fn producer(fluvio: &Fluvio, meta: &Meta) -> anyhow::Result<TopicProducerPool> {
     let mut config = TopicProducerConfigBuilder::default();
     config.max_request_size(MAX_REQUEST_BYTES);
+    config.partitioner(Arc::new(ByGroup));
     if let Some(linger) = meta.producer.linger {
         config.linger(linger);
     }

@@ -8,7 +8,7 @@
 //! {"sink":"shop-events-sink","partition":0,"next_offset":1042,"keys":["8b1f…","77c0…"]}
 //! ```
 //!
-//! `keys` are the keys of the committed records, which for records from SQS are the message ids.
+//! `keys` are the keys of the committed records, which for records from SQS name the messages ([`crate::keys`]).
 //! They are what a source goes by: an offset is given out anew when a topic loses its end or is made
 //! again, and would then stand for another record. `next_offset` tells how far the sink has come;
 //! without keys, at its start and every half minute, it only tells that. The record's own key is

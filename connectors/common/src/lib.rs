@@ -13,6 +13,7 @@
 //! - [`secrets`]: `${{ secrets.NAME }}`, and values that never reach a log
 //! - [`transforms`]: the SmartModules that the cluster runs on the stream
 //! - [`cluster`]: clients built from the configuration
+//! - [`keys`]: what the keys of records say, and which partition they go to
 //! - [`committed`]: what a sink tells a source, so that it deletes only what is in the tables
 //! - [`metrics`]: the socket that Fluvio's monitoring reads
 //! - [`meters`], [`monitor`], [`health`]: what Prometheus and an orchestrator ask over HTTP; `healthcheck` asks it
@@ -27,6 +28,7 @@ pub mod committed;
 pub mod config;
 pub mod health;
 mod healthcheck;
+pub mod keys;
 pub mod meters;
 pub mod metrics;
 pub mod monitor;

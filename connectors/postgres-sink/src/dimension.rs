@@ -3,9 +3,11 @@
 //! Each attribute takes the newest value by the time of the event that gave it; an event without a
 //! value changes nothing. Because every attribute carries that time (`…_as_of`), and the greater
 //! value wins a tie, the result depends on the events alone and not on the order or the batches in
-//! which they arrive. Events dated in the future only fill what nobody else has told: one broken
+//! which they arrive. Times are kept to the minute, so that what is popular is not written anew with every batch; of two
+//! values within a minute the greater one wins. Events dated in the future only fill what nobody else has told: one broken
 //! clock must not decide on a product's name until its date comes.
 
+mod known;
 mod table;
 
 use std::collections::HashMap;
@@ -14,9 +16,14 @@ use chrono::{DateTime, Utc};
 use fact_model::Fact;
 use tokio_postgres::types::ToSql;
 
+pub(crate) use self::known::Known;
+use self::known::Members;
 use self::table::{LIST, PRODUCT, Table};
 use crate::errors::{DatabaseError, Doing};
 use crate::statements::Work;
+
+/// In microseconds.
+const MINUTE: i64 = 60_000_000;
 
 /// "etl dims" in ASCII.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(x'65746c2064696d73'::bigint)";
@@ -30,7 +37,7 @@ pub struct Dimension {
     scratch: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Member {
     natural_key: String,
     id: Option<String>,
@@ -41,13 +48,13 @@ struct Member {
 
 /// An attribute's values, and when they were told: microseconds since the Unix epoch, `None` for
 /// events dated in the future.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Told {
     as_of: Option<i64>,
     values: Vec<Option<String>>,
 }
 
-/// When an event happened, as far as its clock can be believed.
+/// When an event happened, to the minute, as far as its clock can be believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen(Option<i64>);
 
@@ -55,7 +62,7 @@ impl Seen {
     /// `time` and `horizon` in microseconds since the Unix epoch; what is behind the horizon is in the future.
     #[must_use]
     pub fn at(time: i64, horizon: i64) -> Self {
-        Self((time <= horizon).then_some(time))
+        Self((time <= horizon).then_some(time - time.rem_euclid(MINUTE)))
     }
 }
 
@@ -164,6 +171,7 @@ impl Dimension {
     pub(crate) async fn resolve(
         &self,
         transaction: &Work<'_>,
+        known: &mut Members,
     ) -> Result<Option<Vec<i64>>, DatabaseError> {
         let mut keys = vec![None; self.members.len()];
         if keys.is_empty() {
@@ -173,6 +181,9 @@ impl Dimension {
         self.find(transaction, &all, &mut keys).await?;
         let missing = self.without_key(&keys);
         if !missing.is_empty() {
+            for member in &missing {
+                known.forget(&member.natural_key);
+            }
             let values = Values::of(self.table, &missing);
             let rows = transaction
                 .query(&self.table.statements().insert, &values.params())
@@ -188,9 +199,8 @@ impl Dimension {
         Ok(keys.into_iter().collect())
     }
 
-    async fn update(&self, transaction: &Work<'_>) -> Result<(), DatabaseError> {
-        let members: Vec<&Member> = self.members.iter().collect();
-        let values = Values::of(self.table, &members);
+    async fn update(&self, transaction: &Work<'_>, news: &[&Member]) -> Result<(), DatabaseError> {
+        let values = Values::of(self.table, news);
         transaction
             .execute(&self.table.statements().update, &values.params())
             .await
@@ -241,7 +251,7 @@ impl Dimension {
     }
 }
 
-/// Writes what a batch tells anew of the members of these dimensions, in rows that change.
+/// Writes what a batch tells anew of the members of these dimensions, beyond what is `known`, in rows that change.
 ///
 /// First it waits until no other transaction does so; from then on none does until this one ends. Partitions side by side
 /// tell of the same popular products, so they would wait for each other anyhow: here each does before it holds a row, and
@@ -249,17 +259,24 @@ impl Dimension {
 pub(crate) async fn update(
     transaction: &Work<'_>,
     dimensions: [&Dimension; 2],
+    known: &mut Known,
 ) -> Result<(), DatabaseError> {
-    if dimensions.iter().all(|dimension| dimension.is_empty()) {
+    let [products, lists] = known.parts();
+    let [of_products, of_lists] = dimensions;
+    let all = [
+        (of_products, products.news_of(of_products)),
+        (of_lists, lists.news_of(of_lists)),
+    ];
+    if all.iter().all(|(_, news)| news.is_empty()) {
         return Ok(());
     }
     transaction
         .execute(ALONE, &[])
         .await
         .doing("cannot lock the dimensions")?;
-    for dimension in dimensions {
-        if !dimension.is_empty() {
-            dimension.update(transaction).await?;
+    for (dimension, news) in all {
+        if !news.is_empty() {
+            dimension.update(transaction, &news).await?;
         }
     }
     Ok(())
@@ -299,8 +316,36 @@ impl Member {
             }
         }
         if let Some(time) = time {
-            self.first_seen = Some(self.first_seen.map_or(time, |first| first.min(time)));
-            self.last_seen = self.last_seen.max(Some(time));
+            self.see(time);
+        }
+    }
+
+    fn see(&mut self, time: i64) {
+        self.first_seen = Some(self.first_seen.map_or(time, |first| first.min(time)));
+        self.last_seen = self.last_seen.max(Some(time));
+    }
+
+    /// Whether `other` tells something that this does not.
+    fn lacks(&self, other: &Self) -> bool {
+        let is_earlier = match (self.first_seen, other.first_seen) {
+            (Some(known), Some(told)) => told < known,
+            (known, told) => known.is_none() && told.is_some(),
+        };
+        let mut attributes = self.attributes.iter().zip(&other.attributes);
+        is_earlier
+            || other.last_seen > self.last_seen
+            || attributes.any(|(known, told)| known.lacks(told))
+    }
+
+    /// Takes over what `other` tells beyond this.
+    fn take_over(&mut self, other: &Self) {
+        for (known, told) in self.attributes.iter_mut().zip(&other.attributes) {
+            if known.lacks(told) {
+                known.clone_from(told);
+            }
+        }
+        for time in [other.first_seen, other.last_seen].into_iter().flatten() {
+            self.see(time);
         }
     }
 }
@@ -317,6 +362,10 @@ impl Told {
             self.values = told().map(|value| value.map(str::to_owned)).collect();
         }
         self.as_of = as_of;
+    }
+
+    fn lacks(&self, other: &Self) -> bool {
+        (other.as_of, &other.values) > (self.as_of, &self.values)
     }
 }
 

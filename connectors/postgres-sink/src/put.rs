@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::Batch;
 use crate::config::OnConflict;
-use crate::dimension;
+use crate::dimension::{self, Known};
 use crate::errors::{DatabaseError, Doing};
 use crate::rejected;
 use crate::rows::counts::SAY;
@@ -24,7 +24,7 @@ const COPYING: &str = "cannot copy facts into the table";
 
 /// What the facts of the next batch most likely are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Likely {
+enum Likely {
     /// All of them new.
     #[default]
     New,
@@ -32,23 +32,46 @@ pub(crate) enum Likely {
     Stored,
 }
 
+/// What earlier batches of a partition are good for.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// A guess that costs time where it is wrong.
+    likely: Likely,
+    known: Known,
+}
+
+impl Memory {
+    /// `batch` has been committed.
+    pub(crate) fn learn(&mut self, batch: &Batch) {
+        self.known.learn([&batch.products, &batch.lists]);
+    }
+}
+
+/// What came of a batch.
+pub(crate) struct Put {
+    pub(crate) written: Written,
+    /// Of its records, those that brought nothing new.
+    pub(crate) records_without_rows: usize,
+}
+
 /// Puts dimensions, facts and rejections of `batch` into the tables. They came from `partition` of `topic`.
-/// `likely` is a guess that costs time where it is wrong, and is replaced by that for the batch that follows.
+/// `memory` is that of batches before; once the transaction has committed, it has to learn of this one.
 pub(crate) async fn put(
     transaction: &Work<'_>,
     topic: &str,
     partition: i32,
     batch: &Batch,
-    likely: &mut Likely,
-) -> Result<Written, WriteError> {
+    memory: &mut Memory,
+) -> Result<Put, WriteError> {
+    let [known_products, known_lists] = memory.known.parts();
     let products = batch
         .products
-        .resolve(transaction)
+        .resolve(transaction, known_products)
         .await?
         .ok_or(WriteError::DimensionVanished)?;
     let lists = batch
         .lists
-        .resolve(transaction)
+        .resolve(transaction, known_lists)
         .await?
         .ok_or(WriteError::DimensionVanished)?;
     let facts = Facts {
@@ -56,8 +79,8 @@ pub(crate) async fn put(
         batch,
         ends: Ends::new(&products, &lists, topic, partition),
     };
-    let (inserted, stored) = facts.insert(*likely).await?;
-    *likely = if stored.count() > 0 {
+    let (inserted, stored) = facts.insert(memory.likely).await?;
+    memory.likely = if stored.count() > 0 {
         Likely::Stored
     } else {
         Likely::New
@@ -65,23 +88,33 @@ pub(crate) async fn put(
     if inserted > 0 {
         facts.say_what_they_add(&stored).await?;
     }
-    let mut updated = 0;
+    let mut replaced = Vec::new();
     if batch.on_conflict == OnConflict::Update && stored.count() > 0 {
-        updated = facts.replace(topic, partition, &stored).await?;
+        replaced = facts.replace(topic, partition, &stored).await?;
     }
-    let mut rejected = 0;
+    let mut rejected = Vec::new();
     if !batch.rejected.is_empty() {
         rejected = rejected::insert(transaction, topic, partition, &batch.rejected).await?;
     }
     // Last, because no other transaction changes dimensions until this one ends.
-    dimension::update(transaction, [&batch.products, &batch.lists]).await?;
+    let dimensions = [&batch.products, &batch.lists];
+    dimension::update(transaction, dimensions, &mut memory.known).await?;
     let all = (batch.rows.len() + batch.rows.duplicates()) as u64;
-    Ok(Written {
-        inserted,
-        updated,
-        duplicates: all.saturating_sub(inserted + updated),
-        rejected,
-        nuls_removed: batch.nuls_removed,
+    let (updated, new_rejected) = (replaced.len() as u64, rejected.len() as u64);
+    let mut with_rows: Vec<i64> = batch.rows.offsets(&stored).collect();
+    with_rows.append(&mut replaced);
+    with_rows.append(&mut rejected);
+    with_rows.sort_unstable();
+    with_rows.dedup();
+    Ok(Put {
+        written: Written {
+            inserted,
+            updated,
+            duplicates: all.saturating_sub(inserted + updated),
+            rejected: new_rejected,
+            nuls_removed: batch.nuls_removed,
+        },
+        records_without_rows: batch.records.len().saturating_sub(with_rows.len()),
     })
 }
 
@@ -143,21 +176,23 @@ impl Facts<'_> {
         Ok(Stored::at(&places, self.batch.rows.len()))
     }
 
-    /// Returns how many were replaced.
+    /// Returns the offsets of those that took the place of others.
     async fn replace(
         &self,
         topic: &str,
         partition: i32,
         stored: &Stored,
-    ) -> Result<u64, DatabaseError> {
+    ) -> Result<Vec<i64>, DatabaseError> {
         let arrays = self.batch.rows.arrays(stored, &self.ends);
         let source: [&(dyn ToSql + Sync); 2] = [&topic, &partition];
         let columns = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
         let params: Vec<_> = source.into_iter().chain(columns).collect();
-        self.transaction
-            .execute(&REPLACE, &params)
+        let replaced = self
+            .transaction
+            .query(&REPLACE, &params)
             .await
-            .doing("cannot replace facts")
+            .doing("cannot replace facts")?;
+        Ok(replaced.iter().map(|row| row.get(0)).collect())
     }
 
     async fn say_what_they_add(&self, stored: &Stored) -> Result<(), DatabaseError> {

@@ -97,15 +97,15 @@ const INSERT: &str = "\
     INSERT INTO rejected_events \
         (source_topic, source_partition, reason, detail, at_path, raw, raw_encoding, raw_hash, source_offset, source_key, ordinal) \
     SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bigint[], $10::text[], $11::int[]) \
-    ON CONFLICT DO NOTHING";
+    ON CONFLICT DO NOTHING RETURNING source_offset";
 
-/// Inserts `rejected`, which is in the order of offsets, and returns how many were new.
+/// Inserts `rejected`, which is in the order of offsets, and returns the offset of each that was new.
 pub(crate) async fn insert(
     transaction: &Work<'_>,
     topic: &str,
     partition: i32,
     rejected: &[Rejected],
-) -> Result<u64, DatabaseError> {
+) -> Result<Vec<i64>, DatabaseError> {
     let column = |value: fn(&Rejected) -> &str| rejected.iter().map(value).collect::<Vec<&str>>();
     let encodings: Vec<Option<&str>> = rejected
         .iter()
@@ -121,8 +121,8 @@ pub(crate) async fn insert(
         .map(|row| row.source_key(partition))
         .collect();
     let ordinals: Vec<i32> = rejected.iter().map(|row| row.ordinal).collect();
-    transaction
-        .execute(
+    let new = transaction
+        .query(
             INSERT,
             &[
                 &topic,
@@ -139,5 +139,6 @@ pub(crate) async fn insert(
             ],
         )
         .await
-        .doing("cannot insert rejected events")
+        .doing("cannot insert rejected events")?;
+    Ok(new.iter().map(|row| row.get(0)).collect())
 }

@@ -19,7 +19,7 @@ use crate::batch::{Batch, Record};
 use crate::database::Database;
 use crate::errors::{DatabaseError, Doing, Remedy};
 use crate::months::Months;
-use crate::put::{Likely, put};
+use crate::put::{Memory, put};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES};
 use crate::writer::{WriteError, Written};
 
@@ -235,9 +235,10 @@ impl Retry {
             .await
             .doing("cannot delete rejected events")?;
         let mut written = Written::default();
-        let mut likely = Likely::default();
+        let mut memory = Memory::default();
         for ((topic, partition), batch) in &flattened.batches {
-            written += put(&transaction, topic, *partition, batch, &mut likely).await?;
+            let put = put(&transaction, topic, *partition, batch, &mut memory).await?;
+            written += put.written;
         }
         transaction.commit().await.doing("cannot commit")?;
         lease.keep();

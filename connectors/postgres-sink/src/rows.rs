@@ -239,6 +239,15 @@ impl Rows {
             .map(|(_, row)| row)
     }
 
+    /// The offsets of the records that the facts which are not in `stored` came from; one for each fact.
+    pub(crate) fn offsets<'a>(&'a self, stored: &'a Stored) -> impl Iterator<Item = i64> + 'a {
+        // The last thing that `push` writes.
+        self.without(stored).filter_map(|row| {
+            let encoded = self.encoded.get(row.start..row.end)?;
+            encoded.last_chunk().copied().map(i64::from_be_bytes)
+        })
+    }
+
     /// The data of a COPY of the facts that are not in `stored`, in pieces.
     pub(crate) fn copy_data<'a>(
         &'a self,

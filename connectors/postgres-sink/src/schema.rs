@@ -136,7 +136,10 @@ const TABLES: [Expected; 5] = [
         columns: &[
             ("text", &["sink", "topic"]),
             ("integer", &["partition"]),
-            ("bigint", &["next_offset"]),
+            (
+                "bigint",
+                &["next_offset", "records", "records_without_rows"],
+            ),
             (TIME, &["updated_at"]),
         ],
         unique: &["sink", "topic", "partition"],

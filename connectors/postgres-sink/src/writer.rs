@@ -12,7 +12,7 @@ use crate::database::{Database, Lease};
 use crate::errors::{DatabaseError, Doing, Remedy};
 use crate::metrics::Watch;
 use crate::months::Months;
-use crate::put::{Likely, put};
+use crate::put::{Memory, Put, put};
 use crate::statements::Work;
 
 /// What a sink reads, and the name its offsets are kept under.
@@ -32,7 +32,7 @@ pub struct Writer {
     database: Arc<Database>,
     source: Source,
     months: Months,
-    likely: Likely,
+    memory: Memory,
     watch: Option<Watch>,
     wrote: Option<Arc<Notify>>,
 }
@@ -107,7 +107,8 @@ const LOAD_OFFSET: &str =
     "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3";
 const LOCK_OFFSET: &str = "SELECT next_offset FROM sink_offsets WHERE sink = $1 AND topic = $2 AND partition = $3 FOR UPDATE";
 const BEGIN_OFFSET: &str = "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-const MOVE_OFFSET: &str = "UPDATE sink_offsets SET next_offset = $4, updated_at = now() \
+const MOVE_OFFSET: &str = "UPDATE sink_offsets SET next_offset = $4, records = records + $5, \
+     records_without_rows = records_without_rows + $6, updated_at = now() \
      WHERE sink = $1 AND topic = $2 AND partition = $3";
 
 impl Writer {
@@ -118,7 +119,7 @@ impl Writer {
             database,
             source,
             months: Months::default(),
-            likely: Likely::default(),
+            memory: Memory::default(),
             watch: None,
             wrote: None,
         }
@@ -208,7 +209,7 @@ impl Writer {
             .map_err(WriteError::Month)?;
         let written = self
             .source
-            .write(&mut lease, batch, &mut self.likely)
+            .write(&mut lease, batch, &mut self.memory)
             .await?;
         lease.keep();
         if let Some(wrote) = &self.wrote
@@ -230,7 +231,7 @@ impl Source {
         &self,
         lease: &mut Lease,
         batch: &Batch,
-        likely: &mut Likely,
+        memory: &mut Memory,
     ) -> Result<Written, WriteError> {
         let transaction = lease.begin().await?;
         let stored = self.lock_offset(&transaction).await?;
@@ -243,10 +244,11 @@ impl Source {
                 expected: batch.follows(),
             });
         }
-        let written = put(&transaction, &self.topic, self.partition, batch, likely).await?;
-        self.move_offset(&transaction, batch.next_offset()).await?;
+        let put = put(&transaction, &self.topic, self.partition, batch, memory).await?;
+        self.move_offset(&transaction, batch, &put).await?;
         transaction.commit().await.doing("cannot commit")?;
-        Ok(written)
+        memory.learn(batch);
+        Ok(put.written)
     }
 
     /// Locks the partition's offset for this transaction, so that a second sink waits here, before
@@ -267,11 +269,27 @@ impl Source {
         Ok(locked.doing(doing)?.first().map_or(0, |row| row.get(0)))
     }
 
-    async fn move_offset(&self, transaction: &Work<'_>, next: i64) -> Result<(), DatabaseError> {
+    async fn move_offset(
+        &self,
+        transaction: &Work<'_>,
+        batch: &Batch,
+        put: &Put,
+    ) -> Result<(), DatabaseError> {
+        let [sink, topic, partition] = self.key();
+        // A batch is bounded far below what an i64 holds.
+        let read = batch.volume().records as i64;
+        let without_rows = put.records_without_rows as i64;
         transaction
             .execute(
                 MOVE_OFFSET,
-                &[&self.sink, &self.topic, &self.partition, &next],
+                &[
+                    sink,
+                    topic,
+                    partition,
+                    &batch.next_offset(),
+                    &read,
+                    &without_rows,
+                ],
             )
             .await
             .doing("cannot move the stored offset")?;

@@ -31,8 +31,9 @@ pub struct Config {
     /// `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:ChangeMessageVisibility` and
     /// `sqs:GetQueueAttributes`.
     ///
-    /// Of a FIFO queue (`….fifo`) the records of a message group have the group as their key, so that
-    /// one partition has them in their order.
+    /// Of a FIFO queue (`….fifo`) the records of a message group have the group as their key, with
+    /// `delete-after: tables` the group and the message's id, with a space between. Either way one partition has
+    /// a group in its order.
     #[serde(default, deserialize_with = "one_or_many")]
     pub queue_name: Vec<String>,
 
@@ -275,13 +276,6 @@ impl Config {
             {
                 return Err(format!(
                     "`queue-url` is no http(s) URL: `{url}`; a bare name goes into `queue-name`"
-                ));
-            }
-            if is_fifo(queue.shown()) && self.delete_after == DeleteAfter::Tables {
-                return Err(format!(
-                    "the FIFO queue `{}` can't be read with `delete-after: tables`: a sink names what it has \
-                     committed by the records' keys, which are message groups here; use `delete-after: topic`",
-                    queue.shown()
                 ));
             }
         }

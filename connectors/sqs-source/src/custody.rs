@@ -14,6 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use connector_common::keys;
 use fluvio::dataplane::record::RecordData;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -27,7 +28,7 @@ use crate::topic::Place;
 pub struct Message {
     /// The message.
     pub id: MessageId,
-    /// The record's key: the message's id, or the group of a message from a FIFO queue.
+    /// The record's key, as [`keys`] has it.
     pub key: Arc<str>,
     /// The record's value. Cloning it copies nothing.
     pub body: RecordData,
@@ -177,8 +178,13 @@ impl Custody {
         };
         table.held.insert(id.clone(), held);
         table.extend_at(&id, Some(now + self.visibility_timeout / 2));
+        let key = match (group, self.delete_after) {
+            (None, _) => Arc::clone(&id),
+            (Some(group), DeleteAfter::Topic) => group,
+            (Some(group), DeleteAfter::Tables) => keys::of_group_and_message(&group, &id).into(),
+        };
         Some(Message {
-            key: group.unwrap_or_else(|| Arc::clone(&id)),
+            key,
             id,
             body: body.into(),
             sent_at,
@@ -219,11 +225,11 @@ impl Custody {
         })
     }
 
-    /// A sink has committed the record whose key is this message id. None if the message isn't in
+    /// A sink has committed the record with this key. None if the message isn't in
     /// hand, or waits for the acknowledgement of its record still.
-    pub fn committed(&self, id: &str) -> Option<Safe> {
+    pub fn committed(&self, key: &str) -> Option<Safe> {
         let mut table = self.table();
-        let (id, _) = table.held.get_key_value(id)?;
+        let (id, _) = table.held.get_key_value(keys::message_id(key))?;
         let id = id.clone();
         let held = table.held.get_mut(&id)?;
         match held.stage {

@@ -153,6 +153,14 @@ impl Waiting {
         }
     }
 
+    /// The next message to send, and whether it has to be alone, if there is one already.
+    pub(crate) fn at_hand(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Message>,
+    ) -> Option<(Message, bool)> {
+        self.next(inbox).now_or_never().flatten()
+    }
+
     pub(crate) fn put_alone(&mut self, message: Message) {
         self.alone.push_back(message);
     }

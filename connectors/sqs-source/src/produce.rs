@@ -86,6 +86,11 @@ impl Writer {
             }
             let may_send =
                 more_may_come && sent.has_room(producer.window(), waiting.wants_solitude());
+            if may_send && let Some((message, is_alone)) = waiting.at_hand(inbox) {
+                self.send(producer, sent, waiting, message, is_alone)
+                    .await?;
+                continue;
+            }
             tokio::select! {
                 biased;
                 outcome = sent.oldest() => self.settle(sent, waiting, outcome)?,

@@ -24,6 +24,9 @@ use crate::queue::{Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, i
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a receive waits for a first message at most (SQS, `WaitTimeSeconds`).
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
 /// How long an answer may take, on top of the wait of a long poll. Longer than SQS ever needs, so
 /// that only a dead connection gets here.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +42,8 @@ const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 3] = [
 #[derive(Clone, Debug)]
 pub struct Sqs {
     client: Client,
+    /// Has more patience. To tell the SDK so for each receive would take it longer than to parse a message.
+    polling: Client,
     url: String,
     wants_attributes: bool,
 }
@@ -63,8 +68,13 @@ impl Sqs {
                 url.ok_or_else(|| unexpected(OPERATION, name, "an answer without a URL"))?
             }
         };
+        let polling = client
+            .config()
+            .to_builder()
+            .timeout_config(timeouts(LONGEST_WAIT));
         Ok(Self {
             client: client.clone(),
+            polling: Client::from_conf(polling.build()),
             url,
             wants_attributes,
         })
@@ -165,16 +175,14 @@ impl Queue for Sqs {
         let system = SYSTEM_ATTRIBUTES.into_iter().take(asked).collect();
         let attributes = self.wants_attributes.then(|| vec!["All".to_owned()]);
         let request = self
-            .client
+            .polling
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(count(most))
             .wait_time_seconds(seconds(wait))
             .visibility_timeout(seconds(visibility))
             .set_message_system_attribute_names(Some(system))
-            .set_message_attribute_names(attributes)
-            .customize()
-            .config_override(aws_sdk_sqs::Config::builder().timeout_config(timeouts(wait)));
+            .set_message_attribute_names(attributes);
         let received = request
             .send()
             .await

@@ -71,8 +71,8 @@ impl Tables {
         if self.sink.as_ref().is_some_and(|sink| *sink != commit.sink) {
             return;
         }
-        for id in &commit.keys {
-            if let Some(safe) = self.custody.committed(id) {
+        for key in &commit.keys {
+            if let Some(safe) = self.custody.committed(key) {
                 // Without a receiver the deleting task has failed, which ends the whole source.
                 let _ = self.safe.send(safe);
             }

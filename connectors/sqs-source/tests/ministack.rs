@@ -9,7 +9,7 @@
 #[allow(dead_code)]
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{QueueAttributeName as Name, SendMessageBatchRequestEntry};
+use connector_common::committed::Commit;
 use owned_process::{OwnedProcess, Signal};
 use sqs_source::stream::Until;
 use support::{Mood, StandIn, client, config, start, until};
 use tokio::process::Command;
+use tokio::sync::mpsc;
 
 /// ministack, which `tests/run.sh` has installed from PyPI.
 async fn ministack() -> (OwnedProcess, String, Client) {
@@ -83,11 +85,10 @@ async fn until_left(client: &Client, queue_url: &str, messages: usize) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
-    let (server, url, client) = ministack().await;
+/// A FIFO queue with the messages `000` to `119` of four groups.
+async fn fifo_of_120(client: &Client) -> String {
     let fifo = [(Name::FifoQueue, "true")];
-    let queue_url = create(&client, "events.fifo", &fifo).await;
+    let queue_url = create(client, "events.fifo", &fifo).await;
     for first in (0..120).step_by(10) {
         let entries = (first..first + 10).map(|number| {
             SendMessageBatchRequestEntry::builder()
@@ -102,15 +103,15 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
         let sent = sent.set_entries(Some(entries.collect())).send().await;
         assert!(sent.unwrap().failed.is_empty());
     }
-    let config = config(&url, "queue-name: events.fifo");
-    let topic = StandIn::new(Mood::Acknowledge);
-    let source = start(&config, &topic, || Until::Topic, |settings| settings).await;
-    until("all produced", || topic.records().len() == 120).await;
-    until_left(&client, &queue_url, 0).await;
-    assert_eq!(source.stop().await.deleted, 120);
+    queue_url
+}
+
+/// That each of the four groups has its messages in their order. Keys begin with the group.
+fn assert_in_order(records: Vec<(String, String)>) {
     let mut groups: HashMap<String, Vec<String>> = HashMap::new();
-    for (key, value) in topic.records() {
-        groups.entry(key).or_default().push(value);
+    for (key, value) in records {
+        let group = key.split(' ').next().unwrap().to_owned();
+        groups.entry(group).or_default().push(value);
     }
     assert_eq!(groups.len(), 4);
     for (group, values) in groups {
@@ -119,6 +120,62 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
             "{group}: {values:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
+    let (server, url, client) = ministack().await;
+    let queue_url = fifo_of_120(&client).await;
+    let config = config(&url, "queue-name: events.fifo");
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = start(&config, &topic, || Until::Topic, |settings| settings).await;
+    until("all produced", || topic.records().len() == 120).await;
+    until_left(&client, &queue_url, 0).await;
+    assert_eq!(source.stop().await.deleted, 120);
+    let of_four = ["user-0", "user-1", "user-2", "user-3"];
+    let keys: BTreeSet<String> = topic.records().into_iter().map(|(key, _)| key).collect();
+    assert!(keys.iter().eq(of_four));
+    assert_in_order(topic.records());
+    server.stop(Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifo_queues_messages_are_deleted_when_the_sink_has_named_them() {
+    let (server, url, client) = ministack().await;
+    let queue_url = fifo_of_120(&client).await;
+    let config = config(&url, "queue-name: events.fifo");
+    let topic = StandIn::new(Mood::Acknowledge);
+    let (sink, commits) = mpsc::channel(8);
+    let mut tables = Some(Until::Tables {
+        sink: None,
+        commits,
+    });
+    let tables = || tables.take().unwrap();
+    let source = start(&config, &topic, tables, |settings| settings).await;
+    // Ten of each group, and no others before these are deleted.
+    until("the first are produced", || topic.records().len() == 40).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(topic.records().len(), 40);
+    assert_eq!(undeleted(&client, &queue_url).await, 120);
+    let mut named = 0;
+    while named < 120 {
+        let records = topic.records();
+        let commit = Commit {
+            sink: "sink".to_owned(),
+            partition: 0,
+            next_offset: records.len() as i64,
+            keys: records[named..]
+                .iter()
+                .map(|(key, _)| key.clone())
+                .collect(),
+        };
+        named = records.len();
+        sink.send(commit).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    until_left(&client, &queue_url, 0).await;
+    assert_eq!(source.stop().await.deleted, 120);
+    assert_in_order(topic.records());
     server.stop(Duration::from_secs(10)).await.unwrap();
 }
 

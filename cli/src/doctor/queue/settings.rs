@@ -119,8 +119,8 @@ impl Settings {
             report.warn(
                 AREA,
                 "fifo",
-                "a FIFO queue needs `delete-after: topic`, and gives the records of a message group one partition",
-                "use it only where the order of events matters; a replicated topic then keeps what the queue no longer does",
+                "a FIFO queue gives no more than ten messages of a group until these are deleted, and the records of a group one partition",
+                "use it only where the order of events matters, with many groups: the user of an event, say",
             );
         }
     }

@@ -1,5 +1,6 @@
 -- The range in one row: people, events, facts, orders. Whoever sends neither user_id nor user_pseudo_id is nobody's.
-SELECT count(DISTINCT coalesce(f.user_id, f.user_pseudo_id) COLLATE "C"), count(*) FILTER (WHERE f.item_ordinal <= 1), count(*),
-       (SELECT count(*) FROM analytics.purchases p WHERE p.day BETWEEN $1::date AND $2::date)
-FROM fact_events f
-WHERE f.event_time >= analytics.start_of($1::date) AND f.event_time < analytics.start_of($2::date + 1)
+SELECT (SELECT count(DISTINCT p.person COLLATE "C") FROM analytics.people($1::date, $2::date) p),
+       coalesce(sum(c.events), 0)::bigint, coalesce(sum(c.interactions), 0)::bigint,
+       (SELECT count(*) FROM analytics.purchases o WHERE o.day BETWEEN $1::date AND $2::date)
+FROM analytics.event_counts c
+WHERE c.day BETWEEN $1::date AND $2::date

@@ -25,7 +25,7 @@ pub(crate) const FIND_STORED: &str = "\
     WHERE EXISTS (SELECT FROM fact_events old WHERE old.event_time = new.event_time AND old.fact_hash = new.fact_hash OFFSET 0)";
 
 /// Replaces those facts that are in the table with other content, of what `Rows::arrays` returns, which is `$3` and those behind it.
-/// `$1` is the topic, `$2` the partition.
+/// `$1` is the topic, `$2` the partition. Returns the offset of each that did so.
 pub(crate) static REPLACE: LazyLock<String> = LazyLock::new(|| {
     let arrays: Vec<String> = (3..)
         .zip(COLUMNS)
@@ -55,7 +55,8 @@ pub(crate) static REPLACE: LazyLock<String> = LazyLock::new(|| {
          FROM unnest({arrays}) AS new ({names}) \
          WHERE EXISTS (SELECT FROM fact_events old WHERE old.event_time = new.event_time AND old.fact_hash = new.fact_hash \
          AND {old} IS DISTINCT FROM {new} OFFSET 0) \
-         ON CONFLICT (event_time, fact_hash) DO UPDATE SET {assignments} WHERE {existing} IS DISTINCT FROM {excluded}",
+         ON CONFLICT (event_time, fact_hash) DO UPDATE SET {assignments} WHERE {existing} IS DISTINCT FROM {excluded} \
+         RETURNING source_offset",
         arrays = arrays.join(", "),
         old = content("old"),
         new = content("new"),

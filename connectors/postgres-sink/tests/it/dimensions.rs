@@ -42,18 +42,10 @@ async fn a_dimension_depends_on_the_events_and_not_on_their_order() {
     for order in permutations(events.len()) {
         let mut writer = tables.writer(0);
         let ordered: Vec<Bytes> = order.iter().map(|place| events[*place].clone()).collect();
-        let cut = seen.len() % (events.len() + 1);
-        if cut > 0 {
-            writer
-                .write(&batch(0, ordered[..cut].to_vec()))
-                .await
-                .unwrap();
-        }
-        if cut < events.len() {
-            writer
-                .write(&batch(cut as i64, ordered[cut..].to_vec()))
-                .await
-                .unwrap();
+        let mut offset = 0;
+        for some in ordered.chunks(1 + seen.len() % events.len()) {
+            writer.write(&batch(offset, some.to_vec())).await.unwrap();
+            offset += some.len() as i64;
         }
         let mut rows = tables
             .rows("SELECT *, NULL AS product_key FROM dim_product")
@@ -87,6 +79,49 @@ async fn a_dimension_depends_on_the_events_and_not_on_their_order() {
     );
     assert_eq!(list["list_name"], "new");
     assert!(seen.iter().all(|rows| *rows == seen[0]));
+}
+
+#[tokio::test]
+async fn what_was_told_once_is_not_written_again() {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    let told = |hash, time, more: Value| {
+        let mut all = json!({"product_id": "SKU-1"});
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        [envelope(&[fact(hash, time, all)])]
+    };
+    // The row, and the transaction that wrote it.
+    let row = || tables.rows("SELECT product_name, product_brand, xmin::text FROM dim_product");
+    let name = || json!({"product_name": "Shirt"});
+    let both = json!({"product_name": "Shirt", "product_brand": "B"});
+    let first = told(1, "2026-11-01T12:00:01Z", both);
+    writer.write(&batch(0, first)).await.unwrap();
+    let written = row().await;
+
+    let same_minute = told(2, "2026-11-01T12:00:59Z", name());
+    writer.write(&batch(1, same_minute)).await.unwrap();
+    let older = told(3, "2026-11-01T12:00:00Z", json!({"product_name": "Old"}));
+    writer.write(&batch(2, older)).await.unwrap();
+    assert_eq!(row().await, written);
+
+    let next_minute = told(4, "2026-11-01T12:01:00Z", name());
+    writer.write(&batch(3, next_minute)).await.unwrap();
+    assert_ne!(row().await[0]["xmin"], written[0]["xmin"]);
+
+    // A row that somebody has deleted is made anew, and told anew.
+    let delete = "DELETE FROM fact_events; DELETE FROM dim_product";
+    tables.client.batch_execute(delete).await.unwrap();
+    let again = told(5, "2026-11-01T12:00:00Z", name());
+    writer.write(&batch(4, again)).await.unwrap();
+    let brand = told(6, "2026-11-01T11:00:00Z", json!({"product_brand": "B"}));
+    writer.write(&batch(5, brand)).await.unwrap();
+    let found = row().await;
+    assert_eq!(
+        (&found[0]["product_name"], &found[0]["product_brand"]),
+        (&json!("Shirt"), &json!("B"))
+    );
 }
 
 fn permutations(count: usize) -> Vec<Vec<usize>> {

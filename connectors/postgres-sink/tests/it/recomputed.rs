@@ -85,10 +85,14 @@ fn sorted(row: &Value) -> String {
 
 #[tokio::test]
 async fn another_program_counts_the_same_whether_days_are_sealed_or_not() {
-    let made = made(20_261_125, 1_500);
+    compare_all(&Tables::new().await, 1_500).await;
+}
+
+/// Writes so many events into empty tables, and compares all metrics at every stage of their life.
+pub async fn compare_all(tables: &Tables, events: u32) {
+    let made = made(20_261_125, events);
     let expected = made["expected"].as_object().unwrap();
     let batches = made["batches"].as_array().unwrap();
-    let tables = Tables::new().await;
     let (mut one, mut other) = (tables.writer(0), tables.writer(1));
     for (number, facts) in batches.iter().enumerate() {
         let offset = i64::try_from(number / 2).unwrap();
@@ -109,7 +113,7 @@ async fn another_program_counts_the_same_whether_days_are_sealed_or_not() {
         }
     }
     compare(
-        &tables,
+        tables,
         expected,
         "with days that have changed since they were sealed",
     )
@@ -120,13 +124,13 @@ async fn another_program_counts_the_same_whether_days_are_sealed_or_not() {
         .batch_execute("SELECT analytics.fold()")
         .await
         .unwrap();
-    compare(&tables, expected, "with all facts folded").await;
+    compare(tables, expected, "with all facts folded").await;
     tables
         .client
         .batch_execute("CALL analytics.seal_days()")
         .await
         .unwrap();
-    compare(&tables, expected, "with all days sealed").await;
+    compare(tables, expected, "with all days sealed").await;
 
     // Changed and changed back: everything about these days is counted from other rows than before.
     tables
@@ -141,7 +145,7 @@ async fn another_program_counts_the_same_whether_days_are_sealed_or_not() {
         )
         .await
         .unwrap();
-    compare(&tables, expected, "with facts removed and brought back").await;
+    compare(tables, expected, "with facts removed and brought back").await;
     let differences = tables
         .rows("SELECT * FROM analytics.rollup_differences()")
         .await;

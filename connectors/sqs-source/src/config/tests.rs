@@ -37,7 +37,6 @@ fn what_cannot_work_is_refused_with_the_field_named() {
         ("{queue-name: [a, b, a]}", "`a` is named twice"),
         ("queue-name: []", "queue-url"),
         ("queue-url: events", "queue-name"),
-        ("{queue-name: a.fifo, delete-after: tables}", "FIFO"),
         ("{queue-name: a, dead-letter-queue: a}", "itself"),
         ("{queue-name: a, dead-letter-queue: d.fifo}", "FIFO"),
         ("{queue-name: a, max-receives: 3}", "dead-letter-queue"),

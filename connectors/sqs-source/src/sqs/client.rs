@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -26,6 +27,8 @@ pub async fn client(config: &Config) -> Result<Client, QueueError> {
     // throttling from it and multiply its pauses.
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::disabled())
+        // No call streams anything: its timeout is enough, and to watch over the speed of each costs time.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts(Duration::ZERO));
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));

@@ -36,6 +36,16 @@ impl Binaries {
         }
     }
 
+    /// Those of a folder.
+    pub(crate) fn of(folder: &Path) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            holds_server(folder),
+            "no `initdb` and `postgres` in {}",
+            folder.display()
+        );
+        Ok(Self(folder.to_owned()))
+    }
+
     pub(crate) fn initdb(&self) -> PathBuf {
         self.0.join("initdb")
     }

@@ -44,6 +44,13 @@ enum Folder {
 }
 
 impl Folder {
+    fn temporary() -> std::io::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("private-postgres-")
+            .tempdir()?;
+        Ok(Self::Temporary(folder))
+    }
+
     fn path(&self) -> &Path {
         match self {
             Self::Temporary(folder) => folder.path(),
@@ -59,10 +66,15 @@ impl PrivatePostgres {
     /// No PostgreSQL on this machine (the error says what to install), or it does not start (the
     /// error carries the end of its log).
     pub async fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("private-postgres-")
-            .tempdir()?;
-        Self::start_in_folder(Folder::Temporary(folder)).await
+        Self::start_with(Binaries::find().await?, Folder::temporary()?).await
+    }
+
+    /// The same with the programs of the folder `programs`, of another version than this machine's, say.
+    ///
+    /// # Errors
+    /// As [`PrivatePostgres::start`].
+    pub async fn start_of(programs: &Path) -> anyhow::Result<Self> {
+        Self::start_with(Binaries::of(programs)?, Folder::temporary()?).await
     }
 
     /// Starts a server on the data in `folder`, which is made if it isn't there and stays.
@@ -72,7 +84,8 @@ impl PrivatePostgres {
     pub async fn start_in(folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        Self::start_in_folder(Folder::Kept(folder.canonicalize()?)).await
+        let folder = Folder::Kept(folder.canonicalize()?);
+        Self::start_with(Binaries::find().await?, folder).await
     }
 
     /// How to connect: `postgres://user:password@host:port/database`.
@@ -104,8 +117,7 @@ impl PrivatePostgres {
         Ok(())
     }
 
-    async fn start_in_folder(folder: Folder) -> anyhow::Result<Self> {
-        let binaries = Binaries::find().await?;
+    async fn start_with(binaries: Binaries, folder: Folder) -> anyhow::Result<Self> {
         let account = Account::to_run_as()?;
         let path = folder.path();
         account.give(path)?;

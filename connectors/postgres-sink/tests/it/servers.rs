@@ -1,0 +1,45 @@
+//! Other versions of PostgreSQL than this machine's: the newest that is refused, the oldest that is not, and the newest.
+
+use std::path::PathBuf;
+
+use connector_common::Secret;
+use postgres_sink::Config;
+use postgres_sink::database::Database;
+use private_postgres::PrivatePostgres;
+
+use crate::recomputed;
+use crate::support::Tables;
+
+async fn server(version: u32) -> PrivatePostgres {
+    let servers = std::env::var("ETL_TEST_SERVERS")
+        .expect("this test needs servers of other versions: run it by `make test`");
+    let programs = PathBuf::from(servers).join(format!("{version}/bin"));
+    PrivatePostgres::start_of(&programs).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_older_server_is_refused_with_what_is_needed() {
+    let server = server(13).await;
+    let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+    let mut client = database.connect().await.unwrap();
+    let error = postgres_sink::migrate(&mut client).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("PostgreSQL 14 or newer is needed; this server is version 13."),
+        "{error}"
+    );
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    let made: i64 = client.query_one(tables, &[]).await.unwrap().get(0);
+    assert_eq!(made, 0);
+}
+
+#[tokio::test]
+async fn the_oldest_server_that_is_taken_does_everything() {
+    recomputed::compare_all(&Tables::of(server(14).await).await, 300).await;
+}
+
+#[tokio::test]
+async fn the_newest_server_does_everything() {
+    recomputed::compare_all(&Tables::of(server(18).await).await, 300).await;
+}

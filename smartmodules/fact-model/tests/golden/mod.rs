@@ -1,0 +1,33 @@
+//! The facts of a body, for the tests that compare them one by one.
+
+use fact_model::{Arena, Options, flatten_in};
+use serde_json::{Value, json};
+
+/// The facts of a body, without their hashes; an event without a time gets that of its record,
+/// 2026-11-22T21:20:00Z.
+pub fn facts(body: impl AsRef<[u8]>) -> Vec<Value> {
+    let body = body.as_ref();
+    let arena = Arena::new();
+    let options = Options::parse([("missing-time", "record")]).unwrap();
+    let envelope = flatten_in(&arena, &options, body, Some(1_795_382_400_000));
+    assert_eq!(envelope.rejected, [], "{}", String::from_utf8_lossy(body));
+    let Value::Array(mut facts) = serde_json::to_value(&envelope.facts).unwrap() else {
+        panic!("facts are a list");
+    };
+    for fact in &mut facts {
+        let fact = fact.as_object_mut().unwrap();
+        fact.remove("fact_hash").unwrap();
+        if fact["event_time"] == "2026-11-22T21:20:00.000000Z" {
+            fact.remove("event_time");
+        }
+    }
+    facts
+}
+
+/// An event in the plainest of its forms.
+pub const EVENT: &str = r#"{"event_name":"view_item","ts":1795382400,"items":[{"item_id":"a"}]}"#;
+
+/// Its facts.
+pub fn event() -> Vec<Value> {
+    vec![json!({"event_name": "view_item", "product_id": "a", "item_ordinal": 1})]
+}
