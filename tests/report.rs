@@ -330,7 +330,7 @@ async fn a_terminal_shows_tables_and_every_error_says_what_to_do() {
     let terminal = ["report", "--terminal", "--min-viewers", "1"];
     let parts = [
         "1 Nov – 3 Nov 2026 (UTC days)",
-        "Conversion       66.7%",
+        "Conversion         66.7%",
         "Best products by view-to-purchase rate",
         "</script><script>document.title=",
         "150.0%",

@@ -41,6 +41,52 @@ GROUP BY order_id COLLATE "C";
 COMMENT ON VIEW analytics.purchases IS
     'Grain: one order, GA4 transactions (purchases deduplicated by transaction_id; without one, by event). value, tax and shipping are of the earliest event. Amounts are NULL where currencies are mixed.';
 
+CREATE FUNCTION analytics.orders(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (order_id text, event_time timestamptz, day date, person text, platform text, lines bigint, units numeric,
+               item_revenue numeric, currency text)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+#variable_conflict use_column
+DECLARE
+    since timestamptz := analytics.start_of(from_day);
+    until timestamptz := analytics.start_of(to_day + 1);
+BEGIN
+    RETURN QUERY
+    WITH inside AS MATERIALIZED (
+        SELECT f.event_time, f.fact_hash, f.transaction_id, f.event_id, f.item_ordinal, f.product_key, f.user_id, f.user_pseudo_id,
+               f.platform, f.quantity, f.price, f.currency
+        FROM fact_events f WHERE f.event_name = 'purchase' AND f.event_time >= since AND f.event_time < until
+    ), elsewhere AS MATERIALIZED (
+        SELECT f.event_time, f.fact_hash FROM fact_events f
+        WHERE f.event_name = 'purchase' AND f.transaction_id IS NOT NULL AND (f.event_time < since OR f.event_time >= until)
+          AND f.transaction_id IN (SELECT i.transaction_id FROM inside i)
+    ), sent AS (
+        SELECT * FROM inside
+        UNION ALL
+        -- Few: each looked up by its key.
+        SELECT f.* FROM elsewhere e, LATERAL (
+            SELECT f.event_time, f.fact_hash, f.transaction_id, f.event_id, f.item_ordinal, f.product_key, f.user_id, f.user_pseudo_id,
+                   f.platform, f.quantity, f.price, f.currency
+            FROM fact_events f WHERE f.event_time = e.event_time AND f.fact_hash = e.fact_hash OFFSET 0
+        ) f
+    ), counted AS (
+        SELECT s.*, coalesce(s.transaction_id, s.event_id, s.fact_hash::text) COLLATE "C" AS order_id,
+               s.transaction_id IS NULL OR row_number() OVER (
+                   PARTITION BY s.transaction_id COLLATE "C", s.item_ordinal, s.product_key ORDER BY s.event_time, s.fact_hash
+               ) = 1 AS is_line
+        FROM sent s
+    )
+    SELECT c.order_id COLLATE "default", min(c.event_time), analytics.day_of(min(c.event_time)), min(coalesce(c.user_id, c.user_pseudo_id)),
+           min(c.platform), count(c.product_key), sum(coalesce(c.quantity, 1)) FILTER (WHERE c.product_key IS NOT NULL),
+           CASE WHEN min(c.currency) IS NOT DISTINCT FROM max(c.currency) THEN sum(c.price * coalesce(c.quantity, 1)) END,
+           CASE WHEN min(c.currency) IS NOT DISTINCT FROM max(c.currency) THEN min(c.currency) END
+    FROM counted c
+    WHERE c.is_line
+    GROUP BY c.order_id
+    HAVING min(c.event_time) >= since AND min(c.event_time) < until;
+END $$;
+COMMENT ON FUNCTION analytics.orders IS
+    'Grain: one order that began in the range: analytics.purchases without value, tax and shipping, but reads the purchases of the range alone, and of the others no more than whether they belong to these orders.';
+
 CREATE VIEW analytics.daily_funnel AS
 SELECT day,
        coalesce(sum(interactions) FILTER (WHERE event_name = 'view_item_list'), 0)::bigint AS impressions,
@@ -178,5 +224,6 @@ COMMENT ON FUNCTION analytics.product_pairs IS
     'Grain: two different products bought in one order. orders = orders with both; confidence_a_to_b = orders with both / orders with a; lift = orders with both x all orders / (orders with a x orders with b): above 1, they are bought together more often than by chance. GA4 has no such metric.';
 
 DO $$ BEGIN
+    EXECUTE format('ALTER FUNCTION analytics.orders SET search_path = %I, pg_temp', current_schema());
     EXECUTE format('ALTER FUNCTION analytics.product_pairs SET search_path = %I, pg_temp', current_schema());
 END $$;

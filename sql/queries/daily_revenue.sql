@@ -7,8 +7,7 @@
 --    2026-11-18 | EUR      |     77 |   112 | 10991.04 |            142.74
 SELECT day, currency, count(*) AS orders, sum(units) AS units, sum(item_revenue) AS revenue,
        round(sum(item_revenue) / nullif(count(*), 0), 2) AS revenue_per_order
-FROM analytics.purchases
-WHERE day BETWEEN analytics.first_day() AND analytics.last_day()
+FROM analytics.orders(analytics.first_day(), analytics.last_day())
 GROUP BY day, currency
 ORDER BY day DESC, currency
 LIMIT 28;

@@ -8,7 +8,7 @@ WITH people AS (
     GROUP BY c.day
     HAVING sum(c.interactions) > 0
 ), orders AS (
-    SELECT p.day, count(*) AS orders FROM analytics.purchases p WHERE p.day BETWEEN $1::date AND $2::date GROUP BY p.day
+    SELECT p.day, count(*) AS orders FROM analytics.orders($1::date, $2::date) p GROUP BY p.day
 ), days AS (
     SELECT analytics.day_of(moment) AS day
     FROM (SELECT min(day)::timestamp AS first, max(day)::timestamp AS last FROM counts) bounds,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::support::{Tables, batch, envelope};
 
 /// Each metric of `metrics.py` as SQL; `$range` stands for two dates.
-const METRICS: [(&str, &str); 8] = [
+const METRICS: [(&str, &str); 9] = [
     (
         "products",
         "SELECT product, viewers, cart_adders AS adders, checkout_starters AS starters, buyers, views, purchases, units_sold AS units, revenue \
@@ -42,6 +42,10 @@ const METRICS: [(&str, &str); 8] = [
         "orders",
         "SELECT order_id AS \"order\", lines, units, item_revenue AS revenue FROM analytics.purchases \
          WHERE day = ANY (ARRAY(SELECT day FROM analytics.days($range)))",
+    ),
+    (
+        "orders",
+        "SELECT order_id AS \"order\", lines, units, item_revenue AS revenue FROM analytics.orders($range)",
     ),
 ];
 
