@@ -320,6 +320,28 @@ async fn a_page_says_what_is_in_the_tables_and_reads_well() {
 }
 
 #[tokio::test]
+async fn rollups_are_counted_anew_whatever_the_range_holds() {
+    let shop = Shop::open().await;
+    shop.says(&["migrate"], 0, &[]).await;
+    shop.says(&["rollups", "rebuild"], 0, &["0 rows counted anew"])
+        .await;
+    shop.fill().await;
+    // A clock that is wrong dates a fact in another month; by hand, it is not counted.
+    let moved = "UPDATE fact_events SET event_time = event_time - interval '70 days' WHERE event_name = 'begin_checkout'; \
+                 SELECT analytics.fold(); UPDATE analytics.rollup_event SET interactions = interactions + 1";
+    shop.client.batch_execute(moved).await.unwrap();
+    let wrong = ["rollups", "check"];
+    shop.says(&wrong, 1, &["view_item_list"]).await;
+    let before = ["rollups", "rebuild", "--to", "2026-08-31"];
+    shop.says(&before, 0, &["counted anew"]).await;
+    shop.says(&wrong, 1, &["view_item_list"]).await;
+    shop.says(&["rollups", "rebuild"], 0, &["counted anew"])
+        .await;
+    shop.says(&wrong, 0, &["the rollups agree with the facts"])
+        .await;
+}
+
+#[tokio::test]
 async fn a_terminal_shows_tables_and_every_error_says_what_to_do() {
     let shop = Shop::open().await;
     shop.says(&["report"], 1, &["`etl migrate`"]).await;
@@ -329,8 +351,11 @@ async fn a_terminal_shows_tables_and_every_error_says_what_to_do() {
 
     let terminal = ["report", "--terminal", "--min-viewers", "1"];
     let parts = [
-        "1 Nov – 3 Nov 2026 (UTC days)",
+        "1 Nov – 3 Nov 2026 (UTC days), 18 facts",
+        "People                 3",
+        "Events                11",
         "Conversion         66.7%",
+        "Orders                 2",
         "Best products by view-to-purchase rate",
         "</script><script>document.title=",
         "150.0%",

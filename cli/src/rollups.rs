@@ -97,25 +97,26 @@ async fn rebuild(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Months of the range, the first and the last as long as the range is. Days are text: some are infinite.
-const MONTHS: &str = "\
+/// The range in pieces that begin with a month, as far as there are facts or rollups; one piece where there are none. Days
+/// are text: some are infinite.
+const PIECES: &str = "\
     WITH bounds AS (
         SELECT coalesce($1::date, '-infinity') AS first, coalesce($2::date, 'infinity') AS last
-    ), days AS (
+    ), held AS (
         SELECT analytics.day_of(min(f.event_time)) AS first, analytics.day_of(max(f.event_time)) AS last
         FROM fact_events f WHERE isfinite(f.event_time)
         UNION ALL
         SELECT min(r.day), max(r.day) FROM analytics.rollup_event r WHERE isfinite(r.day)
-    ), held AS (
-        SELECT greatest(b.first, min(d.first)) AS first, least(b.last, max(d.last)) AS last FROM bounds b, days d GROUP BY b.first, b.last
     ), months AS (
-        SELECT month::date FROM held, generate_series(date_trunc('month', held.first::timestamp), held.last, '1 month') AS month
-    ), pieces AS (
-        SELECT lag(m.month) OVER (ORDER BY m.month) IS NULL AS is_first, lead(m.month) OVER (ORDER BY m.month) AS next, m.month
-        FROM months m
+        SELECT month::date
+        FROM (SELECT min(first)::timestamp AS first, max(last)::timestamp AS last FROM held) h,
+             generate_series(date_trunc('month', h.first), h.last, '1 month') AS month
+    ), begins AS (
+        SELECT b.first AS day FROM bounds b
+        UNION
+        SELECT m.month FROM months m, bounds b WHERE m.month BETWEEN b.first AND b.last
     )
-    SELECT (CASE WHEN p.is_first THEN b.first ELSE p.month END)::text, coalesce(p.next - 1, b.last)::text
-    FROM pieces p, bounds b ORDER BY p.month";
+    SELECT p.day::text, coalesce(lead(p.day) OVER (ORDER BY p.day) - 1, b.last)::text FROM begins p, bounds b ORDER BY p.day";
 
 /// Counts the rollups of a range anew, a month after the other, each in a transaction of its own: what a server sorts of
 /// all facts at once may not fit on its disk. Returns how many rows there are.
@@ -128,11 +129,11 @@ pub async fn count_anew(
     to: Option<NaiveDate>,
     forget: bool,
 ) -> anyhow::Result<i64> {
-    let months = client.query(MONTHS, &[&from, &to]).await?;
-    let bar = Bar::towards("months", months.len() as u64);
+    let pieces = client.query(PIECES, &[&from, &to]).await?;
+    let bar = Bar::towards("months", pieces.len() as u64);
     let mut made = 0;
-    for (done, month) in (1..).zip(&months) {
-        let (from, to): (String, String) = (month.get(0), month.get(1));
+    for (done, piece) in (1..).zip(&pieces) {
+        let (from, to): (String, String) = (piece.get(0), piece.get(1));
         let row = client
             .query_one(
                 "SELECT analytics.rebuild_rollups($1::text::date, $2::text::date, $3)",

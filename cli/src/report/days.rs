@@ -60,24 +60,28 @@ impl Range {
             today,
         })
     }
-}
 
-impl Range {
-    /// As many days before these.
-    pub fn before(self) -> Option<Self> {
-        let days = u64::try_from((self.to - self.from).num_days()).ok()?;
-        let to = self.from.pred_opt()?;
-        Some(Self {
-            from: to.checked_sub_days(Days::new(days))?,
+    /// As many days before these. `None` where the tables don't reach back so far.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub async fn before(self, client: &Client) -> Result<Option<Self>, tokio_postgres::Error> {
+        let Some((from, to)) = self.days_before() else {
+            return Ok(None);
+        };
+        let has_facts = first_day(client, from, from).await?.is_some();
+        Ok(has_facts.then_some(Self {
+            from,
             to,
             today: self.today,
-        })
+        }))
     }
-}
 
-/// Whether facts are there on a day.
-pub async fn has_facts(client: &Client, day: NaiveDate) -> Result<bool, tokio_postgres::Error> {
-    Ok(first_day(client, day, day).await?.is_some())
+    fn days_before(self) -> Option<(NaiveDate, NaiveDate)> {
+        let days = u64::try_from((self.to - self.from).num_days()).ok()?;
+        let to = self.from.pred_opt()?;
+        Some((to.checked_sub_days(Days::new(days))?, to))
+    }
 }
 
 async fn last_day(

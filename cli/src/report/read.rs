@@ -10,7 +10,7 @@ use crate::report::catalogue::{
     DAYS, DUPLICATES, FUNNEL, LATENESS, LISTS, Least, MONEY, PRODUCTS, PROMOTIONS, REJECTED,
     REVENUE, SESSIONS, Spec,
 };
-use crate::report::days::{Range, has_facts};
+use crate::report::days::Range;
 use crate::report::format;
 use crate::report::positions::{self, Positions};
 use crate::report::summary::{self, Parts, Tile};
@@ -91,7 +91,6 @@ pub struct Totals {
     pub people: i64,
     pub events: i64,
     pub facts: i64,
-    pub orders: i64,
 }
 
 /// Reads everything, and leaves the connection as it was.
@@ -166,18 +165,14 @@ impl Reading<'_> {
             people: row.try_get(0)?,
             events: row.try_get(1)?,
             facts: row.try_get(2)?,
-            orders: row.try_get(3)?,
         })
     }
 
     /// None where the tables don't reach back so far.
     async fn before(&self) -> anyhow::Result<Option<Before>> {
-        let Some(range) = self.range.before() else {
+        let Some(range) = self.range.before(self.client).await? else {
             return Ok(None);
         };
-        if !has_facts(self.client, range.from).await? {
-            return Ok(None);
-        }
         let reading = Reading { range, ..*self };
         Ok(Some(Before {
             range,

@@ -84,7 +84,7 @@ fn of(parts: Parts) -> Vec<Tile> {
         ),
         Tile::new(
             "Orders",
-            Cell::Count(totals.orders),
+            Cell::Count(money.sum(1)),
             "each once, by transaction_id",
         ),
     ];

@@ -5,7 +5,7 @@ use comfy_table::CellAlignment;
 use crate::answers;
 use crate::report::read::Figures;
 use crate::report::summary::Tile;
-use crate::report::table::{Kind, Table};
+use crate::report::table::{Cell, Kind, Table};
 use crate::report::{escape, format};
 
 /// Characters shown of the name of a row, and of another one.
@@ -18,8 +18,9 @@ const ROWS: usize = 28;
 pub fn render(figures: &Figures) -> String {
     let range = figures.range;
     let mut text = format!(
-        "{} (UTC days), database {}, read {}\n",
+        "{} (UTC days), {} facts, database {}, read {}\n",
         format::days(range.from, range.to),
+        format::shown(&Cell::Count(figures.totals.facts)),
         escape::terminal(&figures.database, NAME),
         figures.read_at.format("%Y-%m-%d %H:%M UTC"),
     );
