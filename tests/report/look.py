@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -106,9 +106,11 @@ def check_sorting(page):
 
 def check_copying(page):
     copied = lambda: page.evaluate("navigator.clipboard.readText()")
+    # Not by a condition in JavaScript: the page's policy forbids what would evaluate it again and again.
+    said = expect(page.locator("#said"))
     cell = page.locator("#products tbody td.n[data-v]").first
     cell.click()
-    page.wait_for_function("document.getElementById('said').classList.contains('shown')")
+    said.to_have_text(f"Copied {cell.get_attribute('data-v')}")
     assert copied() == cell.get_attribute("data-v"), copied()
     # With the keyboard alone: the arrows lead from number to number.
     cell = page.locator("#days tbody [data-v]").first
@@ -117,10 +119,10 @@ def check_copying(page):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     wanted = page.evaluate("document.activeElement.dataset.v")
-    page.wait_for_function("text => document.getElementById('said').textContent.includes(text)", arg=wanted)
+    said.to_have_text(f"Copied {wanted}")
     assert copied() == wanted, (copied(), wanted)
     page.locator("#products").get_by_role("button", name="Copy table").click()
-    page.wait_for_function("document.getElementById('said').textContent.includes('rows')")
+    said.to_contain_text("rows")
     rows = copied().rstrip("\n").split("\n")
     assert len({row.count("\t") for row in rows}) == 1 and len(rows) == 1 + page.locator("#products tbody tr").count(), rows
 
