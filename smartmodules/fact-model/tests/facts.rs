@@ -328,6 +328,15 @@ fn the_currency_is_the_events_or_else_the_items() {
 }
 
 #[test]
+fn the_affiliation_of_an_order_is_that_of_its_items() {
+    let facts = facts(
+        r#"{"event_name":"purchase","ts":1795382400,"affiliation":"Shop","items":[{"affiliation":"Other"},{}]}"#,
+    );
+    assert_eq!(facts[0].affiliation.as_deref(), Some("Other"));
+    assert_eq!(facts[1].affiliation.as_deref(), Some("Shop"));
+}
+
+#[test]
 fn what_postgresql_cannot_hold_does_not_come_out() {
     let fact = with(
         r#""platform":"I\u0000OS","a\u0000b":"c\u0000d","e":{"f":["\ud800"]},"items":"[{\"item_name\":\"x\\u0000y\\ud83d\",\"g\":\"\\u0000\"}]""#,

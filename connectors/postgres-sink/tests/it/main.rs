@@ -26,6 +26,8 @@ mod rights;
 mod rollups;
 mod sealed;
 mod servers;
+mod side_by_side;
 mod start;
 mod support;
+mod values;
 mod writer;

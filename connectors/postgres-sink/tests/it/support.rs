@@ -7,7 +7,7 @@ use connector_common::Secret;
 use postgres_sink::Config;
 use postgres_sink::batch::{Batch, Record};
 use postgres_sink::database::Database;
-use postgres_sink::writer::{Source, Writer};
+use postgres_sink::writer::{Source, Writer, Written};
 use private_postgres::PrivatePostgres;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -141,4 +141,13 @@ pub fn shopping(seed: u128, count: u128) -> Vec<Bytes> {
 /// The stored offset of what `writer` writes; 0 where there is none.
 pub async fn stored(writer: &Writer) -> i64 {
     writer.position().await.unwrap().unwrap_or(0)
+}
+
+/// What a write comes to that inserted so many facts and found so many there already.
+pub fn inserted(inserted: u64, duplicates: u64) -> Written {
+    Written {
+        inserted,
+        duplicates,
+        ..Written::default()
+    }
 }

@@ -1,19 +1,8 @@
 //! What can't be read, and what is said about it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
-use fact_model::{Rejection, flatten};
+use fact_model::flatten;
 
-fn rejection(body: &[u8]) -> Rejection<'static> {
-    let mut envelope = flatten(body);
-    assert_eq!(envelope.facts, []);
-    assert_eq!(envelope.rejected.len(), 1);
-    envelope.rejected.remove(0)
-}
+use crate::golden::{rejected, rejection};
 
 #[test]
 fn each_has_a_reason_a_place_a_sentence_and_the_body() {
@@ -173,13 +162,8 @@ fn a_body_that_is_no_text_comes_back_in_base64() {
 fn a_bad_event_does_not_take_the_good_ones_with_it() {
     let envelope = flatten(br#"[{"name":"a","ts":1795382400}, 7, {"name":"b"}, {"name":"c","ts":1795382400,"items":[1]}]"#);
     assert_eq!(envelope.facts.len(), 1);
-    let rejected: Vec<_> = envelope
-        .rejected
-        .iter()
-        .map(|r| (&*r.reason, &*r.at, &*r.raw))
-        .collect();
     assert_eq!(
-        rejected,
+        rejected(&envelope),
         [
             ("not-an-event", "$[1]", "7"),
             ("missing-time", "$[2]", r#"{"name":"b"}"#),

@@ -1,6 +1,6 @@
-//! The facts of a body, for the tests that compare them one by one.
+//! The facts of a body and what is said of the rest, for the tests that compare them one by one.
 
-use fact_model::{Arena, Options, flatten_in};
+use fact_model::{Arena, Envelope, Options, Rejection, flatten, flatten_in};
 use serde_json::{Value, json};
 
 /// The facts of a body, without their hashes; an event without a time gets that of its record,
@@ -22,6 +22,22 @@ pub fn facts(body: impl AsRef<[u8]>) -> Vec<Value> {
         }
     }
     facts
+}
+
+/// Reason, place and text of all that could not be read.
+pub fn rejected<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'e str, &'e str, &'e str)> {
+    let rejected = envelope.rejected.iter();
+    rejected
+        .map(|one| (&*one.reason, &*one.at, &*one.raw))
+        .collect()
+}
+
+/// What is said of a body that holds nothing else.
+pub fn rejection(body: &[u8]) -> Rejection<'static> {
+    let mut envelope = flatten(body);
+    assert_eq!(envelope.facts, []);
+    assert_eq!(envelope.rejected.len(), 1);
+    envelope.rejected.remove(0)
 }
 
 /// An event in the plainest of its forms.
