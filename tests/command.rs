@@ -10,8 +10,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use end_to_end::shop;
-use local_stack::artefacts::Artefacts;
+use end_to_end::{cli, shop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -20,8 +19,7 @@ use tokio::process::{Child, Command};
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn etl() -> Command {
-    let mut command = Command::new(Artefacts::find().unwrap().program("etl"));
-    command.kill_on_drop(true).stdin(Stdio::null());
+    let mut command = cli::command().unwrap();
     for name in ["DATABASE_URL", "QUEUE_URL", "FLV_PROFILE_PATH"] {
         command.env_remove(name);
     }

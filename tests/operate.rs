@@ -12,8 +12,7 @@ use std::process::Stdio;
 
 use chrono::{Duration, Utc};
 use end_to_end::pipeline::Pipeline;
-use end_to_end::{found, shop};
-use local_stack::artefacts::Artefacts;
+use end_to_end::{cli, found, shop};
 use local_stack::{Part, StackOptions, queue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -23,24 +22,19 @@ use tokio::process::Command;
 
 fn command(pipeline: &Pipeline, args: &[&str]) -> Command {
     let stack = &pipeline.stack;
-    let mut command = Command::new(Artefacts::find().unwrap().program("etl"));
+    let mut command = cli::command().unwrap();
     command
         .args(args)
         .args(["--topic", stack.topic()])
         .env("DATABASE_URL", stack.database_url())
         .env("QUEUE_URL", stack.queue_url())
         .env("FLV_PROFILE_PATH", stack.profile())
-        .envs(queue::environment(stack.sqs_url()))
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+        .envs(queue::environment(stack.sqs_url()));
     command
 }
 
 async fn etl(pipeline: &Pipeline, args: &[&str]) -> (Option<i32>, String) {
-    let output = command(pipeline, args).output().await.unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = text(&output.stdout) + &text(&output.stderr);
-    (output.status.code(), said)
+    cli::said(&mut command(pipeline, args)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,53 +7,19 @@
     reason = "tests"
 )]
 
+mod pypi;
+
 use std::collections::HashMap;
-use std::net::TcpListener;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use end_to_end::pipeline::Pipeline;
 use end_to_end::{found, shop};
 use local_stack::{Sqs, StackOptions, queue};
-use owned_process::{OwnedProcess, Signal};
 use tokio::process::Command;
-
-/// A program that `tests/run.sh` has installed from PyPI.
-fn from_pypi(program: &str) -> PathBuf {
-    let venv = std::env::var("ETL_TEST_VENV")
-        .expect("this test needs programs from PyPI: run it by `make test`");
-    PathBuf::from(venv).join("bin").join(program)
-}
-
-/// ministack, a faithful SQS server in Python.
-async fn ministack() -> (OwnedProcess, String) {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let mut command = Command::new(from_pypi("ministack"));
-    command
-        .env("BIND_HOST", "127.0.0.1")
-        .env("GATEWAY_PORT", port.to_string())
-        .env("SERVICES", "sqs")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null());
-    let process = OwnedProcess::spawn("ministack", command, Signal::SIGTERM).unwrap();
-    let url = format!("http://127.0.0.1:{port}");
-    let client = queue::client(&url);
-    for _ in 0..150 {
-        if client.list_queues().send().await.is_ok() {
-            return (process, url);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    panic!("ministack does not answer at {url}");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faithful_sqs_server_is_drained() {
-    let (server, url) = ministack().await;
+    let (server, url, _) = pypi::ministack(queue::client).await;
     let bodies = shop::bodies(21, 1_000);
     let options = StackOptions {
         sqs: Sqs::At(url),
@@ -87,7 +53,7 @@ async fn another_teams_python_client_reads_the_raw_events() {
     pipeline.send(&bodies).await.unwrap();
     pipeline.arrived().await.unwrap();
 
-    let output = Command::new(from_pypi("python"))
+    let output = Command::new(pypi::program("python"))
         .args([
             "-c",
             CONSUMER,

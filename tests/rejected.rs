@@ -7,39 +7,22 @@
     reason = "tests"
 )]
 
-use local_stack::artefacts::Artefacts;
+use end_to_end::{cli, found};
 use private_postgres::PrivatePostgres;
-use tokio::process::Command;
-use tokio_postgres::NoTls;
-
-/// The exit code, and what was said.
-async fn etl(url: &str, args: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(Artefacts::find().unwrap().program("etl"))
-        .args(args)
-        .env("DATABASE_URL", url)
-        .output()
-        .await
-        .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
-}
 
 #[tokio::test]
 async fn rejected_events_are_looked_at_sent_again_and_given_up() {
     let server = PrivatePostgres::start().await.unwrap();
     let url = server.url();
     let says = async |args: &[&str], code: i32, parts: &[&str]| {
-        let (found, said) = etl(&url, args).await;
-        assert_eq!(found, Some(code), "{args:?}: {said}");
-        for part in parts {
-            assert!(said.contains(part), "no «{part}» of {args:?} in\n{said}");
-        }
+        let mut command = cli::command().unwrap();
+        command.args(args).env("DATABASE_URL", &url);
+        cli::ensure_says(&mut command, code, parts).await.unwrap();
     };
     says(&["migrate"], 0, &["V3__roles_and_months"]).await;
     says(&["rejected", "list"], 0, &["nothing is rejected"]).await;
 
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = found::connect(&url).await.unwrap();
     let bodies = [
         r#"{"event_id":"1","event_name":"view_item","timestamp":"2026-11-24T10:00:00Z","items":[{"item_id":"A"}]}"#,
         r#"{"event_id":"2","event_name":"view_item","items":[{"item_id":"B"},{"item_id":"C"}]}"#,

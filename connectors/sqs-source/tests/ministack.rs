@@ -9,46 +9,18 @@
 #[allow(dead_code)]
 mod support;
 
+#[path = "../../../tests/pypi/mod.rs"]
+mod pypi;
+
 use std::collections::{BTreeSet, HashMap};
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{QueueAttributeName as Name, SendMessageBatchRequestEntry};
 use connector_common::committed::Commit;
-use owned_process::{OwnedProcess, Signal};
 use sqs_source::stream::Until;
 use support::{Mood, StandIn, client, config, start, until};
-use tokio::process::Command;
 use tokio::sync::mpsc;
-
-/// ministack, which `tests/run.sh` has installed from PyPI.
-async fn ministack() -> (OwnedProcess, String, Client) {
-    let venv = std::env::var("ETL_TEST_VENV")
-        .expect("this test needs a program from PyPI: run it by `make test`");
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let mut command = Command::new(PathBuf::from(venv).join("bin/ministack"));
-    command
-        .env("BIND_HOST", "127.0.0.1")
-        .env("GATEWAY_PORT", port.to_string())
-        .env("SERVICES", "sqs")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let process = OwnedProcess::spawn("ministack", command, Signal::SIGTERM).unwrap();
-    let url = format!("http://127.0.0.1:{port}");
-    let client = client(&url);
-    for _ in 0..150 {
-        if client.list_queues().send().await.is_ok() {
-            return (process, url, client);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    panic!("ministack does not answer at {url}");
-}
 
 async fn create(client: &Client, name: &str, attributes: &[(Name, &str)]) -> String {
     let mut request = client.create_queue().queue_name(name);
@@ -124,7 +96,7 @@ fn assert_in_order(records: Vec<(String, String)>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
-    let (server, url, client) = ministack().await;
+    let (server, url, client) = pypi::ministack(client).await;
     let queue_url = fifo_of_120(&client).await;
     let config = config(&url, "queue-name: events.fifo");
     let topic = StandIn::new(Mood::Acknowledge);
@@ -141,7 +113,7 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queues_messages_are_deleted_when_the_sink_has_named_them() {
-    let (server, url, client) = ministack().await;
+    let (server, url, client) = pypi::ministack(client).await;
     let queue_url = fifo_of_120(&client).await;
     let config = config(&url, "queue-name: events.fifo");
     let topic = StandIn::new(Mood::Acknowledge);
@@ -181,7 +153,7 @@ async fn a_fifo_queues_messages_are_deleted_when_the_sink_has_named_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queues_own_redrive_policy_takes_what_the_topic_never_does() {
-    let (server, url, client) = ministack().await;
+    let (server, url, client) = pypi::ministack(client).await;
     let dead = create(&client, "dead", &[]).await;
     let described = client
         .get_queue_attributes()
