@@ -8,22 +8,22 @@
 //! clock must not decide on a product's name until its date comes.
 
 mod known;
+mod member;
 mod table;
+mod values;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use fact_model::Fact;
-use tokio_postgres::types::ToSql;
 
 pub(crate) use self::known::Known;
 use self::known::Members;
+pub use self::member::Seen;
+use self::member::{Member, write_natural_key};
 use self::table::{LIST, PRODUCT, Table};
+use self::values::Values;
 use crate::errors::{DatabaseError, Doing};
 use crate::statements::Work;
-
-/// In microseconds.
-const MINUTE: i64 = 60_000_000;
 
 /// "etl dims" in ASCII.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(x'65746c2064696d73'::bigint)";
@@ -35,35 +35,6 @@ pub struct Dimension {
     places: HashMap<String, u32>,
     members: Vec<Member>,
     scratch: String,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Member {
-    natural_key: String,
-    id: Option<String>,
-    attributes: Vec<Told>,
-    first_seen: Option<i64>,
-    last_seen: Option<i64>,
-}
-
-/// An attribute's values, and when they were told: microseconds since the Unix epoch, `None` for
-/// events dated in the future.
-#[derive(Clone, Debug, Default)]
-struct Told {
-    as_of: Option<i64>,
-    values: Vec<Option<String>>,
-}
-
-/// When an event happened, to the minute, as far as its clock can be believed.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen(Option<i64>);
-
-impl Seen {
-    /// `time` and `horizon` in microseconds since the Unix epoch; what is behind the horizon is in the future.
-    #[must_use]
-    pub fn at(time: i64, horizon: i64) -> Self {
-        Self((time <= horizon).then_some(time - time.rem_euclid(MINUTE)))
-    }
 }
 
 impl Dimension {
@@ -150,19 +121,8 @@ impl Dimension {
         // A batch is bounded far below four thousand million rows.
         let place = self.members.len() as u32;
         self.places.insert(natural_key.to_owned(), place);
-        let attributes = self.table.attributes.iter();
-        self.members.push(Member {
-            natural_key: natural_key.to_owned(),
-            id: id.map(str::to_owned),
-            attributes: attributes
-                .map(|attribute| Told {
-                    as_of: None,
-                    values: vec![None; attribute.columns.len()],
-                })
-                .collect(),
-            first_seen: None,
-            last_seen: None,
-        });
+        let member = Member::new(natural_key, id, self.table.attributes);
+        self.members.push(member);
         place
     }
 
@@ -280,152 +240,4 @@ pub(crate) async fn update(
         }
     }
     Ok(())
-}
-
-/// The rule that the comment on the column `natural_key` states. Leaves `key` empty if nothing is named.
-fn write_natural_key(key: &mut String, id: Option<&str>, told: &[&[Option<&str>]]) {
-    key.clear();
-    let name = told
-        .first()
-        .and_then(|name| name.first())
-        .copied()
-        .flatten();
-    if let Some((prefix, text)) = id
-        .map(|id| ("id:", id))
-        .or(name.map(|name| ("name:", name)))
-    {
-        key.push_str(prefix);
-        key.push_str(text);
-        return;
-    }
-    let rest = || told.iter().skip(1).flat_map(|values| values.iter());
-    if rest().any(Option::is_some) {
-        key.push_str("is:");
-        for value in rest() {
-            key.push_str(value.unwrap_or_default());
-            key.push('\u{1f}');
-        }
-    }
-}
-
-impl Member {
-    fn note(&mut self, told: &[&[Option<&str>]], Seen(time): Seen) {
-        for (known, values) in self.attributes.iter_mut().zip(told) {
-            if values.iter().any(Option::is_some) {
-                known.learn(values, time);
-            }
-        }
-        if let Some(time) = time {
-            self.see(time);
-        }
-    }
-
-    fn see(&mut self, time: i64) {
-        self.first_seen = Some(self.first_seen.map_or(time, |first| first.min(time)));
-        self.last_seen = self.last_seen.max(Some(time));
-    }
-
-    /// Whether `other` tells something that this does not.
-    fn lacks(&self, other: &Self) -> bool {
-        let is_earlier = match (self.first_seen, other.first_seen) {
-            (Some(known), Some(told)) => told < known,
-            (known, told) => known.is_none() && told.is_some(),
-        };
-        let mut attributes = self.attributes.iter().zip(&other.attributes);
-        is_earlier
-            || other.last_seen > self.last_seen
-            || attributes.any(|(known, told)| known.lacks(told))
-    }
-
-    /// Takes over what `other` tells beyond this.
-    fn take_over(&mut self, other: &Self) {
-        for (known, told) in self.attributes.iter_mut().zip(&other.attributes) {
-            if known.lacks(told) {
-                known.clone_from(told);
-            }
-        }
-        for time in [other.first_seen, other.last_seen].into_iter().flatten() {
-            self.see(time);
-        }
-    }
-}
-
-impl Told {
-    fn learn(&mut self, values: &[Option<&str>], as_of: Option<i64>) {
-        let known = || self.values.iter().map(Option::as_deref);
-        let told = || values.iter().copied();
-        if as_of < self.as_of || as_of == self.as_of && told().le(known()) {
-            return;
-        }
-        // Mostly an event tells what is known already, only later.
-        if !told().eq(known()) {
-            self.values = told().map(|value| value.map(str::to_owned)).collect();
-        }
-        self.as_of = as_of;
-    }
-
-    fn lacks(&self, other: &Self) -> bool {
-        (other.as_of, &other.values) > (self.as_of, &self.values)
-    }
-}
-
-/// The members as arrays for `unnest`, one for each column.
-struct Values<'a> {
-    texts: Vec<Vec<Option<&'a str>>>,
-    times: Vec<Vec<Option<DateTime<Utc>>>>,
-}
-
-impl<'a> Values<'a> {
-    fn of(table: &Table, members: &[&'a Member]) -> Self {
-        let time = |micros: Option<i64>| micros.and_then(DateTime::from_timestamp_micros);
-        let mut texts = vec![
-            members
-                .iter()
-                .map(|member| Some(member.natural_key.as_str()))
-                .collect(),
-            members.iter().map(|member| member.id.as_deref()).collect(),
-        ];
-        let mut times = Vec::new();
-        for (place, attribute) in table.attributes.iter().enumerate() {
-            let told = |member: &&'a Member| member.attributes.get(place);
-            for column in 0..attribute.columns.len() {
-                let value =
-                    |member| told(member).and_then(|told| told.values.get(column)?.as_deref());
-                texts.push(members.iter().map(value).collect());
-            }
-            times.push(
-                members
-                    .iter()
-                    .map(|member| time(told(member).and_then(|told| told.as_of)))
-                    .collect(),
-            );
-        }
-        times.push(
-            members
-                .iter()
-                .map(|member| time(member.first_seen))
-                .collect(),
-        );
-        times.push(
-            members
-                .iter()
-                .map(|member| time(member.last_seen))
-                .collect(),
-        );
-        Self { texts, times }
-    }
-
-    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let texts = self
-            .texts
-            .iter()
-            .map(|column| column as &(dyn ToSql + Sync));
-        texts
-            .chain(
-                self.times
-                    .iter()
-                    .map(|column| column as &(dyn ToSql + Sync)),
-            )
-            .collect()
-    }
 }

@@ -7,8 +7,10 @@
 //! that of a committed record: never a mere offset, since a topic that loses its end gives the same
 //! offset to another record.
 //!
-//! While it is in hand, a message is extended before its visibility timeout ends, holds one permit of
-//! the in-flight bound, and is known by its id, so that a second delivery isn't produced again.
+//! While it is in hand, a message is extended before its visibility timeout ends (`extensions`), holds one
+//! permit of the in-flight bound, and is known by its id, so that a second delivery isn't produced again.
+
+mod extensions;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +20,9 @@ use connector_common::keys;
 use fluvio::dataplane::record::RecordData;
 use tokio::sync::OwnedSemaphorePermit;
 
+pub use self::extensions::Extension;
 use crate::bodies::{Bodies, Room};
-use crate::config::{DeleteAfter, LONGEST_VISIBILITY};
+use crate::config::DeleteAfter;
 use crate::queue::{MessageId, Receipt, Received};
 use crate::topic::Place;
 
@@ -55,17 +58,6 @@ impl Safe {
     pub fn place(&self) -> Option<Place> {
         self.place
     }
-}
-
-/// A visibility timeout that has to be extended now.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Extension {
-    /// The message.
-    pub id: MessageId,
-    /// Its newest delivery.
-    pub receipt: Receipt,
-    /// For how long from now.
-    pub timeout: Duration,
 }
 
 /// All messages in hand.
@@ -297,64 +289,6 @@ impl Custody {
         self.table().release(id);
     }
 
-    /// Up to `most` messages whose visibility timeout has to be extended by `now`. Each is handed out
-    /// once, until [`Custody::extended`] or [`Custody::extend_later`] puts it back.
-    pub fn take_due(&self, now: Instant, most: usize) -> Vec<Extension> {
-        let mut table = self.table();
-        let mut due = Vec::new();
-        while due.len() < most {
-            let Some((_, id)) = table
-                .extensions
-                .first()
-                .filter(|(at, _)| *at <= now)
-                .cloned()
-            else {
-                break;
-            };
-            table.extend_at(&id, None);
-            let Some(held) = table.held.get(&id) else {
-                continue;
-            };
-            let left = (held.received_at + LONGEST_VISIBILITY).saturating_duration_since(now);
-            let timeout = Duration::from_secs(self.visibility_timeout.min(left).as_secs());
-            if timeout.is_zero() {
-                tracing::warn!(message_id = %id, "in hand for 12 hours, which is as long as SQS hides a message; it will be delivered again");
-            } else {
-                due.push(Extension {
-                    receipt: held.receipt.clone(),
-                    id,
-                    timeout,
-                });
-            }
-        }
-        due
-    }
-
-    /// The queue hides the message until its timeout from `asked_at` on.
-    pub fn extended(&self, extension: &Extension, asked_at: Instant) {
-        self.extend_later(extension, asked_at + extension.timeout / 2);
-    }
-
-    /// The message is to be extended, or tried again, at `when`, unless a newer delivery has its own time.
-    pub fn extend_later(&self, extension: &Extension, when: Instant) {
-        let mut table = self.table();
-        if table
-            .held
-            .get(&extension.id)
-            .is_some_and(|held| held.receipt == extension.receipt)
-        {
-            table.extend_at(&extension.id, Some(when));
-        }
-    }
-
-    /// Whether this delivery is the newest of a message in hand.
-    pub fn holds(&self, extension: &Extension) -> bool {
-        self.table()
-            .held
-            .get(&extension.id)
-            .is_some_and(|held| held.receipt == extension.receipt)
-    }
-
     /// What is in hand.
     pub fn in_hand(&self) -> InHand {
         let table = self.table();
@@ -398,18 +332,6 @@ impl Held {
 }
 
 impl Table {
-    fn extend_at(&mut self, id: &MessageId, when: Option<Instant>) {
-        let Some(held) = self.held.get_mut(id) else {
-            return;
-        };
-        if let Some(before) = std::mem::replace(&mut held.extend_at, when) {
-            self.extensions.remove(&(before, id.clone()));
-        }
-        if let Some(when) = when {
-            self.extensions.insert((when, id.clone()));
-        }
-    }
-
     fn release(&mut self, id: &MessageId) {
         self.extend_at(id, None);
         self.held.remove(id);

@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::{Dimension, Member};
+use super::Dimension;
+use super::member::Member;
 
 /// Members that are remembered; with more, the memory begins anew: it is some megabytes then.
 const MOST: usize = 20_000;

@@ -1,3 +1,5 @@
+use connector_common::Validate;
+
 use super::*;
 
 fn parse(yaml: &str) -> Result<Config, String> {

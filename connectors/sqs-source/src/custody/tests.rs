@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::config::LONGEST_VISIBILITY;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
