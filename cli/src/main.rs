@@ -7,7 +7,7 @@
 //! (with [`topic`]), [`rejected`], [`partitions`], [`rollups`], [`made_facts`] (`etl generate`), [`report`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
-//! questions), [`parameters`] (of the SmartModule).
+//! questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say them).
 
 mod answers;
 mod bodies;
@@ -31,6 +31,7 @@ mod send;
 mod status;
 mod tables;
 mod topic;
+mod units;
 mod up;
 mod verify;
 

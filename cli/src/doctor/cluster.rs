@@ -10,6 +10,7 @@ use sqs_source::config::DeleteAfter;
 use super::deployment::Deployment;
 use super::report::Report;
 use crate::topic::Topic;
+use crate::units::period;
 
 const CLUSTER: &str = "cluster";
 const TOPIC: &str = "topic";
@@ -72,7 +73,7 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
         "exists",
         format!(
             "`{name}` has {partitions} partition(s) and keeps records for {}",
-            hours(retention)
+            period(retention)
         ),
     );
     replication(report, deployment, found);
@@ -267,15 +268,6 @@ fn batches(report: &mut Report, deployment: &Deployment) {
                 batch.saturating_mul(GROWTH)
             ),
         );
-    }
-}
-
-/// Seconds in the largest unit that fits.
-pub fn hours(seconds: u32) -> String {
-    match seconds {
-        0..7_200 => format!("{} minutes", seconds / 60),
-        7_200..172_800 => format!("{} hours", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 

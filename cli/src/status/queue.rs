@@ -2,12 +2,11 @@
 
 use anyhow::{Context, anyhow};
 use aws_config::BehaviorVersion;
-use aws_sdk_sqs::types::QueueAttributeName::{
-    self, ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
-    ApproximateNumberOfMessagesNotVisible,
-};
+use aws_sdk_sqs::Client;
 use serde::Serialize;
-use sqs_source::sqs::words;
+use sqs_source::config::QueueRef;
+use sqs_source::queue::Queue as _;
+use sqs_source::sqs::Sqs;
 
 /// How many messages the queue holds, approximately, as SQS counts them.
 ///
@@ -29,20 +28,13 @@ pub struct Queue {
 pub async fn read(url: Option<&str>) -> anyhow::Result<Queue> {
     let url = url.context("no queue named; use --queue-url or QUEUE_URL")?;
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let answer = aws_sdk_sqs::Client::new(&config)
-        .get_queue_attributes()
-        .queue_url(url)
-        .attribute_names(ApproximateNumberOfMessages)
-        .attribute_names(ApproximateNumberOfMessagesNotVisible)
-        .attribute_names(ApproximateNumberOfMessagesDelayed)
-        .send()
-        .await
-        .map_err(|error| anyhow!("{url}: {}", words(&error)))?;
-    let number = |name: QueueAttributeName| answer.attributes()?.get(&name)?.parse().ok();
+    let queue = Sqs::open(&Client::new(&config), &QueueRef::Url(url.to_owned()), false).await?;
+    let depth = queue.depth().await;
+    let depth = depth.map_err(|error| anyhow!("{url}: {}", error.detail))?;
     Ok(Queue {
         url: url.to_owned(),
-        visible: number(ApproximateNumberOfMessages),
-        in_flight: number(ApproximateNumberOfMessagesNotVisible),
-        delayed: number(ApproximateNumberOfMessagesDelayed),
+        visible: depth.visible,
+        in_flight: depth.in_flight,
+        delayed: depth.delayed,
     })
 }

@@ -8,6 +8,7 @@ use super::queue::Queue;
 use super::reading::{Part, Reading};
 use super::sinks::{PartitionStand, Sink, TopicStand};
 use crate::answers;
+use crate::units::{age, size};
 
 /// Partitions of a sink that are shown, those with the largest lag.
 const PARTITIONS: usize = 12;
@@ -294,39 +295,9 @@ fn months(tables: &Tables) -> Table {
     table
 }
 
-/// Seconds as people say them.
-fn age(seconds: f64) -> String {
-    let whole = seconds as u64;
-    match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..120 => format!("{whole} s"),
-        120..7_200 => format!("{} min", whole / 60),
-        7_200..172_800 => format!("{} h", whole / 3_600),
-        _ => format!("{} days", whole / 86_400),
-    }
-}
-
-/// Bytes as people say them.
-fn size(bytes: i64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 10_240.0 {
-        format!("{mib:.1} MiB")
-    } else {
-        format!("{:.1} GiB", mib / 1024.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ages_and_sizes_are_said_in_the_unit_that_fits() {
-        let ages = [0.04, 9.96, 119.0, 120.0, 7_200.0, 172_800.0].map(age);
-        assert_eq!(ages, ["0.0 s", "10.0 s", "119 s", "2 min", "2 h", "2 days"]);
-        assert_eq!(size(1 << 20), "1.0 MiB");
-        assert_eq!(size(20 << 30), "20.0 GiB");
-    }
 
     #[test]
     fn many_partitions_are_shown_by_their_lag() {

@@ -93,7 +93,7 @@ impl Progress {
                 .metrics
                 .queue_messages
                 .with_label_values(&[self.queue.as_str(), state]);
-            gauge.set(i64::try_from(messages).unwrap_or(i64::MAX));
+            gauge.set(i64::try_from(messages.unwrap_or(0)).unwrap_or(i64::MAX));
         }
     }
 

@@ -37,15 +37,15 @@ pub struct Received {
     pub body: Vec<u8>,
 }
 
-/// How many messages a queue holds, approximately.
+/// How many messages a queue holds, approximately; `None` where it doesn't say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
     /// To be received.
-    pub visible: u64,
+    pub visible: Option<u64>,
     /// Received and not deleted, by anybody.
-    pub in_flight: u64,
+    pub in_flight: Option<u64>,
     /// Not to be received before their delay is over.
-    pub delayed: u64,
+    pub delayed: Option<u64>,
 }
 
 /// An entry of a batch that the queue did not do.

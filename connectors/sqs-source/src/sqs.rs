@@ -288,8 +288,7 @@ impl Queue for Sqs {
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
         let found = self.attributes(&names).await?;
-        let [visible, in_flight, delayed] =
-            names.map(|name| found.get(&name).copied().unwrap_or(0));
+        let [visible, in_flight, delayed] = names.map(|name| found.get(&name).copied());
         Ok(Depth {
             visible,
             in_flight,

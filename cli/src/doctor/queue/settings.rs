@@ -14,10 +14,10 @@ use sqs_source::config::DeleteAfter;
 use sqs_source::queue::is_fifo;
 use sqs_source::sqs::words;
 
-use super::super::cluster::hours;
 use super::super::deployment::Deployment;
 use super::super::report::Report;
 use super::AREA;
+use crate::units::period;
 
 /// A source that is restarted some times must not have used up a message's receives.
 const FEWEST_RECEIVES: u64 = 3;
@@ -205,7 +205,7 @@ impl Settings {
             );
             return;
         };
-        let kept = hours(retention);
+        let kept = period(retention);
         match oldest {
             Some(oldest) if oldest > f64::from(retention) / 2.0 => report.fail(
                 AREA,
