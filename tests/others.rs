@@ -9,12 +9,13 @@
 
 mod pypi;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use end_to_end::pipeline::Pipeline;
 use end_to_end::{found, shop};
-use local_stack::{Sqs, StackOptions, queue};
+use local_stack::{Part, Sqs, StackOptions, queue};
 use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,31 +36,22 @@ async fn a_faithful_sqs_server_is_drained() {
     server.stop(Duration::from_secs(10)).await.unwrap();
 }
 
-/// Reads a topic to its end as another team would, and prints one record a line.
+/// Reads a partition to its end as another team would, and prints one record a line.
 const CONSUMER: &str = r#"
 import sys
 from fluvio import Fluvio, Offset
-count = int(sys.argv[1])
-stream = Fluvio.connect().partition_consumer(sys.argv[2], 0).stream(Offset.beginning())
+topic, partition, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+stream = Fluvio.connect().partition_consumer(topic, partition).stream(Offset.beginning())
 for _ in range(count):
     record = next(stream)
-    print(record.offset(), bytes(record.key()).decode(), bytes(record.value()).hex(), flush=True)
+    print(record.offset(), bytes(record.key()).decode(), bytes(record.value()).hex(), sep="\t", flush=True)
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_teams_python_client_reads_the_raw_events() {
-    let bodies = shop::bodies(22, 500);
-    let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
-    pipeline.send(&bodies).await.unwrap();
-    pipeline.arrived().await.unwrap();
-
+/// Offset, key and value of the first `count` records of a partition.
+async fn read(pipeline: &Pipeline, partition: i32, count: i64) -> Vec<(i64, String, Vec<u8>)> {
     let output = Command::new(pypi::program("python"))
-        .args([
-            "-c",
-            CONSUMER,
-            &bodies.len().to_string(),
-            pipeline.stack.topic(),
-        ])
+        .args(["-c", CONSUMER, pipeline.stack.topic()])
+        .args([partition.to_string(), count.to_string()])
         .env("FLV_PROFILE_PATH", pipeline.stack.profile())
         .kill_on_drop(true)
         .output();
@@ -72,25 +64,105 @@ async fn another_teams_python_client_reads_the_raw_events() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let records = text.lines().map(|line| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let value = (0..fields[2].len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&fields[2][at..at + 2], 16).unwrap())
+            .collect();
+        (fields[0].parse().unwrap(), fields[1].to_owned(), value)
+    });
+    records.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifo_queues_groups_keep_their_order_through_a_kill_of_either_side() {
+    const GROUPS: usize = 8;
+    let (server, url, _) = pypi::ministack(queue::client).await;
+    let options = StackOptions {
+        sqs: Sqs::At(url),
+        fifo: true,
+        visibility_timeout: Some(Duration::from_secs(5)),
+        partitions: Some(2),
+        ..StackOptions::default()
+    };
+    let mut pipeline = Pipeline::start(options).await.unwrap();
+    let bodies = shop::bodies(23, 400);
+    let group = |number: usize| format!("user-{}", number % GROUPS);
+    let mut numbers = HashMap::new();
+    for first in (0..bodies.len()).step_by(10) {
+        let entries = (first..first + 10).map(|number| {
+            SendMessageBatchRequestEntry::builder()
+                .id(number.to_string())
+                .message_body(&bodies[number])
+                .message_group_id(group(number))
+                .message_deduplication_id(number.to_string())
+                .build()
+                .unwrap()
+        });
+        let sent = pipeline.sqs.send_message_batch();
+        let sent = sent.queue_url(pipeline.stack.queue_url());
+        let sent = sent.set_entries(Some(entries.collect())).send().await;
+        for sent in sent.unwrap().successful {
+            numbers.insert(sent.message_id, sent.id.parse::<usize>().unwrap());
+        }
+    }
+    for (records, part) in [(80, Part::Source), (200, Part::Sink)] {
+        pipeline.committed_at_least(records).await.unwrap();
+        pipeline.kill_and_restart(part).await.unwrap();
+    }
+    pipeline.arrived().await.unwrap();
+    found::ensure_equal(&pipeline.database, &bodies)
+        .await
+        .unwrap();
+
+    let ends = pipeline
+        .database
+        .query("SELECT partition, next_offset FROM sink_offsets", &[])
+        .await
+        .unwrap();
+    let mut order: BTreeMap<String, Vec<(i32, usize)>> = BTreeMap::new();
+    for end in ends {
+        let partition = end.get(0);
+        for (_, key, _) in read(&pipeline, partition, end.get(1)).await {
+            let (group, id) = key.split_once(' ').expect("a group and a message id");
+            let of_group = order.entry(group.to_owned()).or_default();
+            // What was in hand when the source died comes again, behind what came first.
+            if !of_group.contains(&(partition, numbers[id])) {
+                of_group.push((partition, numbers[id]));
+            }
+        }
+    }
+    assert_eq!(order.len(), GROUPS);
+    for (name, found) in order {
+        let partition = found[0].0;
+        let sent = (0..bodies.len()).filter(|number| group(*number) == name);
+        let sent: Vec<_> = sent.map(|number| (partition, number)).collect();
+        assert_eq!(
+            found, sent,
+            "partition and number of each message of {name}"
+        );
+    }
+    pipeline.stack.stop().await.unwrap();
+    server.stop(Duration::from_secs(10)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_teams_python_client_reads_the_raw_events() {
+    let bodies = shop::bodies(22, 500);
+    let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    pipeline.send(&bodies).await.unwrap();
+    pipeline.arrived().await.unwrap();
 
     let mut unread: HashMap<Vec<u8>, usize> = HashMap::new();
     for body in &bodies {
         *unread.entry(body.clone().into_bytes()).or_default() += 1;
     }
-    let text = String::from_utf8(output.stdout).unwrap();
-    for (expected, line) in text.lines().enumerate() {
-        let fields: Vec<&str> = line.split(' ').collect();
-        assert_eq!(fields[0], expected.to_string(), "offsets are contiguous");
-        assert_eq!(
-            fields[1].len(),
-            36,
-            "the key is the SQS message id: {}",
-            fields[1]
-        );
-        let value: Vec<u8> = (0..fields[2].len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&fields[2][at..at + 2], 16).unwrap())
-            .collect();
+    let records = read(&pipeline, 0, bodies.len() as i64).await;
+    for (expected, (offset, key, value)) in (0..).zip(records) {
+        assert_eq!(offset, expected, "offsets are contiguous");
+        assert_eq!(key.len(), 36, "the key is the SQS message id: {key}");
         *unread
             .get_mut(&value)
             .expect("a record is a body, byte for byte") -= 1;

@@ -12,9 +12,8 @@ mod member;
 mod table;
 mod values;
 
-use std::collections::HashMap;
-
 use fact_model::Fact;
+use hashbrown::HashMap;
 
 pub(crate) use self::known::Known;
 use self::known::Members;

@@ -285,7 +285,10 @@ impl FromStr for FactHash {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NoFactHash);
         }
-        let bits = u128::from_str_radix(text, 16).map_err(|_| NoFactHash)?;
+        // In halves, since 128 bits are four times as slow to multiply.
+        let (high, low) = text.split_at_checked(16).ok_or(NoFactHash)?;
+        let half = |digits| u64::from_str_radix(digits, 16).map_err(|_| NoFactHash);
+        let bits = u128::from(half(high)?) << 64 | u128::from(half(low)?);
         Ok(Self(bits.to_be_bytes()))
     }
 }

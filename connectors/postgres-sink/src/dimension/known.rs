@@ -3,7 +3,7 @@
 //! Whatever is told can only be overtaken: by something newer, an earlier first or a later last time. So what a writer has
 //! told and committed once changes nothing any more, whoever else has told what meanwhile.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::Dimension;
 use super::member::Member;

@@ -1,11 +1,12 @@
 //! What the new facts of a batch add to the daily rollups of the schema `analytics`, said in the transaction that writes
 //! them. The rule is that of the SQL function `analytics.counted`, to which `analytics.rollup_differences` holds it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use fact_model::Fact;
+use hashbrown::HashMap;
 use tokio_postgres::types::ToSql;
 
 use super::arrays::Array;

@@ -14,6 +14,8 @@ pub struct StackOptions {
     pub sqs: Sqs,
     /// The Fluvio cluster.
     pub fluvio: Fluvio,
+    /// Whether the queue is FIFO, which our own endpoint does not have.
+    pub fifo: bool,
     /// How long a message stays invisible after it was received; without it the server's default.
     pub visibility_timeout: Option<Duration>,
     /// The number of partitions of the topic; without it what `deploy/cluster/topic.yaml` says.

@@ -1,6 +1,5 @@
 //! The queue's side: an endpoint of our own or somebody's server, and a client for either.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -41,30 +40,31 @@ pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Creates the queue at `sqs_url` unless it is there, and returns its URL.
+/// Creates the queue at `sqs_url` unless it is there, and returns its URL. The name of a `fifo` queue ends as AWS wants it.
 ///
 /// # Errors
 /// No SQS server there, or one that refuses.
-pub async fn create(sqs_url: &str, visibility_timeout: Option<Duration>) -> anyhow::Result<String> {
-    let visibility = visibility_timeout.map(|timeout| {
-        HashMap::from([(
-            QueueAttributeName::VisibilityTimeout,
-            timeout.as_secs().to_string(),
-        )])
-    });
-    let created = client(sqs_url)
-        .create_queue()
-        .queue_name(QUEUE)
-        .set_attributes(visibility)
-        .send()
-        .await
-        .map_err(|error| {
-            anyhow!(
-                "cannot create the queue `{QUEUE}` at {sqs_url}: {}",
-                error.into_service_error()
-            )
-        })?;
+pub async fn create(
+    sqs_url: &str,
+    fifo: bool,
+    visibility_timeout: Option<Duration>,
+) -> anyhow::Result<String> {
+    let name = format!("{QUEUE}{}", if fifo { ".fifo" } else { "" });
+    let mut request = client(sqs_url).create_queue().queue_name(&name);
+    if fifo {
+        request = request.attributes(QueueAttributeName::FifoQueue, "true");
+    }
+    if let Some(timeout) = visibility_timeout {
+        let seconds = timeout.as_secs().to_string();
+        request = request.attributes(QueueAttributeName::VisibilityTimeout, seconds);
+    }
+    let created = request.send().await.map_err(|error| {
+        anyhow!(
+            "cannot create the queue `{name}` at {sqs_url}: {}",
+            error.into_service_error()
+        )
+    })?;
     created
         .queue_url
-        .ok_or_else(|| anyhow!("the SQS server at {sqs_url} gave no URL for the queue `{QUEUE}`"))
+        .ok_or_else(|| anyhow!("the SQS server at {sqs_url} gave no URL for the queue `{name}`"))
 }

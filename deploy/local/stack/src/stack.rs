@@ -82,7 +82,7 @@ impl Stack {
             }
             Sqs::At(url) => (None, url),
         };
-        let queue_url = queue::create(&sqs_url, options.visibility_timeout).await?;
+        let queue_url = queue::create(&sqs_url, options.fifo, options.visibility_timeout).await?;
         let topic = match options.fluvio {
             Fluvio::Embedded => TOPIC.to_owned(),
             Fluvio::CurrentProfile => cluster::unused_topic_name()?,
