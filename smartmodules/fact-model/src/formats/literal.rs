@@ -4,8 +4,10 @@
 //! language, `True`, `None`, `undefined`, `NaN`, tuples, trailing commas, comments, and calls such as
 //! `Decimal('2.414')`, `datetime.datetime(…)` or `new Date(…)`, which stand for their argument.
 
+mod quoted;
+
 use crate::formats::json_text::JsonText;
-use crate::formats::{Fault, MAX_DEPTH, is_word, quoted};
+use crate::formats::{Fault, MAX_DEPTH, is_word};
 
 /// Reads `text`: values one after another, with `;` or `,` between them or `dataLayer.push(…)` around them. Each is
 /// written as one JSON value of a list.
@@ -127,17 +129,11 @@ impl<'t> Reader<'t> {
         match self.peek() {
             None => self.fault("a value is missing"),
             Some(b'{') => self.object(out, depth),
-            Some(b'[') => {
+            Some(open @ (b'[' | b'(')) => {
+                let end = if open == b'[' { b']' } else { b')' };
                 self.at += 1;
                 out.begin_list();
-                self.list(b']', out, depth + 1)?;
-                out.end_list();
-                Ok(())
-            }
-            Some(b'(') => {
-                self.at += 1;
-                out.begin_list();
-                self.list(b')', out, depth + 1)?;
+                self.list(end, out, depth + 1)?;
                 out.end_list();
                 Ok(())
             }
@@ -335,13 +331,6 @@ impl<'t> Reader<'t> {
         let sign = if seconds < 0 { '-' } else { '+' };
         let minutes = seconds.unsigned_abs() / 60;
         Ok(format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60))
-    }
-
-    /// A string with its escapes undone.
-    fn string(&mut self, is_bytes: bool) -> Result<String, Fault> {
-        let (string, end) = quoted::read(self.text, self.at, is_bytes)?;
-        self.at = end;
-        Ok(string)
     }
 }
 

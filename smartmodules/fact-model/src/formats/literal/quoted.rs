@@ -1,34 +1,12 @@
 //! Strings in the quotes of JavaScript or Python, with the escapes of either.
 
+use super::Reader;
 use crate::formats::Fault;
 
-/// Reads the string whose quote stands at `at`, and tells where it ends. The escapes `\xHH` of Python's `bytes`
-/// are parts of UTF-8, those of a text are characters.
-pub(crate) fn read(text: &str, at: usize, is_bytes: bool) -> Result<(String, usize), Fault> {
-    let mut reader = Reader { text, at };
-    let string = reader.string(is_bytes)?;
-    Ok((string, reader.at))
-}
-
-struct Reader<'t> {
-    text: &'t str,
-    at: usize,
-}
-
-impl<'t> Reader<'t> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn fault<T>(&self, what: impl Into<String>) -> Result<T, Fault> {
-        Err(Fault::new(self.at, what))
-    }
-
-    fn string(&mut self, is_bytes: bool) -> Result<String, Fault> {
+impl Reader<'_> {
+    /// Reads the string whose quote stands here. The escapes `\xHH` of Python's `bytes` are parts of UTF-8, those
+    /// of a text are characters.
+    pub(super) fn string(&mut self, is_bytes: bool) -> Result<String, Fault> {
         let start = self.at;
         let Some(quote) = self.peek() else {
             return self.fault("a string is missing");
