@@ -59,23 +59,13 @@ fn ends(text: &str) -> Vec<(usize, usize)> {
     };
     let mut ends = Vec::new();
     let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
+    while let Some(rest @ [byte, ..]) = bytes.get(at..) {
         let (opens, bracket, length) = match byte {
-            b'B' if bytes
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(b"Bundle[{")) =>
-            {
-                (true, b'{', 8)
-            }
-            b'B' if bytes
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(b"Bundle[")) =>
-            {
-                (true, b'[', 7)
-            }
+            b'B' if rest.starts_with(b"Bundle[{") => (true, b'{', 8),
+            b'B' if rest.starts_with(b"Bundle[") => (true, b'[', 7),
             b'[' => (true, b'[', 1),
             b'(' => (true, b'(', 1),
-            b'}' if bytes.get(at + 1) == Some(&b']') => (false, b'{', 2),
+            b'}' if rest.starts_with(b"}]") => (false, b'{', 2),
             b']' => (false, b'[', 1),
             b')' => (false, b'(', 1),
             _ => {
@@ -135,7 +125,10 @@ impl Bundles<'_> {
             return self.bundle(start, end, out, depth);
         }
         if text.starts_with('[') && self.end(start) == Some(end) {
-            return self.list(start + 1, end - 1, out, depth);
+            out.begin_list();
+            self.parts(start + 1, end - 1, false, out, depth)?;
+            out.end_list();
+            return Ok(());
         }
         for (index, name) in TYPES.iter().enumerate() {
             if let Some(inner) = text
@@ -178,7 +171,7 @@ impl Bundles<'_> {
             let Some(entries) = entries.strip_suffix("}]") else {
                 return Err(Fault::new(start, "a bundle does not end"));
             };
-            self.entries(inner + 1, inner + 1 + entries.len(), out, depth)?;
+            self.parts(inner + 1, inner + 1 + entries.len(), true, out, depth)?;
         } else if !matches!(text, "]" | "EMPTY_PARCEL]") {
             return Err(Fault::new(inner, "a bundle holds no map"));
         }
@@ -186,42 +179,27 @@ impl Bundles<'_> {
         Ok(())
     }
 
-    fn entries(
+    /// Writes what stands from `at` to `end`: the entries of a map, or the values of a list.
+    fn parts(
         &self,
-        start: usize,
+        mut at: usize,
         end: usize,
+        is_map: bool,
         out: &mut JsonText<'_>,
         depth: usize,
     ) -> Result<(), Fault> {
-        let mut at = start;
         while at < end {
-            let Some((key, length)) = key(self.slice(at, end)) else {
-                return Err(Fault::new(at, "a key is missing"));
-            };
-            out.key(key);
-            at += length;
-            let next = self.next(at, end, true);
+            if is_map {
+                let Some((key, length)) = key(self.slice(at, end)) else {
+                    return Err(Fault::new(at, "a key is missing"));
+                };
+                out.key(key);
+                at += length;
+            }
+            let next = self.next(at, end, is_map);
             self.value(at, next, out, depth + 1)?;
             at = next + 2;
         }
-        Ok(())
-    }
-
-    fn list(
-        &self,
-        start: usize,
-        end: usize,
-        out: &mut JsonText<'_>,
-        depth: usize,
-    ) -> Result<(), Fault> {
-        out.begin_list();
-        let mut at = start;
-        while at < end {
-            let next = self.next(at, end, false);
-            self.value(at, next, out, depth + 1)?;
-            at = next + 2;
-        }
-        out.end_list();
         Ok(())
     }
 
