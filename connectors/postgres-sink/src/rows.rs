@@ -6,6 +6,7 @@
 
 mod arrays;
 pub(crate) mod counts;
+mod exact;
 mod numeric;
 pub(crate) mod statements;
 

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use fact_model::Fact;
 use hashbrown::HashMap;
 use tokio_postgres::types::ToSql;
 
 use super::arrays::Array;
+use super::exact::Exact;
 use super::{Ends, Row, Rows, Stored, numeric};
 
 /// Says what a transaction adds: the parameters of [`Counts`].
@@ -46,8 +46,8 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Amounts {
-    units: BigDecimal,
-    revenue: BigDecimal,
+    units: Exact,
+    revenue: Exact,
 }
 
 impl Ledger {
@@ -90,11 +90,10 @@ impl Ledger {
             return None;
         }
         // The text of a decimal is a number to everybody.
-        let number = |text: &str| text.parse().unwrap_or_default();
-        let units =
-            quantity.map_or_else(|| BigDecimal::from(1), |quantity| number(quantity.as_str()));
-        let revenue =
-            price.map_or_else(BigDecimal::default, |price| number(price.as_str()) * &units);
+        let units = quantity.map_or(Exact::from(1), |quantity| Exact::read(quantity.as_str()));
+        let revenue = price.map_or_else(Exact::default, |price| {
+            Exact::read(price.as_str()).times(&units)
+        });
         self.amounts.push(Amounts { units, revenue });
         // A batch is bounded far below four thousand million rows.
         Some((self.amounts.len() - 1) as u32)
@@ -115,10 +114,10 @@ struct Key {
 struct Sums {
     interactions: i64,
     events: i64,
-    units: BigDecimal,
+    units: Exact,
     /// Facts of one unit each, which are in `units` at the end.
     single: i64,
-    revenue: BigDecimal,
+    revenue: Exact,
 }
 
 impl Sums {
@@ -170,15 +169,14 @@ impl<'a> Counts<'a> {
 
     fn push(&mut self, key: Key, sums: &Sums, kind: &'a (String, String), ends: &Ends<'_>) {
         let mut field = Vec::new();
-        let mut add = |array: &mut Array, number: &BigDecimal| {
+        let mut add = |array: &mut Array, number: &Exact| {
             field.clear();
-            numeric::put(&mut field, &number.normalized().to_plain_string());
+            numeric::put(&mut field, &number.text());
             array.push(&field);
         };
-        add(
-            &mut self.units,
-            &(&sums.units + BigDecimal::from(sums.single)),
-        );
+        let mut units = sums.units.clone();
+        units += &Exact::from(sums.single);
+        add(&mut self.units, &units);
         add(&mut self.revenue, &sums.revenue);
         self.days.push(date(key.day));
         self.names.push(&kind.0);
