@@ -1,20 +1,24 @@
 # The commands of the README. `make demo` and `make test` install what is missing, or say what to install.
 
+PROFILE = release
+
 .PHONY: bench build demo test lint prerequisites
 
 build: prerequisites
-	cargo build --release --workspace --bins
-	smartmodules/build.sh
+	cargo build --profile $(PROFILE) --workspace --bins
+	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
 
 demo: build
-	target/release/etl demo $(ARGS)
+	target/$(PROFILE)/etl demo $(ARGS)
 
 test: build
 	tests/run.sh
 
+# Measured is what ships; it takes longer to build. PROFILE=release measures what `make build` makes.
+bench: PROFILE = dist
 bench: build
-	cargo build --release --workspace --examples
-	bench/run.sh $(ARGS)
+	cargo build --profile $(PROFILE) --workspace --examples
+	BUILD_PROFILE=$(PROFILE) bench/run.sh $(ARGS)
 
 lint:
 	cargo fmt --check

@@ -12,7 +12,7 @@ import latency
 import parts
 import sizes
 import throughput
-from stack import ROOT, Stack
+from stack import PROFILE, ROOT, Stack
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def machine() -> dict:
     cores = len(__import__("os").sched_getaffinity(0))
     return {
         "cpu": model, "cores": cores, "kernel": platform.release(), "postgresql": database,
-        "synchronous_commit": durability, "commit": commit.stdout.strip(),
+        "synchronous_commit": durability, "commit": commit.stdout.strip(), "profile": PROFILE,
     }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def table(results: dict) -> str:
     facts = [run["facts_per_s"] for run in runs]
     lines = [
         f"{about['cores']} cores ({about['cpu']}), PostgreSQL {about['postgresql']}, "
-        f"synchronous_commit {about['synchronous_commit']}, commit {about['commit']}",
+        f"synchronous_commit {about['synchronous_commit']}, commit {about['commit']}, profile {about['profile']}",
         f"{runs[0]['events']} waiting events of {runs[0]['bytes_per_event']:.0f} bytes, {runs[0]['facts']} facts",
         "",
         "| from the queue into the tables | events/s, median (range) | the product is |",

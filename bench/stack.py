@@ -12,7 +12,9 @@ import boto3
 import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+#: As cargo calls it: what the programs were built with.
+PROFILE = os.environ.get("BUILD_PROFILE", "release")
+PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / PROFILE
 TICKS = os.sysconf("SC_CLK_TCK")
 #: What each part of the pipeline is called in the process table, and in the results.
 PARTS = {

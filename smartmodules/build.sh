@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the SmartModules to WebAssembly, beside the release binaries: target/release/flatten-items.wasm
-# and list-items.wasm.
+# Builds the SmartModules to WebAssembly, beside the binaries of BUILD_PROFILE: target/release/flatten-items.wasm
+# and list-items.wasm, unless it says another than release.
 #
 # The one place that finds a toolchain for WebAssembly. WASM_TOOLCHAIN chooses:
 #   rustup   rustup's target wasm32-wasip1, added where it is missing (2 s, 91 MB)
@@ -105,9 +105,10 @@ packages=()
 for name in "${smartmodules[@]}"; do packages+=(-p "$name"); done
 "build_with_$toolchain" "${packages[@]}"
 
-mkdir -p "$target_dir/release"
+beside=$target_dir/${BUILD_PROFILE:-release}
+mkdir -p "$beside"
 for name in "${smartmodules[@]}"; do
-    wasm=$target_dir/release/$name.wasm
+    wasm=$beside/$name.wasm
     # An unchanged file keeps its time. The new one appears whole or not at all: a test may be reading.
     if ! cmp -s "$built/${name//-/_}.wasm" "$wasm"; then
         cp "$built/${name//-/_}.wasm" "$wasm.new"
