@@ -30,6 +30,8 @@ def twin(stack: Stack, name: str, rollups: bool = False) -> str:
                 connection.execute(f'CREATE TABLE "{month}" PARTITION OF fact_events {bounds}')
         if not rollups:
             connection.execute("ALTER TABLE fact_events DISABLE TRIGGER USER")
+            connection.execute("CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+            connection.execute("CREATE TRIGGER forget BEFORE INSERT ON analytics.pending FOR EACH ROW EXECUTE FUNCTION forget()")
     return url
 
 

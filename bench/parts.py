@@ -14,10 +14,12 @@ import psycopg
 
 import database
 import throughput
-from stack import PROGRAMS, Cost, Stack
+from stack import PROGRAMS, Cost, Stack, cpu_of_ended_children
 
 #: Rows that are written a statement each, by a thousand in a transaction and by one.
 MANY, FEW = 20_000, 4_000
+#: So many times the events are about what is written in ten seconds, after which the rollups are folded.
+BETWEEN_FOLDS = 5
 
 
 def measure(count: int) -> dict:
@@ -75,6 +77,8 @@ def sink(folder: Path, count: int) -> dict:
         found["COPY"] = {"facts_per_s": throughput.copy(stack, facts)}
         found["a statement a row"] = {"facts_per_s": upserts(stack, MANY, 1_000)}
         found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
+        file, facts = throughput.write(folder / "rollups.jsonl", count * BETWEEN_FOLDS)
+        found["rollups"] = {name: postgres_cpu(stack, file, facts, name == "kept") for name in ("kept", "not kept")}
     return found
 
 
@@ -88,6 +92,19 @@ def without_the_cluster(stack: Stack, file: Path, facts: int) -> dict:
         assert database.fingerprint(connection) == expected
     passes = dict(line.split(": ") for line in said.splitlines())
     return {f"records at hand, {name}": {"facts_per_s": facts / float(seconds)} for name, seconds in passes.items()}
+
+
+def postgres_cpu(stack: Stack, file: Path, facts: int, rollups: bool) -> float:
+    """PostgreSQL's CPU in microseconds a fact, for a first load and, with `rollups`, the fold that ends it."""
+    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "counted", rollups)}
+    # Connections are its children, which count once they have ended.
+    postmaster = next(iter(servers(stack)))
+    before = cpu_of_ended_children(postmaster)
+    subprocess.run([PROGRAMS / "examples" / "load", file, "once"], env=environment, check=True, capture_output=True)
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("SELECT analytics.fold()")
+    time.sleep(0.5)
+    return (cpu_of_ended_children(postmaster) - before) * 1e6 / facts
 
 
 def node() -> dict:
@@ -174,6 +191,9 @@ def table(runs: list[dict]) -> list[str]:
     for name in ("a statement a row", "a transaction a row"):
         rate = about("sink", name, "facts_per_s")
         lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.1%} | | |")
+    kept, not_kept = (statistics.median(run["sink"]["rollups"][name] for run in runs) for name in ("kept", "not kept"))
+    lines += ["", "| rollups | PostgreSQL, CPU µs a fact | more |", "|---|---:|---:|"]
+    lines += [f"| not kept | {not_kept:.2f} | |", f"| kept and folded | {kept:.2f} | {kept / not_kept - 1:.0%} |"]
     lines += ["", "| the node alone | records/s | CPU µs a record, both ends |", "|---|---:|---:|"]
     for name, shown in (("bare", "read, answered, not stored"), ("node", "the node")):
         rate, micros = (about("node", name, value) for value in ("records_per_s", "us_per_record"))

@@ -178,12 +178,24 @@ class Cost:
 
 
 def cpu(pid: int) -> float:
+    """CPU seconds of a process; 0 where there is none any more."""
+    user, system, *_ = times(pid)
+    return (user + system) / TICKS
+
+
+def cpu_of_ended_children(pid: int) -> float:
+    """CPU seconds of those children of a process that have ended."""
+    *_, user, system = times(pid)
+    return (user + system) / TICKS
+
+
+def times(pid: int) -> list[int]:
+    """utime, stime, cutime and cstime of proc(5)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return 0.0
-    user, system = stat[stat.rindex(")") + 2 :].split()[11:13]
-    return (int(user) + int(system)) / TICKS
+        return [0, 0, 0, 0]
+    return [int(ticks) for ticks in stat[stat.rindex(")") + 2 :].split()[11:15]]
 
 
 def most_memory(pid: int) -> float:

@@ -82,7 +82,7 @@ CREATE TABLE analytics.rollup_product (
     units        numeric NOT NULL,
     revenue      numeric NOT NULL,
     PRIMARY KEY (day, product_key, event_name, currency)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 
 CREATE TABLE analytics.rollup_list (
     day           date NOT NULL,
@@ -92,7 +92,7 @@ CREATE TABLE analytics.rollup_list (
     interactions  bigint NOT NULL,
     units         numeric NOT NULL,
     PRIMARY KEY (day, list_key, event_name, list_position)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 
 COMMENT ON TABLE analytics.rollup_event IS 'Facts of a day by event name and currency, as far as they are folded: read analytics.event_counts, which adds the rest.';
 COMMENT ON TABLE analytics.rollup_product IS
@@ -133,10 +133,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION analytics.counted IS 'A fact as the rollups count it.';
 
+-- Not unnested in FROM, which would keep each of the ten arrays in a table of its own first.
 CREATE VIEW analytics.unfolded AS
-SELECT u.* FROM analytics.pending p,
-    unnest(p.day, p.event_name, p.currency, p.product_key, p.list_key, p.list_position, p.interactions, p.events, p.units, p.revenue)
-        AS u (day, event_name, currency, product_key, list_key, list_position, interactions, events, units, revenue);
+SELECT unnest(p.day) AS day, unnest(p.event_name) AS event_name, unnest(p.currency) AS currency, unnest(p.product_key) AS product_key,
+       unnest(p.list_key) AS list_key, unnest(p.list_position) AS list_position, unnest(p.interactions) AS interactions,
+       unnest(p.events) AS events, unnest(p.units) AS units, unnest(p.revenue) AS revenue
+FROM analytics.pending p;
 COMMENT ON VIEW analytics.unfolded IS 'What is not in the rollups yet, as analytics.pending has it.';
 
 CREATE VIEW analytics.event_counts AS

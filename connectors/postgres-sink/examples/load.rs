@@ -1,6 +1,7 @@
 //! Writes the facts of a file of events, one a line, into the database `DATABASE_URL`, once and again, as the sink does it from the moment
 //! when records are in its hands: decoded in one task, written in another, folded in a third. `bench/` runs it, to see the
-//! sink without the cluster and its SmartModule, which share its cores on one machine. Says the seconds of each pass.
+//! sink without the cluster and its SmartModule, which share its cores on one machine. Says the seconds of each pass; a second
+//! argument `once` leaves out the other one.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +26,12 @@ async fn main() -> anyhow::Result<()> {
     let database = Database::new(&config).map_err(anyhow::Error::msg)?;
     let wrote = Arc::new(Notify::new());
     tokio::spawn(Folding::new(Arc::clone(&database), Arc::clone(&wrote)).run());
-    for (partition, pass) in [(0, "first load"), (1, "replay")] {
+    let passes = if std::env::args().nth(2).as_deref() == Some("once") {
+        1
+    } else {
+        2
+    };
+    for (partition, pass) in (0..passes).zip(["first load", "replay"]) {
         let source = Source {
             sink: "load".to_owned(),
             topic: "load".to_owned(),
