@@ -91,7 +91,7 @@ impl Short {
         let (integer, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
         let mut digits = 0_i128;
         for byte in integer.bytes().chain(fraction.bytes()) {
-            let digit = byte.is_ascii_digit().then(|| byte & 0x0f)?;
+            let digit = byte.is_ascii_digit().then_some(byte & 0x0f)?;
             digits = digits.checked_mul(10)?.checked_add(i128::from(digit))?;
         }
         Some(Self {
