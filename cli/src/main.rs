@@ -41,7 +41,7 @@ use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 use tracing_subscriber::EnvFilter;
 
-/// `up` and `demo` serve a queue in this process, which takes a fifth more CPU with glibc's.
+/// `up` and `demo` serve a queue in this process: many small blocks, a part of them freed in another thread.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

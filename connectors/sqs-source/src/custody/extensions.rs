@@ -60,25 +60,24 @@ impl Custody {
     /// The message is to be extended, or tried again, at `when`, unless a newer delivery has its own time.
     pub fn extend_later(&self, extension: &Extension, when: Instant) {
         let mut table = self.table();
-        if table
-            .held
-            .get(&extension.id)
-            .is_some_and(|held| held.receipt == extension.receipt)
-        {
+        if table.holds(extension) {
             table.extend_at(&extension.id, Some(when));
         }
     }
 
     /// Whether this delivery is the newest of a message in hand.
     pub fn holds(&self, extension: &Extension) -> bool {
-        self.table()
-            .held
-            .get(&extension.id)
-            .is_some_and(|held| held.receipt == extension.receipt)
+        self.table().holds(extension)
     }
 }
 
 impl Table {
+    fn holds(&self, extension: &Extension) -> bool {
+        self.held
+            .get(&extension.id)
+            .is_some_and(|held| held.receipt == extension.receipt)
+    }
+
     /// Has the message extended at `when`; with `None` not before this is called again.
     pub(super) fn extend_at(&mut self, id: &MessageId, when: Option<Instant>) {
         let Some(held) = self.held.get_mut(id) else {
