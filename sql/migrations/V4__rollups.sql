@@ -60,7 +60,7 @@ CREATE TABLE analytics.day_state (
 COMMENT ON TABLE analytics.day_state IS 'Days with facts, and whether what the sealed tables hold of them is still true: where sealed_after is not below changed_in.';
 COMMENT ON COLUMN analytics.day_state.day IS 'UTC day of event_time.';
 COMMENT ON COLUMN analytics.day_state.changed_in IS 'The last fold (fold_state.folds) that touched the day.';
-COMMENT ON COLUMN analytics.day_state.sealed_after IS 'The last fold before analytics.seal_days sealed the day; -1: never.';
+COMMENT ON COLUMN analytics.day_state.sealed_after IS 'The last fold before analytics.seal_days sealed the day; -1: the sealed tables hold nothing of it.';
 
 CREATE TABLE analytics.rollup_event (
     day          date NOT NULL,

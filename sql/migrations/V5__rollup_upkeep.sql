@@ -125,11 +125,12 @@ CREATE FUNCTION analytics.forget_all() RETURNS trigger LANGUAGE plpgsql SECURITY
 BEGIN
     PERFORM FROM analytics.fold_state FOR UPDATE;
     DELETE FROM analytics.pending;
-    DELETE FROM analytics.day_state;
+    -- What the sealed tables hold of the days is removed when they are sealed anew.
+    UPDATE analytics.day_state d SET changed_in = s.folds + 1 FROM analytics.fold_state s;
     PERFORM analytics.forget_rollups('-infinity', 'infinity', true);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION analytics.forget_all IS 'Empties the rollups with the facts.';
+COMMENT ON FUNCTION analytics.forget_all IS 'Empties the rollups with the facts, and opens the days.';
 
 -- On the parent: a month that is made, detached or dropped changes nothing.
 CREATE TRIGGER warn_of_uncounted AFTER INSERT ON fact_events FOR EACH STATEMENT EXECUTE FUNCTION analytics.warn_of_uncounted();
@@ -253,6 +254,9 @@ BEGIN
     PERFORM analytics.fold();  -- the rollups outlive the facts
     FOR retired IN SELECT m.name FROM etl_months() m WHERE m.until <= now() - age ORDER BY m.since LOOP
         EXECUTE format('ALTER TABLE fact_events DETACH PARTITION %I', retired);
+        -- Late facts of these days can still come, into the default partition.
+        UPDATE analytics.day_state d SET changed_in = s.folds + 1 FROM analytics.fold_state s
+        WHERE retired = to_char(d.day, '"fact_events_y"YYYY"m"MM');
         IF with_drop THEN
             EXECUTE format('DROP TABLE %I', retired);
         END IF;

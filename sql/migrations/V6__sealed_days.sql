@@ -126,7 +126,8 @@ CREATE TABLE analytics.sealed_clicks (
     list_key bigint NOT NULL, list_position integer, is_substitute boolean NOT NULL
 );
 CREATE TABLE analytics.sealed_list_people (
-    day date NOT NULL, list_key bigint NOT NULL, person text NOT NULL, impressions integer NOT NULL, engaged integer NOT NULL
+    day date NOT NULL, list_key bigint NOT NULL, person text NOT NULL, impressions integer NOT NULL, engaged integer NOT NULL,
+    seen_before date, engaged_before date
 );
 CREATE TABLE analytics.sealed_lateness (
     day date NOT NULL, facts bigint NOT NULL, late_facts bigint NOT NULL, early_facts bigint NOT NULL, median_delay interval NOT NULL
@@ -141,7 +142,7 @@ COMMENT ON TABLE analytics.sealed_product_people IS 'analytics.product_people_of
 COMMENT ON TABLE analytics.sealed_people IS 'analytics.people_of the sealed days.';
 COMMENT ON TABLE analytics.sealed_sessions IS 'analytics.sessions_of the sealed days.';
 COMMENT ON TABLE analytics.sealed_clicks IS 'analytics.clicks_of the sealed days.';
-COMMENT ON TABLE analytics.sealed_list_people IS 'analytics.list_people_of the sealed days.';
+COMMENT ON TABLE analytics.sealed_list_people IS 'analytics.list_people_of the sealed days, and when the list had the person before.';
 COMMENT ON TABLE analytics.sealed_lateness IS 'analytics.lateness_of the sealed days.';
 
 CREATE FUNCTION analytics.days(from_day date, to_day date) RETURNS TABLE (day date, is_sealed boolean) ROWS 30 STABLE PARALLEL RESTRICTED
@@ -153,7 +154,7 @@ BEGIN ATOMIC
     ), days AS (
         SELECT k.day, bool_and(k.is_sealed) AS is_sealed FROM known k GROUP BY k.day
     ), months AS MATERIALIZED (
-        SELECT m.month FROM (SELECT DISTINCT date_trunc('month', d.day::timestamp)::date AS month FROM days d) m
+        SELECT m.month FROM (SELECT DISTINCT date_trunc('month', d.day::timestamp)::date AS month FROM days d OFFSET 0) m
         WHERE analytics.has_facts_of_month(m.month)
     )
     SELECT d.day, d.is_sealed FROM days d WHERE date_trunc('month', d.day::timestamp)::date IN (SELECT m.month FROM months m);
@@ -193,35 +194,92 @@ COMMENT ON FUNCTION analytics.open_%1$s IS 'analytics.%2$s each day of a range t
 CREATE FUNCTION analytics.%1$s(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
 RETURNS TABLE (%4$s) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-    SELECT s.* FROM analytics.%3$s s
+    SELECT %5$s FROM analytics.%3$s s
     WHERE s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(from_day, to_day) d WHERE d.is_sealed))
     UNION ALL
     SELECT o.* FROM analytics.open_%1$s(from_day, to_day) o;
 END;
 COMMENT ON FUNCTION analytics.%1$s IS 'analytics.%2$s each day of a range, from the sealed tables where they hold it.';
-$template$, kind.column1, kind.column2, kind.column3, kind.column4);
+$template$, kind.column1, kind.column2, kind.column3, kind.column4, regexp_replace(kind.column4, '(\w+) \w+', 's.\1', 'g'));
     END LOOP;
 END $make$;
+
+-- People of a list are counted over days without comparing those of all days, as each row says when the list had its person before.
+-- To find that, the rows of a month are looked through: they need no index, which would be large and grow at random places.
+CREATE FUNCTION analytics.days_looked_back() RETURNS integer IMMUTABLE PARALLEL SAFE RETURN 31;
+COMMENT ON FUNCTION analytics.days_looked_back IS 'How many days before a row of sealed_list_people its seen_before and engaged_before can be.';
+
+CREATE FUNCTION analytics.seal_list_people(of_day date) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
+BEGIN
+    -- Rows that are as they were stay, and with them what others say of them. The next rows of the changed ones' lists and people,
+    -- some days later, are told. All parts of the statement see the table as it was before.
+    WITH changed AS MATERIALIZED (
+        SELECT coalesce(n.list_key, o.list_key) AS list_key, coalesce(n.person, o.person) AS person, n.impressions, n.engaged
+        FROM analytics.list_people_of(of_day) n
+        FULL JOIN (SELECT * FROM analytics.sealed_list_people s WHERE s.day = of_day) o ON o.list_key = n.list_key AND o.person = n.person
+        WHERE (n.impressions, n.engaged) IS DISTINCT FROM (o.impressions, o.engaged)
+    ), near AS MATERIALIZED (
+        SELECT s.list_key, s.person,
+               max(s.day) FILTER (WHERE s.day < of_day) AS last_seen, min(s.day) FILTER (WHERE s.day > of_day) AS next_seen,
+               max(s.day) FILTER (WHERE s.day < of_day AND s.engaged > 0) AS last_engaged,
+               min(s.day) FILTER (WHERE s.day > of_day AND s.engaged > 0) AS next_engaged
+        FROM analytics.sealed_list_people s
+        WHERE s.day BETWEEN of_day - analytics.days_looked_back() AND of_day + analytics.days_looked_back() AND s.day <> of_day
+          -- As a join, it would hash the days around and not these.
+          AND (s.list_key, s.person) IN (SELECT c.list_key, c.person FROM changed c)
+        GROUP BY 1, 2
+    ), removed AS (
+        DELETE FROM analytics.sealed_list_people s USING changed c
+        WHERE s.day = of_day AND s.list_key = c.list_key AND s.person = c.person
+    ), added AS (
+        INSERT INTO analytics.sealed_list_people (day, list_key, person, impressions, engaged, seen_before, engaged_before)
+        SELECT of_day, c.list_key, c.person, c.impressions, c.engaged, n.last_seen, CASE WHEN c.engaged > 0 THEN n.last_engaged END
+        FROM changed c LEFT JOIN near n ON n.list_key = c.list_key AND n.person = c.person
+        WHERE c.impressions IS NOT NULL
+    )
+    UPDATE analytics.sealed_list_people s
+    SET seen_before = CASE
+            WHEN s.day IS DISTINCT FROM n.next_seen THEN s.seen_before
+            WHEN c.impressions IS NOT NULL THEN of_day
+            WHEN n.last_seen >= s.day - analytics.days_looked_back() THEN n.last_seen END,
+        engaged_before = CASE
+            WHEN s.day IS DISTINCT FROM n.next_engaged THEN s.engaged_before
+            WHEN c.engaged > 0 THEN of_day
+            WHEN n.last_engaged >= s.day - analytics.days_looked_back() THEN n.last_engaged END
+    FROM near n JOIN changed c ON c.list_key = n.list_key AND c.person = n.person
+    WHERE s.day > of_day AND s.day <= of_day + analytics.days_looked_back()
+      AND s.list_key = n.list_key AND s.person = n.person AND s.day IN (n.next_seen, n.next_engaged);
+END $$;
+COMMENT ON FUNCTION analytics.seal_list_people IS
+    'Makes the rows of a day in sealed_list_people those of analytics.list_people_of. It keeps seen_before and engaged_before true of all rows, also those of days that have changed since they were sealed.';
 
 CREATE FUNCTION analytics.seal_day(of_day date) RETURNS boolean
 LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     sealing bigint;
+    has_facts boolean;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'seal_day needs the isolation level read committed: it has to see what was folded while it waited';
     END IF;
     -- "etl seal" in ASCII: one at a time.
     PERFORM pg_advisory_xact_lock(x'65746c207365616c'::bigint);
+    -- Somebody has to say so when the day changes: nobody does of facts that were inserted by hand and not counted.
+    IF NOT EXISTS (SELECT FROM analytics.day_state s WHERE s.day = of_day) THEN
+        RETURN false;
+    END IF;
     -- What is folded later than this unseals the day, whether the statements below have seen it or not.
     SELECT s.folds INTO sealing FROM analytics.fold_state s;
+    has_facts := analytics.has_facts_of_month(of_day);
     DELETE FROM analytics.sealed_product_people s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_people s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_sessions s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_clicks s WHERE s.day = of_day;
-    DELETE FROM analytics.sealed_list_people s WHERE s.day = of_day;
     DELETE FROM analytics.sealed_lateness s WHERE s.day = of_day;
-    IF NOT analytics.has_facts_of_month(of_day) THEN
+    PERFORM analytics.seal_purchases(of_day, has_facts);
+    IF NOT has_facts THEN
+        PERFORM analytics.seal_list_people(of_day);  -- removes its rows
         UPDATE analytics.day_state s SET sealed_after = -1 WHERE s.day = of_day;
         RETURN false;
     END IF;
@@ -229,13 +287,13 @@ BEGIN
     INSERT INTO analytics.sealed_people SELECT * FROM analytics.people_of(of_day);
     INSERT INTO analytics.sealed_sessions SELECT * FROM analytics.sessions_of(of_day);
     INSERT INTO analytics.sealed_clicks SELECT * FROM analytics.clicks_of(of_day);
-    INSERT INTO analytics.sealed_list_people SELECT * FROM analytics.list_people_of(of_day);
+    PERFORM analytics.seal_list_people(of_day);
     INSERT INTO analytics.sealed_lateness SELECT * FROM analytics.lateness_of(of_day);
     UPDATE analytics.day_state s SET sealed_after = sealing WHERE s.day = of_day;
     RETURN true;
 END $$;
 COMMENT ON FUNCTION analytics.seal_day IS
-    'Fills the sealed tables for a day. Where the month''s facts are gone, it removes what they hold of the day instead, and returns false.';
+    'Fills the sealed tables for a day. Where the month''s facts are gone, it removes what they hold of the day instead, and returns false; also where no fold has touched the day.';
 
 CREATE PROCEDURE analytics.seal_days() LANGUAGE plpgsql AS $$
 DECLARE
@@ -245,15 +303,16 @@ BEGIN
     FOR open_day IN
         SELECT s.day FROM analytics.day_state s
         WHERE s.day < (now() AT TIME ZONE 'UTC')::date
-          AND (s.sealed_after < s.changed_in) = analytics.has_facts_of_month(s.day)
-        ORDER BY s.day DESC
+          AND CASE WHEN analytics.has_facts_of_month(s.day) THEN s.sealed_after < s.changed_in ELSE s.sealed_after >= 0 END
+        ORDER BY s.day  -- a day that is sealed before those after it has no rows of theirs to change
     LOOP
         PERFORM analytics.seal_day(open_day);
         COMMIT;
     END LOOP;
 END $$;
 COMMENT ON PROCEDURE analytics.seal_days IS
-    'Seals the days before today that are not sealed, or have changed since, newest first, each in a transaction of its own: CALL analytics.seal_days() once an hour, or a night after 00:30 UTC, up to when facts open the day before. Without it every number is the same, only slower.';
+    'Seals the days before today that are not sealed, or have changed since, oldest first, each in a transaction of its own: CALL analytics.seal_days() once an hour, or a night after 00:30 UTC, up to when facts open the day before. Without it every number is the same, only slower.';
 
+REVOKE ALL ON FUNCTION analytics.seal_list_people(date) FROM PUBLIC;
 REVOKE ALL ON FUNCTION analytics.seal_day(date) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE analytics.seal_days() FROM PUBLIC;

@@ -41,6 +41,138 @@ GROUP BY order_id COLLATE "C";
 COMMENT ON VIEW analytics.purchases IS
     'Grain: one order, GA4 transactions (purchases deduplicated by transaction_id; without one, by event). value, tax and shipping are of the earliest event. Amounts are NULL where currencies are mixed.';
 
+-- The purchases of sealed days. That something is a line, and when its order began, takes the purchases of earlier days to tell.
+-- So here both are told from the rows of this table, of sealed days alone, and told anew whenever a day is sealed. That is what
+-- the facts say too, except of orders with purchases on a day that is not sealed now: of these it is told whenever somebody asks.
+CREATE TABLE analytics.sealed_purchases (
+    day date NOT NULL, event_time timestamptz NOT NULL, fact_hash uuid NOT NULL, order_id text NOT NULL, has_transaction_id boolean NOT NULL,
+    item_ordinal integer NOT NULL, person text, platform text, product_key bigint, list_key bigint,
+    units numeric NOT NULL, revenue numeric, currency text, order_began timestamptz NOT NULL, is_line boolean NOT NULL
+);
+CREATE INDEX ON analytics.sealed_purchases (day);
+CREATE INDEX ON analytics.sealed_purchases (order_id);
+-- What was sent of an order on a later day: few.
+CREATE INDEX ON analytics.sealed_purchases (order_began) WHERE is_line AND analytics.day_of(order_began) < day;
+COMMENT ON TABLE analytics.sealed_purchases IS
+    'analytics.purchases_of the sealed days, and which of them are lines and when their order began, as far as sealed days tell: read analytics.lines and analytics.orders.';
+
+CREATE FUNCTION analytics.purchases_of(of_day date) RETURNS SETOF analytics.sealed_purchases STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT of_day, f.event_time, f.fact_hash, coalesce(f.transaction_id, f.event_id, f.fact_hash::text), f.transaction_id IS NOT NULL,
+           f.item_ordinal, coalesce(f.user_id, f.user_pseudo_id), f.platform, f.product_key, f.list_key,
+           coalesce(f.quantity, 1), f.price * coalesce(f.quantity, 1), f.currency, f.event_time, true
+    FROM fact_events f
+    WHERE f.event_name = 'purchase' AND f.event_time >= analytics.start_of(of_day) AND f.event_time < analytics.start_of(of_day + 1);
+END;
+COMMENT ON FUNCTION analytics.purchases_of IS 'The purchase facts of a day, each as if it were the only one: a line, with which its order began.';
+
+CREATE FUNCTION analytics.seal_purchases(of_day date, has_facts boolean) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    before text[];
+    after text[];
+BEGIN
+    WITH removed AS (
+        DELETE FROM analytics.sealed_purchases s WHERE s.day = of_day RETURNING s.order_id
+    )
+    SELECT array_agg(r.order_id) INTO before FROM removed r;
+    WITH added AS (
+        INSERT INTO analytics.sealed_purchases SELECT * FROM analytics.purchases_of(of_day) WHERE has_facts RETURNING order_id
+    )
+    SELECT array_agg(a.order_id) INTO after FROM added a;
+    -- Few change, and each is looked up by its key.
+    UPDATE analytics.sealed_purchases s SET order_began = told.began, is_line = told.is_first
+    FROM (
+        SELECT p.place, p.order_began, p.is_line, min(p.event_time) OVER (PARTITION BY p.order_id COLLATE "C") AS began,
+               NOT p.has_transaction_id OR row_number() OVER (
+                   PARTITION BY p.order_id COLLATE "C", p.has_transaction_id, p.item_ordinal, p.product_key ORDER BY p.event_time, p.fact_hash
+               ) = 1 AS is_first
+        FROM (SELECT unnest(before) AS order_id UNION SELECT unnest(after)) o, LATERAL (
+            SELECT s.ctid AS place, s.* FROM analytics.sealed_purchases s WHERE s.order_id = o.order_id OFFSET 0
+        ) p
+    ) told
+    WHERE s.ctid = told.place AND (told.order_began, told.is_line) <> (told.began, told.is_first);
+END $$;
+COMMENT ON FUNCTION analytics.seal_purchases IS
+    'Fills analytics.sealed_purchases for a day, or only clears it where the month''s facts are gone, and tells anew when its orders began and which of their purchases are lines, also those of other days.';
+REVOKE ALL ON FUNCTION analytics.seal_purchases(date, boolean) FROM PUBLIC;
+
+CREATE FUNCTION analytics.open_orders(to_day date) RETURNS TABLE (order_id text)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    open_days date[];
+    sealed_days date[];
+BEGIN
+    SELECT array_agg(d.day) FILTER (WHERE NOT d.is_sealed), coalesce(array_agg(d.day) FILTER (WHERE d.is_sealed), '{}')
+    INTO open_days, sealed_days FROM analytics.days('-infinity', to_day) d;
+    RETURN QUERY
+    SELECT p.order_id FROM unnest(open_days) AS o (day), LATERAL (SELECT * FROM analytics.purchases_of(o.day) OFFSET 0) p
+    UNION
+    SELECT s.order_id FROM analytics.sealed_purchases s
+    WHERE s.day = ANY (ARRAY(
+        SELECT d.day FROM analytics.day_state d WHERE d.sealed_after >= 0 AND d.day <= to_day AND d.day <> ALL (sealed_days)
+    ));
+END $$;
+COMMENT ON FUNCTION analytics.open_orders IS
+    'The orders with purchases on days up to this one that are not sealed, or have changed or lost their facts since: those of the moment, and those of when the day was sealed. Of the purchases of all others up to this day analytics.sealed_purchases tells the truth.';
+
+CREATE FUNCTION analytics.open_purchases(from_day date, to_day date, until_day date) RETURNS SETOF analytics.sealed_purchases
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    open_days date[];
+    sealed_days date[];
+BEGIN
+    SELECT array_agg(d.day) FILTER (WHERE NOT d.is_sealed), array_agg(d.day) FILTER (WHERE d.is_sealed)
+    INTO open_days, sealed_days FROM analytics.days('-infinity', until_day) d;
+    RETURN QUERY
+    WITH inside AS MATERIALIZED (
+        SELECT p.* FROM unnest(open_days) AS o (day), LATERAL (SELECT * FROM analytics.purchases_of(o.day) OFFSET 0) p
+        WHERE o.day BETWEEN from_day AND to_day
+    ), kept AS MATERIALIZED (
+        SELECT s.* FROM analytics.open_orders(until_day) o, LATERAL (
+            SELECT * FROM analytics.sealed_purchases s WHERE s.order_id = o.order_id OFFSET 0
+        ) s
+        WHERE sealed_days IS NOT NULL AND s.day = ANY (sealed_days)
+    ), asked AS (
+        SELECT i.order_id FROM inside i
+        UNION
+        SELECT k.order_id FROM kept k WHERE k.day BETWEEN from_day AND to_day
+    ), sent AS (
+        SELECT * FROM inside
+        UNION ALL
+        SELECT * FROM kept
+        UNION ALL
+        SELECT p.* FROM unnest(open_days) AS o (day), LATERAL (SELECT * FROM analytics.purchases_of(o.day) OFFSET 0) p
+        WHERE o.day NOT BETWEEN from_day AND to_day AND p.order_id IN (SELECT a.order_id FROM asked a)
+    )
+    SELECT s.day, s.event_time, s.fact_hash, s.order_id, s.has_transaction_id, s.item_ordinal, s.person, s.platform, s.product_key, s.list_key,
+           s.units, s.revenue, s.currency, min(s.event_time) OVER (PARTITION BY s.order_id COLLATE "C"),
+           NOT s.has_transaction_id OR row_number() OVER (
+               PARTITION BY s.order_id COLLATE "C", s.has_transaction_id, s.item_ordinal, s.product_key ORDER BY s.event_time, s.fact_hash
+           ) = 1
+    FROM sent s;
+END $$;
+COMMENT ON FUNCTION analytics.open_purchases IS
+    'What analytics.sealed_purchases does not hold, or not as it is now, of the purchases of a range: those of days that are not sealed, and of open_orders; with all purchases of the same orders up to until_day, which tell what is a line and when its order began.';
+
+CREATE FUNCTION analytics.lines(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+RETURNS TABLE (event_time timestamptz, day date, order_id text, order_began timestamptz, person text, platform text, product_key bigint,
+               list_key bigint, item_ordinal integer, units numeric, revenue numeric, currency text, fact_hash uuid)
+STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT s.event_time, s.day, s.order_id, s.order_began, s.person, s.platform, s.product_key, s.list_key, s.item_ordinal,
+           s.units, s.revenue, s.currency, s.fact_hash
+    FROM analytics.sealed_purchases s
+    WHERE s.is_line AND s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(from_day, to_day) d WHERE d.is_sealed))
+      AND s.order_id NOT IN (SELECT o.order_id FROM analytics.open_orders(to_day) o)
+    UNION ALL
+    SELECT o.event_time, o.day, o.order_id, o.order_began, o.person, o.platform, o.product_key, o.list_key, o.item_ordinal,
+           o.units, o.revenue, o.currency, o.fact_hash
+    FROM analytics.open_purchases(from_day, to_day, to_day) o WHERE o.is_line AND o.day BETWEEN from_day AND to_day;
+END;
+COMMENT ON FUNCTION analytics.lines IS
+    'Grain: one product at one place of one order: the analytics.purchase_lines of a range, from the sealed tables where they hold them. order_began is the time of the order''s earliest purchase.';
+
 CREATE FUNCTION analytics.orders(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
 RETURNS TABLE (order_id text, event_time timestamptz, day date, person text, platform text, lines bigint, units numeric,
                item_revenue numeric, currency text)
@@ -51,41 +183,39 @@ DECLARE
     until timestamptz := analytics.start_of(to_day + 1);
 BEGIN
     RETURN QUERY
-    WITH inside AS MATERIALIZED (
-        SELECT f.event_time, f.fact_hash, f.transaction_id, f.event_id, f.item_ordinal, f.product_key, f.user_id, f.user_pseudo_id,
-               f.platform, f.quantity, f.price, f.currency
-        FROM fact_events f WHERE f.event_name = 'purchase' AND f.event_time >= since AND f.event_time < until
-    ), elsewhere AS MATERIALIZED (
-        SELECT f.event_time, f.fact_hash FROM fact_events f
-        WHERE f.event_name = 'purchase' AND f.transaction_id IS NOT NULL AND (f.event_time < since OR f.event_time >= until)
-          AND f.transaction_id IN (SELECT i.transaction_id FROM inside i)
-    ), sent AS (
-        SELECT * FROM inside
+    WITH open AS MATERIALIZED (
+        SELECT o.order_id FROM analytics.open_orders('infinity') o
+    ), later AS MATERIALIZED (
+        -- By its index alone, which holds few; all lines since would be many.
+        SELECT s.day, s.order_id, s.event_time, s.person, s.platform, s.product_key, s.units, s.revenue, s.currency
+        FROM analytics.sealed_purchases s
+        WHERE s.is_line AND analytics.day_of(s.order_began) < s.day AND s.order_began >= since AND s.order_began < until
+    ), lines AS (
+        SELECT s.order_id, s.event_time, s.person, s.platform, s.product_key, s.units, s.revenue, s.currency
+        FROM analytics.sealed_purchases s
+        WHERE s.is_line AND s.order_began >= since
+          AND s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(from_day, to_day) d WHERE d.is_sealed))
+          AND s.order_id NOT IN (SELECT o.order_id FROM open o)
         UNION ALL
-        -- Few: each looked up by its key.
-        SELECT f.* FROM elsewhere e, LATERAL (
-            SELECT f.event_time, f.fact_hash, f.transaction_id, f.event_id, f.item_ordinal, f.product_key, f.user_id, f.user_pseudo_id,
-                   f.platform, f.quantity, f.price, f.currency
-            FROM fact_events f WHERE f.event_time = e.event_time AND f.fact_hash = e.fact_hash OFFSET 0
-        ) f
-    ), counted AS (
-        SELECT s.*, coalesce(s.transaction_id, s.event_id, s.fact_hash::text) COLLATE "C" AS order_id,
-               s.transaction_id IS NULL OR row_number() OVER (
-                   PARTITION BY s.transaction_id COLLATE "C", s.item_ordinal, s.product_key ORDER BY s.event_time, s.fact_hash
-               ) = 1 AS is_line
-        FROM sent s
+        -- What was sent of these orders after the range.
+        SELECT s.order_id, s.event_time, s.person, s.platform, s.product_key, s.units, s.revenue, s.currency
+        FROM later s
+        WHERE s.day = ANY (ARRAY(SELECT d.day FROM analytics.days(to_day + 1, 'infinity') d WHERE d.is_sealed))
+          AND s.order_id NOT IN (SELECT o.order_id FROM open o)
+        UNION ALL
+        SELECT p.order_id, p.event_time, p.person, p.platform, p.product_key, p.units, p.revenue, p.currency
+        FROM analytics.open_purchases(from_day, to_day, 'infinity') p
+        WHERE p.is_line AND p.order_began >= since AND p.order_began < until
     )
-    SELECT c.order_id COLLATE "default", min(c.event_time), analytics.day_of(min(c.event_time)), min(coalesce(c.user_id, c.user_pseudo_id)),
-           min(c.platform), count(c.product_key), sum(coalesce(c.quantity, 1)) FILTER (WHERE c.product_key IS NOT NULL),
-           CASE WHEN min(c.currency) IS NOT DISTINCT FROM max(c.currency) THEN sum(c.price * coalesce(c.quantity, 1)) END,
-           CASE WHEN min(c.currency) IS NOT DISTINCT FROM max(c.currency) THEN min(c.currency) END
-    FROM counted c
-    WHERE c.is_line
-    GROUP BY c.order_id
-    HAVING min(c.event_time) >= since AND min(c.event_time) < until;
+    SELECT (l.order_id COLLATE "C") COLLATE "default", min(l.event_time), analytics.day_of(min(l.event_time)), min(l.person), min(l.platform),
+           count(l.product_key), sum(l.units) FILTER (WHERE l.product_key IS NOT NULL),
+           CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN sum(l.revenue) END,
+           CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN min(l.currency) END
+    FROM lines l
+    GROUP BY l.order_id COLLATE "C";
 END $$;
 COMMENT ON FUNCTION analytics.orders IS
-    'Grain: one order that began in the range: analytics.purchases without value, tax and shipping, but reads the purchases of the range alone, and of the others no more than whether they belong to these orders.';
+    'Grain: one order that began in the range, with all its lines, also those sent later: analytics.purchases without value, tax and shipping, from the sealed tables where they hold it.';
 
 CREATE VIEW analytics.daily_funnel AS
 SELECT day,
@@ -173,8 +303,7 @@ BEGIN ATOMIC
         SELECT l.product_key, count(DISTINCT l.order_id COLLATE "C") AS purchases, sum(l.units) AS units,
                CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN sum(l.revenue) END AS revenue,
                CASE WHEN min(l.currency) IS NOT DISTINCT FROM max(l.currency) THEN min(l.currency) END AS currency
-        FROM analytics.purchase_lines l
-        WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
+        FROM analytics.lines(from_day, to_day) l
         GROUP BY l.product_key
     )
     SELECT c.product_key, d.product_id, coalesce(d.product_name, d.product_id, d.natural_key), d.product_brand, d.product_category,
@@ -200,9 +329,8 @@ BEGIN
     RETURN QUERY
     WITH baskets AS MATERIALIZED (
         SELECT DISTINCT l.order_id COLLATE "C" AS order_id, l.product_key
-        FROM analytics.purchase_lines l
-        WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
-          AND l.product_key IS NOT NULL
+        FROM analytics.lines(from_day, to_day) l
+        WHERE l.product_key IS NOT NULL
     ), singles AS (
         SELECT b.product_key, count(*) AS orders FROM baskets b GROUP BY b.product_key
     ), pairs AS (
@@ -224,6 +352,5 @@ COMMENT ON FUNCTION analytics.product_pairs IS
     'Grain: two different products bought in one order. orders = orders with both; confidence_a_to_b = orders with both / orders with a; lift = orders with both x all orders / (orders with a x orders with b): above 1, they are bought together more often than by chance. GA4 has no such metric.';
 
 DO $$ BEGIN
-    EXECUTE format('ALTER FUNCTION analytics.orders SET search_path = %I, pg_temp', current_schema());
     EXECUTE format('ALTER FUNCTION analytics.product_pairs SET search_path = %I, pg_temp', current_schema());
 END $$;

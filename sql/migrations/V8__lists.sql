@@ -38,12 +38,11 @@ BEGIN
     RETURN QUERY
     SELECT DISTINCT ON (l.event_time, l.fact_hash)
            l.event_time, l.order_id, l.product_key, l.units, l.revenue, l.currency, coalesce(l.list_key, c.list_key)
-    FROM analytics.purchase_lines l
+    FROM analytics.lines(from_day, to_day) l
     LEFT JOIN analytics.list_clicks(from_day - 1, to_day) c
       ON l.list_key IS NULL AND c.person = l.person AND c.product_key = l.product_key
      AND c.event_time <= l.event_time AND c.event_time >= l.event_time - interval '24 hours'
-    WHERE l.event_time >= analytics.start_of(from_day) AND l.event_time < analytics.start_of(to_day + 1)
-      AND coalesce(l.list_key, c.list_key) IS NOT NULL
+    WHERE coalesce(l.list_key, c.list_key) IS NOT NULL
     ORDER BY l.event_time, l.fact_hash, c.event_time DESC, c.list_key DESC;
 END $$;
 COMMENT ON FUNCTION analytics.list_sales IS
@@ -53,12 +52,33 @@ CREATE FUNCTION analytics.list_engagement(from_day date DEFAULT '-infinity', to_
 RETURNS TABLE (list_key bigint, impressions bigint, engaged bigint, viewers bigint, engaged_viewers bigint)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '64MB' AS $$
 #variable_conflict use_column
+DECLARE
+    days date[];
+    are_all boolean;
 BEGIN
-    RETURN QUERY
-    SELECT p.list_key, sum(p.impressions), sum(p.engaged), count(DISTINCT p.person COLLATE "C"),
-           count(DISTINCT p.person COLLATE "C") FILTER (WHERE p.engaged > 0)
-    FROM analytics.list_people(from_day, to_day) p
-    GROUP BY p.list_key;
+    SELECT coalesce(array_agg(d.day ORDER BY d.day) FILTER (WHERE d.is_sealed), '{}'), bool_and(d.is_sealed) INTO days, are_all
+    FROM analytics.days(from_day, to_day) d;
+    IF are_all AND days[cardinality(days)] - days[1] < least(cardinality(days), analytics.days_looked_back() + 1) THEN
+        -- Each day from the first to the last is sealed, and the last looks back to the first: a person's first row in a list is the
+        -- one without a row before it in the range.
+        RETURN QUERY
+        SELECT s.list_key, sum(s.impressions), sum(s.engaged), count(*) FILTER (WHERE s.seen_before IS NULL OR s.seen_before < days[1]),
+               count(*) FILTER (WHERE s.engaged > 0 AND (s.engaged_before IS NULL OR s.engaged_before < days[1]))
+        FROM analytics.sealed_list_people s
+        WHERE s.day = ANY (days)
+        GROUP BY s.list_key;
+    ELSE
+        -- A row that names a sealed day of the range is not the first. Of the others people are compared.
+        RETURN QUERY
+        SELECT p.list_key, sum(p.impressions), sum(p.engaged), count(DISTINCT p.person COLLATE "C") FILTER (WHERE p.may_be_first),
+               count(DISTINCT p.person COLLATE "C") FILTER (WHERE p.engaged > 0 AND p.may_be_first_engaged)
+        FROM (SELECT s.list_key, s.person, s.impressions, s.engaged, (s.seen_before = ANY (days)) IS NOT TRUE AS may_be_first,
+                     (s.engaged_before = ANY (days)) IS NOT TRUE AS may_be_first_engaged
+              FROM analytics.sealed_list_people s WHERE s.day = ANY (days)
+              UNION ALL
+              SELECT o.list_key, o.person, o.impressions, o.engaged, true, true FROM analytics.open_list_people(from_day, to_day) o) p
+        GROUP BY p.list_key;
+    END IF;
 END $$;
 COMMENT ON FUNCTION analytics.list_engagement IS
     'Grain: one list. impressions = products shown to known people; engaged = those that the person selected, viewed, added, checked out or bought at that time or within the 30 minutes after; viewers = people who saw the list; engaged_viewers = those with an engaged impression in it. GA4 defines no engagement rate of lists: it is engaged / impressions.';

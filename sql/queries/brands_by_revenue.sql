@@ -8,9 +8,8 @@
 SELECT coalesce(p.product_brand, '(none)') AS brand, l.currency, count(DISTINCT l.order_id COLLATE "C") AS orders, sum(l.units) AS units,
        sum(l.revenue) AS revenue,
        round(sum(l.revenue) / nullif(sum(sum(l.revenue)) OVER (PARTITION BY l.currency), 0), 4) AS share_of_revenue
-FROM analytics.purchase_lines l
+FROM analytics.lines(analytics.first_day(), analytics.last_day()) l
 LEFT JOIN dim_product p USING (product_key)
-WHERE l.event_time >= analytics.start_of(analytics.first_day()) AND l.event_time < analytics.start_of(analytics.last_day() + 1)
 GROUP BY 1, 2
 ORDER BY revenue DESC NULLS LAST, brand
 LIMIT 20;

@@ -7,8 +7,8 @@
 -- A day is replaced whole, so that what is counted anew leaves nothing behind.
 {% set since -%}
   {% if is_incremental() -%}
-  {{ var('analytics_schema') }}.start_of(({{ var('analytics_schema') }}.day_of(now()) - {{ var('lookback_days') }}))
-  {%- else -%} '-infinity'::timestamptz {%- endif %}
+  {{ var('analytics_schema') }}.day_of(now()) - {{ var('lookback_days') }}
+  {%- else -%} '-infinity'::date {%- endif %}
 {%- endset %}
 
 with people as (
@@ -21,16 +21,15 @@ with people as (
     from {{ source('shop', 'product_interactions') }}
     where event_name in ('view_item', 'add_to_cart', 'begin_checkout', 'purchase')
       and product_key is not null
-      and event_time >= {{ since }}
+      and event_time >= {{ var('analytics_schema') }}.start_of({{ since }})
     group by 1, 2
 ), sales as (
     -- Each order once. Amounts in different currencies don't add up.
     select day, product_key, count(distinct order_id) as orders, sum(units) as units_sold,
            case when count(distinct currency) <= 1 then sum(revenue) end as revenue,
            case when count(distinct currency) <= 1 then min(currency) end as currency
-    from {{ source('analytics', 'purchase_lines') }}
+    from {{ var('analytics_schema') }}.lines({{ since }})
     where product_key is not null
-      and event_time >= {{ since }}
     group by 1, 2
 )
 select people.day, people.product_key, product.product_id,

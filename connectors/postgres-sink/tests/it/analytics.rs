@@ -181,6 +181,13 @@ async fn products_and_orders_are_measured_as_defined() {
         [json!({"order_id": "T1", "lines": 2, "units": 3, "item_revenue": 25, "currency": "EUR", "value": 29.9, "tax": 4, "shipping": 4.9})]
     );
     assert_eq!(
+        tables.rows("SELECT order_id, to_char(order_began AT TIME ZONE 'UTC', 'HH24:MI') AS began, person, item_ordinal AS place, units, revenue FROM analytics.lines('2026-11-20')").await,
+        [
+            json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 1, "units": 2, "revenue": 20}),
+            json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 2, "units": 1, "revenue": 5}),
+        ]
+    );
+    assert_eq!(
         tables.rows("SELECT product_a, product_b, orders, round(confidence_a_to_b, 4) AS confidence, round(lift, 4) AS lift FROM analytics.product_pairs(min_orders => 1)").await,
         [json!({"product_a": "A", "product_b": "B", "orders": 1, "confidence": 1.0, "lift": 1.0})]
     );

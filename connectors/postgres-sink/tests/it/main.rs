@@ -18,6 +18,7 @@ mod failures;
 mod months;
 mod pooler;
 mod proxy;
+mod purchases;
 mod questions;
 mod recomputed;
 mod rejected;

@@ -84,6 +84,70 @@ async fn an_impression_is_engaged_within_half_an_hour_also_past_midnight() {
     assert_eq!(tables.rows(ENGAGEMENT).await, expected);
 }
 
+/// Whom the list had and engaged from 18, 19, 21 November and 1 October on, before sealing and after.
+async fn counts_people_once(tables: &Tables, expected: [[i64; 2]; 4]) {
+    for step in ["written", "folded", "a day in between sealed", "sealed"] {
+        match step {
+            "folded" => run(tables, "SELECT analytics.fold()").await,
+            "a day in between sealed" => {
+                run(tables, "SELECT analytics.seal_day('2026-11-19')").await
+            }
+            "sealed" => seal(tables).await,
+            _ => {}
+        }
+        let starts = ["2026-11-18", "2026-11-19", "2026-11-21", "2026-10-01"];
+        for (from, [viewers, engaged]) in starts.iter().zip(expected) {
+            let people = format!(
+                "SELECT viewers, engaged_viewers FROM analytics.list_engagement('{from}', '2026-11-22')"
+            );
+            assert_eq!(
+                tables.rows(&people).await,
+                [json!({"viewers": viewers, "engaged_viewers": engaged})],
+                "from {from}, {step}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn people_of_several_days_are_counted_once() {
+    let tables = Tables::new().await;
+    let facts = [
+        // More days before than are looked back.
+        said(1, "2026-10-01T12:00:00Z", "view_item_list", "u1"),
+        said(2, "2026-11-18T12:00:00Z", "view_item_list", "u1"),
+        said(3, "2026-11-18T12:01:00Z", "view_item", "u1"),
+        said(4, "2026-11-20T12:00:00Z", "view_item_list", "u1"),
+        said(5, "2026-11-20T12:01:00Z", "select_item", "u1"),
+        said(6, "2026-11-20T12:00:00Z", "view_item_list", "u2"),
+        said(7, "2026-11-22T12:00:00Z", "view_item_list", "u2"),
+        said(8, "2026-11-22T12:01:00Z", "view_item", "u2"),
+    ];
+    write(&tables, 0, &facts).await;
+    counts_people_once(&tables, [[2, 2], [2, 2], [1, 1], [2, 2]]).await;
+
+    let late = [
+        said(9, "2026-11-18T12:00:00Z", "view_item_list", "u2"),
+        said(10, "2026-11-19T12:00:00Z", "view_item_list", "u3"),
+    ];
+    write(&tables, 1, &late).await;
+    counts_people_once(&tables, [[3, 2], [3, 2], [1, 1], [3, 2]]).await;
+
+    run(
+        &tables,
+        "DELETE FROM fact_events WHERE event_time >= '2026-11-20' AND event_time < '2026-11-21'",
+    )
+    .await;
+    counts_people_once(&tables, [[3, 2], [2, 1], [1, 1], [3, 2]]).await;
+    // Shown as often, but u1 goes on with nothing any more.
+    run(
+        &tables,
+        "DELETE FROM fact_events WHERE event_name = 'view_item' AND event_time < '2026-11-19'",
+    )
+    .await;
+    counts_people_once(&tables, [[3, 1], [2, 1], [1, 1], [3, 1]]).await;
+}
+
 #[tokio::test]
 async fn facts_open_their_day_and_those_near_midnight_its_neighbour() {
     let tables = Tables::new().await;
