@@ -73,7 +73,8 @@ def sink(folder: Path, count: int) -> dict:
                 rows, events, _ = database.fingerprint(connection)
                 assert (rows, events) == (facts, count), f"{rows} facts of {events} events"
                 connection.execute("UPDATE sink_offsets SET next_offset = 0")
-        found |= without_the_cluster(stack, file, facts)
+        for partitions in (1, 2):
+            found |= without_the_cluster(stack, file, facts, partitions)
         found["COPY"] = {"facts_per_s": throughput.copy(stack, facts)}
         found["a statement a row"] = {"facts_per_s": upserts(stack, MANY, 1_000)}
         found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
@@ -82,16 +83,21 @@ def sink(folder: Path, count: int) -> dict:
     return found
 
 
-def without_the_cluster(stack: Stack, file: Path, facts: int) -> dict:
+def without_the_cluster(stack: Stack, file: Path, facts: int, partitions: int) -> dict:
     """From records at hand to committed rows, once and again: the sink but for its reading."""
     with stack.connect() as own:
         expected = database.fingerprint(own)
     environment = stack.environment | {"DATABASE_URL": database.twin(stack, "loaded", rollups=True)}
-    said = subprocess.run([PROGRAMS / "examples" / "load", file], env=environment, check=True, capture_output=True, text=True).stdout
+    command = [PROGRAMS / "examples" / "load", file, str(partitions), "2"]
+    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     with psycopg.connect(environment["DATABASE_URL"]) as connection:
         assert database.fingerprint(connection) == expected
-    passes = dict(line.split(": ") for line in said.splitlines())
-    return {f"records at hand, {name}": {"facts_per_s": facts / float(seconds)} for name, seconds in passes.items()}
+    passes = zip(("first load", "replay"), said.split(), strict=True)
+    return {at_hand(name, partitions): {"facts_per_s": facts / float(seconds)} for name, seconds in passes}
+
+
+def at_hand(name: str, partitions: int) -> str:
+    return f"records at hand, {name}, {partitions} partition{'s' * (partitions > 1)}"
 
 
 def postgres_cpu(stack: Stack, file: Path, facts: int, rollups: bool) -> float:
@@ -100,7 +106,7 @@ def postgres_cpu(stack: Stack, file: Path, facts: int, rollups: bool) -> float:
     # Connections are its children, which count once they have ended.
     postmaster = next(iter(servers(stack)))
     before = cpu_of_ended_children(postmaster)
-    subprocess.run([PROGRAMS / "examples" / "load", file, "once"], env=environment, check=True, capture_output=True)
+    subprocess.run([PROGRAMS / "examples" / "load", file, "1", "1"], env=environment, check=True, capture_output=True)
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("SELECT analytics.fold()")
     time.sleep(0.5)
@@ -184,7 +190,7 @@ def table(runs: list[dict]) -> list[str]:
     for name in ("first load", "replay"):
         rate, micros, memory = (about("sink", name, value) for value in ("facts_per_s", "us_per_fact", "memory_mib"))
         lines.append(f"| postgres-sink, {name} | {rate:,.0f} | {rate / copied:.0%} | {micros:.1f} | {memory:.0f} |")
-    for name in ("records at hand, first load", "records at hand, replay"):
+    for name in (at_hand(name, partitions) for partitions in (1, 2) for name in ("first load", "replay")):
         rate = about("sink", name, "facts_per_s")
         lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.0%} | | |")
     lines.append(f"| COPY | {copied:,.0f} | 100% | | |")

@@ -6,12 +6,16 @@
 //! A rejected event may be gone from its table on purpose: `etl rejected retry` and `purge` delete rows and leave
 //! nothing behind that tells. So those are counted apart, and are no failure unless `--strict` says so: facts and
 //! rejections are written in one transaction, and what loses that loses facts as well.
+//!
+//! A fact may also be gone because its event came again without the item, which a sink with `on-conflict: update` removes.
+//! Such facts are counted apart, too.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use fact_model::{Arena, Options, flatten_in};
+use fact_model::{Arena, Fact, Options, flatten_in};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -82,6 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "offsets",
         "facts",
         "missing",
+        "vanished",
         "rejected",
         "no longer kept",
     ]);
@@ -96,25 +101,22 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let expected = Expected::of(&records, partition, &options);
             found.compare(&client, &args, &expected).await?;
         }
-        not_kept += found.not_kept;
-        whole &= found.missing_facts == 0 && !(args.strict && found.not_kept > 0);
+        not_kept += found.not_kept.len();
+        whole &= found.missing_facts.is_empty() && !(args.strict && !found.not_kept.is_empty());
         table.add_row([
             partition.to_string(),
             format!("{from} up to {to}"),
             found.facts.to_string(),
-            found.missing_facts.to_string(),
+            found.missing_facts.len().to_string(),
+            found.vanished.to_string(),
             found.rejected.to_string(),
-            found.not_kept.to_string(),
+            found.not_kept.len().to_string(),
         ]);
-        for line in found.missing.iter().take(NAMED) {
-            eprintln!("partition {partition}, {line}");
+        let missing = found.missing(args.strict);
+        for (offset, what) in missing.iter().take(NAMED) {
+            eprintln!("partition {partition}, offset {offset}: {what}");
         }
-        if let Some(more) = found
-            .missing
-            .len()
-            .checked_sub(NAMED)
-            .filter(|more| *more > 0)
-        {
+        if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
             eprintln!("partition {partition}: {more} more are missing");
         }
     }
@@ -169,11 +171,11 @@ async fn range(
 /// What some records become.
 #[derive(Default)]
 struct Expected {
-    offsets: Vec<i64>,
     times: Vec<DateTime<Utc>>,
     hashes: Vec<Uuid>,
     /// Of the facts' records.
     keys: Vec<String>,
+    items: Vec<Item>,
     rejected_offsets: Vec<i64>,
     rejected_keys: Vec<String>,
     ordinals: Vec<i32>,
@@ -188,10 +190,10 @@ impl Expected {
             let envelope = flatten_in(&arena, options, &record.value, record.time);
             let key = key_of(record, partition);
             for fact in &envelope.facts {
-                expected.offsets.push(record.offset);
                 expected.times.push(fact.event_time);
                 expected.hashes.push(Uuid::from_bytes(fact.fact_hash.0));
                 expected.keys.push(key.clone());
+                expected.items.push(Item::of(fact, record.offset));
             }
             for ordinal in (0..).take(envelope.rejected.len()) {
                 expected.rejected_offsets.push(record.offset);
@@ -215,18 +217,89 @@ fn key_of(record: &Record, partition: u32) -> String {
     }
 }
 
+/// An item of an event, as a record brought it.
+#[derive(Clone)]
+struct Item {
+    offset: i64,
+    ordinal: i32,
+    hash: Uuid,
+    /// Time, id and name; `None` without an id.
+    event: Option<Event>,
+}
+
+type Event = (DateTime<Utc>, String, String);
+
+impl Item {
+    fn of(fact: &Fact<'_>, offset: i64) -> Self {
+        let id = fact.event_id.as_deref();
+        Self {
+            offset,
+            ordinal: fact.item_ordinal,
+            hash: Uuid::from_bytes(fact.fact_hash.0),
+            event: id.map(|id| (fact.event_time, id.to_owned(), fact.event_name.to_string())),
+        }
+    }
+
+    /// Whether the same event, in a later record, goes no further than `last`.
+    fn is_gone_in(&self, offset: i64, last: i32) -> bool {
+        self.offset < offset && (self.ordinal > last || (self.ordinal == 0 && last > 0))
+    }
+}
+
 #[derive(Default)]
 struct Found {
     facts: usize,
-    missing_facts: usize,
+    missing_facts: Vec<Item>,
+    /// Facts whose event came again without the item.
+    vanished: usize,
     rejected: usize,
-    /// Rejections without a row.
-    not_kept: usize,
-    /// What is missing, in words.
-    missing: Vec<String>,
+    /// The offsets of the records of rejections that have no row.
+    not_kept: Vec<i64>,
 }
 
 impl Found {
+    /// What is missing of the records at these offsets, in words.
+    fn missing(&self, is_strict: bool) -> Vec<(i64, String)> {
+        let facts = self.missing_facts.iter();
+        let facts = facts.map(|item| {
+            (
+                item.offset,
+                format!("no fact with the hash {}", item.hash.simple()),
+            )
+        });
+        let rejections = self.not_kept.iter().filter(|_| is_strict);
+        let mut missing: Vec<_> = facts
+            .chain(rejections.map(|offset| (*offset, "not in rejected_events".to_owned())))
+            .collect();
+        missing.sort_by_key(|(offset, _)| *offset);
+        missing
+    }
+
+    /// Counts those apart that an event in these records, which come later, no longer has.
+    fn leave_out_vanished(&mut self, items: &[Item]) {
+        let mut last: HashMap<(&Event, i64), i32> = HashMap::new();
+        for item in items {
+            if let Some(event) = &item.event {
+                let last = last.entry((event, item.offset)).or_default();
+                *last = item.ordinal.max(*last);
+            }
+        }
+        let mut versions: HashMap<&Event, Vec<(i64, i32)>> = HashMap::new();
+        for ((event, offset), last) in last {
+            versions.entry(event).or_default().push((offset, last));
+        }
+        let before = self.missing_facts.len();
+        self.missing_facts.retain(|item| {
+            let versions = item.event.as_ref().and_then(|event| versions.get(event));
+            !versions.is_some_and(|versions| {
+                versions
+                    .iter()
+                    .any(|(offset, last)| item.is_gone_in(*offset, *last))
+            })
+        });
+        self.vanished += before - self.missing_facts.len();
+    }
+
     async fn compare(
         &mut self,
         client: &Client,
@@ -240,22 +313,17 @@ impl Found {
             .await?;
         for row in rows {
             let index = usize::try_from(row.get::<_, i64>(0))?.saturating_sub(1);
-            let (Some(offset), Some(hash), Some(key)) = (
-                expected.offsets.get(index),
-                expected.hashes.get(index),
-                expected.keys.get(index),
-            ) else {
+            let (Some(item), Some(key)) = (expected.items.get(index), expected.keys.get(index))
+            else {
                 continue;
             };
             // What PostgreSQL refused is where such rows go.
             if client.query_one(REFUSED, &[&topic, key]).await?.get(0) {
                 continue;
             }
-            self.missing_facts += 1;
-            let hash = hash.simple();
-            self.missing
-                .push(format!("offset {offset}: no fact with the hash {hash}"));
+            self.missing_facts.push(item.clone());
         }
+        self.leave_out_vanished(&expected.items);
         self.rejected += expected.ordinals.len();
         let (keys, ordinals) = (&expected.rejected_keys, &expected.ordinals);
         let rows = client
@@ -268,11 +336,7 @@ impl Found {
                 .get(index)
                 .copied()
                 .unwrap_or_default();
-            self.not_kept += 1;
-            if args.strict {
-                self.missing
-                    .push(format!("offset {offset}: not in rejected_events"));
-            }
+            self.not_kept.push(offset);
         }
         Ok(())
     }

@@ -125,6 +125,9 @@ BEGIN
         GRANT SELECT, INSERT, DELETE ON rejected_events TO etl_writer;
         GRANT SELECT ON refinery_schema_history TO etl_writer;
         GRANT EXECUTE ON FUNCTION etl_make_month(date) TO etl_writer;
+        IF to_regprocedure('etl_remove_vanished(timestamptz[], text[], text[], integer[])') IS NOT NULL THEN
+            GRANT EXECUTE ON FUNCTION etl_remove_vanished TO etl_writer;
+        END IF;
         IF to_regprocedure('analytics.fold_when_due()') IS NOT NULL THEN
             GRANT USAGE ON SCHEMA analytics TO etl_writer;
             GRANT INSERT ON analytics.pending TO etl_writer;

@@ -1,12 +1,14 @@
-//! Writes the facts of a file of events, one a line, into the database `DATABASE_URL`, once and again, as the sink does it from the moment
-//! when records are in its hands: decoded in one task, written in another, folded in a third. `bench/` runs it, to see the
-//! sink without the cluster and its SmartModule, which share its cores on one machine. Says the seconds of each pass; a second
-//! argument `once` leaves out the other one.
+//! Writes the facts of a file of events, one a line, into the database `DATABASE_URL`, as the sink does it from the moment
+//! when records are in its hands: of each partition one batch is decoded while another is written, and rollups are folded beside.
+//! `bench/` runs it, to see the sink without the cluster and its SmartModule, which share its cores on one machine.
+//!
+//! `load FILE PARTITIONS PASSES`: the events are spread over the partitions evenly, and written so many times. Says the seconds of
+//! each pass.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use postgres_sink::Config;
 use postgres_sink::batch::{Batch, Record};
@@ -14,58 +16,67 @@ use postgres_sink::database::Database;
 use postgres_sink::folding::Folding;
 use postgres_sink::writer::{Source, Writer};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let file = std::env::args_os()
-        .nth(1)
-        .context("name a file of events")?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [file, partitions, passes] = arguments.as_slice() else {
+        bail!("load FILE PARTITIONS PASSES");
+    };
+    let (partitions, passes): (usize, usize) = (partitions.parse()?, passes.parse()?);
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
-    let records = flattened(&std::fs::read(file)?)?;
+    let partitions = spread(&std::fs::read(file)?, partitions)?;
     let config = Config::new(url.into());
     let database = Database::new(&config).map_err(anyhow::Error::msg)?;
     let wrote = Arc::new(Notify::new());
     tokio::spawn(Folding::new(Arc::clone(&database), Arc::clone(&wrote)).run());
-    let passes = if std::env::args().nth(2).as_deref() == Some("once") {
-        1
-    } else {
-        2
-    };
-    for (partition, pass) in (0..passes).zip(["first load", "replay"]) {
-        let source = Source {
-            sink: "load".to_owned(),
-            topic: "load".to_owned(),
-            partition,
-        };
-        let writer = Writer::new(Arc::clone(&database), source).telling(Arc::clone(&wrote));
+    let max_rows = config.max_rows / partitions.len();
+    for pass in 0..passes {
         let began = Instant::now();
-        write(writer, records.clone(), config.max_rows).await?;
-        println!("{pass}: {}", began.elapsed().as_secs_f64());
+        let mut lanes = JoinSet::new();
+        for (partition, records) in (0..).zip(&partitions) {
+            let source = Source {
+                sink: format!("pass {pass}"),
+                topic: "load".to_owned(),
+                partition,
+            };
+            let writer = Writer::new(Arc::clone(&database), source).telling(Arc::clone(&wrote));
+            lanes.spawn(write(writer, records.clone(), max_rows));
+        }
+        while let Some(lane) = lanes.join_next().await {
+            lane??;
+        }
+        println!("{}", began.elapsed().as_secs_f64());
     }
     Ok(())
 }
 
-/// What the SmartModule makes of the events.
-fn flattened(events: &[u8]) -> anyhow::Result<Vec<Record>> {
+/// What the SmartModule makes of the events, by partition.
+fn spread(events: &[u8], partitions: usize) -> anyhow::Result<Vec<Vec<Record>>> {
     let bodies = events
         .split(|byte| *byte == b'\n')
         .filter(|body| !body.is_empty());
-    (0..)
-        .zip(bodies)
-        .map(|(offset, body)| {
-            let value = serde_json::to_vec(&fact_model::flatten(body))?;
-            Ok(Record {
-                offset,
-                key: None,
-                value: Bytes::from(value),
+    let of_partition = |first| {
+        let bodies = bodies.clone().skip(first).step_by(partitions);
+        (0..)
+            .zip(bodies)
+            .map(|(offset, body)| {
+                let value = serde_json::to_vec(&fact_model::flatten(body))?;
+                Ok(Record {
+                    offset,
+                    key: None,
+                    value: Bytes::from(value),
+                })
             })
-        })
-        .collect()
+            .collect()
+    };
+    (0..partitions).map(of_partition).collect()
 }
 
 async fn write(mut writer: Writer, records: Vec<Record>, max_rows: usize) -> anyhow::Result<()> {
     writer.begin(0).await?;
-    // As in the sink, one batch waits while one is written and the next is decoded.
+    // As in the sink, one batch is written while the next is decoded.
     let (sender, mut batches) = mpsc::channel(1);
     let decoding = tokio::spawn(async move {
         let mut batch = Batch::after(0);

@@ -8,14 +8,16 @@ use serde::de::Error as _;
 
 use crate::config::OnConflict;
 use crate::dimension::{Dimension, Seen};
+use crate::records::{Kept, Records};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES, Rejected};
 use crate::rows::Rows;
+use crate::vanished::Versions;
 
 /// How far ahead of this machine's clock an event may be dated before its clock is not believed.
 const CLOCK_SKEW_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// A record as it was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its offset in the partition.
     pub offset: i64,
@@ -33,13 +35,15 @@ pub struct Record {
 pub struct Batch {
     after: i64,
     next: i64,
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Records,
     bytes: usize,
     pub(crate) on_conflict: OnConflict,
     pub(crate) rows: Rows,
     pub(crate) products: Dimension,
     pub(crate) lists: Dimension,
     pub(crate) rejected: Vec<Rejected>,
+    /// Empty unless facts are replaced.
+    pub(crate) versions: Versions,
     pub(crate) nuls_removed: u64,
 }
 
@@ -50,13 +54,14 @@ impl Batch {
         Self {
             after,
             next: after,
-            records: Vec::new(),
+            records: Records::default(),
             bytes: 0,
             on_conflict: OnConflict::default(),
             rows: Rows::default(),
             products: Dimension::of_products(),
             lists: Dimension::of_lists(),
             rejected: Vec::new(),
+            versions: Versions::default(),
             nuls_removed: 0,
         }
     }
@@ -79,6 +84,7 @@ impl Batch {
     #[must_use]
     pub fn next(&self) -> Self {
         Self {
+            records: Records::as_many_as(&self.records),
             rows: Rows::as_large_as(&self.rows),
             ..Self::after(self.next).on_conflict(self.on_conflict)
         }
@@ -139,12 +145,12 @@ impl Batch {
                 0,
             ),
         }
-        self.keep(record);
+        self.keep(&record);
     }
 
     /// Adds what came of a record.
-    pub(crate) fn add(&mut self, envelope: &Envelope<'_>, record: Record) {
-        self.take(envelope, &record);
+    pub(crate) fn add(&mut self, envelope: &Envelope<'_>, record: &Record) {
+        self.take(envelope, record);
         self.keep(record);
     }
 
@@ -158,18 +164,15 @@ impl Batch {
     /// Two halves, to be written one after the other; `None` for a single record.
     #[must_use]
     pub fn halves(&self) -> Option<(Self, Self)> {
-        let (left, right) = self.records.split_at_checked(self.records.len() / 2)?;
-        let middle = right.first()?.offset;
-        if left.is_empty() {
+        let in_left = self.records.len() / 2;
+        if in_left == 0 {
             return None;
         }
-        let half = |after, records: &[Record]| {
-            Self::after(after)
-                .on_conflict(self.on_conflict)
-                .with(records.iter().cloned())
-        };
-        let left = half(self.after, left);
-        let mut right = half(middle, right);
+        let records = || self.records.iter().map(Kept::to_record);
+        let middle = records().nth(in_left)?.offset;
+        let half = |after| Self::after(after).on_conflict(self.on_conflict);
+        let left = half(self.after).with(records().take(in_left));
+        let mut right = half(middle).with(records().skip(in_left));
         right.next = self.next;
         Some((
             Self {
@@ -187,7 +190,7 @@ impl Batch {
     pub fn refused(&self, why: &str) -> Self {
         let mut refused = Self::after(self.after);
         refused.rejected.clone_from(&self.rejected);
-        for record in &self.records {
+        for record in self.records.iter().map(Kept::to_record) {
             let ordinal = self
                 .rejected
                 .iter()
@@ -195,18 +198,18 @@ impl Batch {
                 .count();
             let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
             refused.set_aside(
-                record,
+                &record,
                 REFUSED_BY_POSTGRES,
                 format!("PostgreSQL refuses the event: {why}"),
                 ordinal,
             );
-            refused.keep(record.clone());
+            refused.keep(&record);
         }
         refused.next = self.next;
         refused
     }
 
-    fn keep(&mut self, record: Record) {
+    fn keep(&mut self, record: &Record) {
         self.next = record.offset.saturating_add(1);
         self.bytes += record.value.len();
         self.records.push(record);
@@ -222,6 +225,9 @@ impl Batch {
             let product = self.products.note_product(fact, seen);
             let list = self.lists.note_list(fact, seen);
             self.rows.push(fact, record.offset, product, list);
+        }
+        if self.on_conflict == OnConflict::Update {
+            self.versions.note(envelope, record.offset);
         }
         for (ordinal, rejection) in (0..).zip(&envelope.rejected) {
             self.rejected

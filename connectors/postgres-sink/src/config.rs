@@ -55,17 +55,18 @@ pub struct Config {
     /// What becomes of a fact that is in the table already, by event time and hash. Default ignore.
     #[serde(default)]
     pub on_conflict: OnConflict,
-    /// Facts in one transaction at most. Default 20000. An event is never cut, so the last one may
-    /// go beyond.
+    /// Facts in one transaction at most, where this sink writes one partition; of several each has its part of
+    /// them, but no less than 1000. Default 20000. An event is never cut, so the last one may go beyond.
     #[serde(default = "default_max_rows")]
     pub max_rows: usize,
-    /// Size of the records in one transaction at most, as they come from the SmartModule.
-    /// Default 16MiB. Memory in use is about six times this for each partition: one batch is
-    /// written, one waits, one is filled.
+    /// Size of the records in one transaction at most, as they come from the SmartModule; partitions divide it, too.
+    /// Default 16MiB. Memory in use is about four times this: of each partition one batch is written, one is
+    /// filled.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: ByteSize,
-    /// How long the first record of a batch waits for others at most while the database is busy
-    /// with the batch before. Default 250ms. When the database has nothing to do, it is 10ms.
+    /// How long the first record of a batch waits for others while the database has nothing to do, so that the records
+    /// of one response, and of those that follow closely, make one batch. Default 10ms. While it writes, the next batch grows,
+    /// and follows at once.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
     /// Connections to the database at most, besides one that marks the partitions as taken and one that folds.
@@ -103,8 +104,8 @@ pub enum OnConflict {
     /// It takes the content of the one that came last, where that differs: a correction that the
     /// producer sends under the same event id and event time. The order is that of arrival, so that
     /// a correction is sure to come last only in the partition of what it corrects: a FIFO queue
-    /// with a message group for each event, or a topic with one partition. Where the corrected event
-    /// has fewer items, the facts of the others stay.
+    /// with a message group for each event, or a topic with one partition. The facts of items that the
+    /// corrected event no longer has are removed, unless some of its items can't be read.
     Update,
 }
 
@@ -240,7 +241,7 @@ fn default_max_bytes() -> ByteSize {
 }
 
 fn default_max_delay() -> Duration {
-    Duration::from_millis(250)
+    Duration::from_millis(10)
 }
 
 fn default_max_connections() -> usize {

@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel, SimpleQueryMessage};
 
 use crate::config::Config;
+use crate::dimension::Known;
 use crate::errors::{DatabaseError, Doing};
 use crate::password::Password;
 use crate::statements::{Prepared, Work};
@@ -24,6 +25,7 @@ pub struct Database {
     session: String,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
+    known: Known,
 }
 
 /// A connection and what is prepared on it.
@@ -63,7 +65,13 @@ impl Database {
             ),
             permits: Arc::new(Semaphore::new(config.max_connections)),
             idle: Mutex::default(),
+            known: Known::default(),
         }))
+    }
+
+    /// What was told its dimensions over these connections.
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Where the database is, for messages: `host:port, …/database`, never with the password.

@@ -130,7 +130,7 @@ impl Dimension {
     pub(crate) async fn resolve(
         &self,
         transaction: &Work<'_>,
-        known: &mut Members,
+        known: &Members,
     ) -> Result<Option<Vec<i64>>, DatabaseError> {
         let mut keys = vec![None; self.members.len()];
         if keys.is_empty() {
@@ -218,7 +218,7 @@ impl Dimension {
 pub(crate) async fn update(
     transaction: &Work<'_>,
     dimensions: [&Dimension; 2],
-    known: &mut Known,
+    known: &Known,
 ) -> Result<(), DatabaseError> {
     let [products, lists] = known.parts();
     let [of_products, of_lists] = dimensions;

@@ -63,7 +63,7 @@ impl Kit {
                 .telling(Arc::clone(&self.wrote)),
             claims: Arc::clone(&self.claims),
             start: start.unwrap_or(self.start),
-            limits: self.limits,
+            limits: self.limits.clone(),
             overtaken: Vec::new(),
             progress: Progress::new(self.metrics.clone(), number),
             health: self.health.clone(),

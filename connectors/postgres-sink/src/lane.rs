@@ -73,13 +73,13 @@ impl Lane {
         );
         self.announcements.begin(self.partition.number, from);
         self.progress.begin(from);
-        // One batch waits while one is written and the next is read and decoded.
+        // One batch is written while the next is read and decoded.
         let (sender, mut batches) = mpsc::channel(1);
         let (through, written) = watch::channel(0);
         let reader = Reader::new(
             self.partition.clone(),
             from,
-            self.limits,
+            self.limits.clone(),
             self.health.clone(),
             sender,
             written,

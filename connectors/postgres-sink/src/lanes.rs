@@ -241,6 +241,7 @@ impl Lanes {
                         _measuring: measuring,
                     },
                 );
+                self.kit.limits.room.divide_among(self.running.len());
                 self.kit.health.works(&claim_name(number));
                 if self.held_by_others.remove(&number).is_some() {
                     tracing::info!(
@@ -275,6 +276,7 @@ impl Lanes {
     /// A lane has ended in good order: another sink may have its partition.
     async fn ended(&mut self, number: u32) {
         self.running.remove(&number);
+        self.kit.limits.room.divide_among(self.running.len());
         self.kit.forget(number);
         // Where it can't be given up, the session is gone and the lock with it.
         if let Err(error) = self.claims.release(&self.kit.source(number)).await {

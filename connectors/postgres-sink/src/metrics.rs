@@ -20,6 +20,7 @@ pub struct Metrics {
     record_bytes: IntCounterVec,
     inserted: IntCounterVec,
     updated: IntCounterVec,
+    vanished: IntCounterVec,
     duplicates: IntCounterVec,
     rejected: IntCounterVec,
     nuls_removed: IntCounterVec,
@@ -62,6 +63,11 @@ impl Metrics {
             updated: new.counter(
                 "facts_updated_total",
                 "Facts that were there with other content, which was replaced.",
+                &[],
+            )?,
+            vanished: new.counter(
+                "facts_vanished_total",
+                "Facts that were removed, since their event came again without the item.",
                 &[],
             )?,
             duplicates: new.counter(
@@ -137,6 +143,7 @@ impl Metrics {
         for (counter, count) in [
             (&self.inserted, written.inserted),
             (&self.updated, written.updated),
+            (&self.vanished, written.vanished),
             (&self.duplicates, written.duplicates),
             (&self.rejected, written.rejected),
             (&self.nuls_removed, written.nuls_removed),
@@ -167,6 +174,7 @@ impl Metrics {
             postgres: Written {
                 inserted: sum(&self.inserted),
                 updated: sum(&self.updated),
+                vanished: sum(&self.vanished),
                 duplicates: sum(&self.duplicates),
                 rejected: sum(&self.rejected),
                 nuls_removed: sum(&self.nuls_removed),

@@ -75,6 +75,7 @@ impl Progress {
             records = read.records,
             inserted = written.inserted,
             updated = written.updated,
+            vanished = written.vanished,
             duplicates = written.duplicates,
             rejected = written.rejected,
             nuls_removed = written.nuls_removed,

@@ -22,29 +22,14 @@ use crate::writer::{WriteError, Written};
 
 const COPYING: &str = "cannot copy facts into the table";
 
-/// What the facts of the next batch most likely are.
+/// What the facts of a partition's next batch most likely are: a guess that costs time where it is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Likely {
+pub(crate) enum Likely {
     /// All of them new.
     #[default]
     New,
     /// Some of them in the table: the topic is read again, or messages were delivered twice.
     Stored,
-}
-
-/// What earlier batches of a partition are good for.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    /// A guess that costs time where it is wrong.
-    likely: Likely,
-    known: Known,
-}
-
-impl Memory {
-    /// `batch` has been committed.
-    pub(crate) fn learn(&mut self, batch: &Batch) {
-        self.known.learn([&batch.products, &batch.lists]);
-    }
 }
 
 /// What came of a batch.
@@ -55,15 +40,16 @@ pub(crate) struct Put {
 }
 
 /// Puts dimensions, facts and rejections of `batch` into the tables. They came from `partition` of `topic`.
-/// `memory` is that of batches before; once the transaction has committed, it has to learn of this one.
+/// Once the transaction has committed, `known` has to learn of the batch's dimensions.
 pub(crate) async fn put(
     transaction: &Work<'_>,
     topic: &str,
     partition: i32,
     batch: &Batch,
-    memory: &mut Memory,
+    likely: &mut Likely,
+    known: &Known,
 ) -> Result<Put, WriteError> {
-    let [known_products, known_lists] = memory.known.parts();
+    let [known_products, known_lists] = known.parts();
     let products = batch
         .products
         .resolve(transaction, known_products)
@@ -79,8 +65,8 @@ pub(crate) async fn put(
         batch,
         ends: Ends::new(&products, &lists, topic, partition),
     };
-    let (inserted, stored) = facts.insert(memory.likely).await?;
-    memory.likely = if stored.count() > 0 {
+    let (inserted, stored) = facts.insert(*likely).await?;
+    *likely = if stored.count() > 0 {
         Likely::Stored
     } else {
         Likely::New
@@ -88,9 +74,12 @@ pub(crate) async fn put(
     if inserted > 0 {
         facts.say_what_they_add(&stored).await?;
     }
-    let mut replaced = Vec::new();
-    if batch.on_conflict == OnConflict::Update && stored.count() > 0 {
-        replaced = facts.replace(topic, partition, &stored).await?;
+    let (mut replaced, mut removed) = (Vec::new(), Vec::new());
+    if batch.on_conflict == OnConflict::Update {
+        if stored.count() > 0 {
+            replaced = facts.replace(topic, partition, &stored).await?;
+        }
+        removed = batch.versions.remove_vanished(transaction).await?;
     }
     let mut rejected = Vec::new();
     if !batch.rejected.is_empty() {
@@ -98,11 +87,13 @@ pub(crate) async fn put(
     }
     // Last, because no other transaction changes dimensions until this one ends.
     let dimensions = [&batch.products, &batch.lists];
-    dimension::update(transaction, dimensions, &mut memory.known).await?;
+    dimension::update(transaction, dimensions, known).await?;
     let all = (batch.rows.len() + batch.rows.duplicates()) as u64;
     let (updated, new_rejected) = (replaced.len() as u64, rejected.len() as u64);
+    let vanished = removed.len() as u64;
     let mut with_rows: Vec<i64> = batch.rows.offsets(&stored).collect();
     with_rows.append(&mut replaced);
+    with_rows.append(&mut removed);
     with_rows.append(&mut rejected);
     with_rows.sort_unstable();
     with_rows.dedup();
@@ -110,6 +101,7 @@ pub(crate) async fn put(
         written: Written {
             inserted,
             updated,
+            vanished,
             duplicates: all.saturating_sub(inserted + updated),
             rejected: new_rejected,
             nuls_removed: batch.nuls_removed,

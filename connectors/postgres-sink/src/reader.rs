@@ -18,6 +18,7 @@ use crate::batch::{Batch, Record};
 use crate::config::OnConflict;
 use crate::continuity::{Break, Continuity};
 use crate::partition::{Open, Partition};
+use crate::room::Room;
 
 /// A stream that brings nothing for this long is looked at: is there really nothing? Then less and
 /// less often, up to the second.
@@ -27,29 +28,24 @@ const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 /// A stream that was open for this long was in order, even if it brought nothing.
 const HEALTHY: Duration = Duration::from_secs(10);
-/// How long the first record waits for others while nothing is being written. Records of one
-/// response, and of responses that follow closely, make one batch; a lone event is in the tables soon.
-const LINGER: Duration = Duration::from_millis(10);
 /// The largest response that is ever asked for.
 const MAX_BYTES_LIMIT: i32 = 1 << 30;
 const WIDER: i32 = 4;
 
-/// How large a batch may get.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Rows.
-    pub rows: usize,
-    /// Bytes of records.
-    pub bytes: usize,
-    /// How long the first record waits while another batch is being written.
-    pub delay: Duration,
+/// How much is read, and what is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// How large a batch may get.
+    pub(crate) room: Room,
+    /// How long the first record waits for others while nothing is being written.
+    pub(crate) delay: Duration,
     /// What becomes of facts that are there already.
-    pub on_conflict: OnConflict,
+    pub(crate) on_conflict: OnConflict,
     /// The size of the responses to ask the cluster for.
-    pub max_bytes: i32,
+    pub(crate) max_bytes: i32,
     /// How long a SmartModule may be missing: a node that has just started, or has just been given
     /// it, knows it a moment later.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// Reads a partition from the offset that is stored for it.
@@ -89,7 +85,6 @@ impl Reader {
     ) -> Self {
         Self {
             partition,
-            limits,
             health,
             continuity: Continuity::from(from),
             pending: VecDeque::new(),
@@ -98,8 +93,9 @@ impl Reader {
             batches,
             handed_on: 0,
             written,
-            max_bytes: limits.max_bytes,
+            max_bytes: limits.room.response(limits.max_bytes),
             grace: GRACE[0],
+            limits,
         }
     }
 
@@ -156,13 +152,14 @@ impl Reader {
         loop {
             self.fill();
             let is_full = self.is_full();
-            let due = self.due();
-            let is_due = is_full || due.is_some_and(|due| due <= Instant::now());
-            let waits = due.is_some() && !is_due;
-            let due = due.unwrap_or_else(Instant::now);
+            let is_writing = self.is_writing();
+            let now = Instant::now();
+            let due = self.began.map(|began| began + self.limits.delay);
+            let is_due = is_full || due.is_some_and(|due| due <= now);
+            let waits = due.is_some() && !is_due && !is_writing;
             tokio::select! {
                 biased;
-                permit = batches.reserve(), if is_due => match permit {
+                permit = batches.reserve(), if is_due && !is_writing => match permit {
                     Ok(permit) => {
                         permit.send(take(&mut self.batch));
                         self.handed_on += 1;
@@ -176,8 +173,8 @@ impl Reader {
                     }
                     idle = IDLE[0];
                 }
-                () = tokio::time::sleep_until(due), if waits => {}
-                Ok(()) = self.written.changed(), if waits => {}
+                () = tokio::time::sleep_until(due.unwrap_or(now)), if waits => {}
+                Ok(()) = self.written.changed(), if is_writing => {}
                 () = tokio::time::sleep(idle), if self.began.is_none() => {
                     if self.is_stuck(&mut open).await? {
                         return Ok(End::Reopen);
@@ -253,19 +250,14 @@ impl Reader {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.row_count() >= self.limits.rows || self.batch.bytes() >= self.limits.bytes
+        self.limits.room.is_filled_by(&self.batch)
     }
 
-    /// When the batch is to be handed on; `None` while there is nothing in it. The database sets the
-    /// pace: as long as it writes, batches grow, and when it has nothing to do, nobody waits for more.
-    fn due(&self) -> Option<Instant> {
-        let is_writing = *self.written.borrow() < self.handed_on;
-        let delay = if is_writing {
-            self.limits.delay
-        } else {
-            self.limits.delay.min(LINGER)
-        };
-        self.began.map(|began| began + delay)
+    /// Whether a batch that was handed on is not through yet. The database sets the pace: as long as it writes, the next batch
+    /// stays here and grows, and when it has nothing to do, nobody waits for more. One that waits in between would take as
+    /// much memory, and nothing would be written sooner.
+    fn is_writing(&self) -> bool {
+        *self.written.borrow() < self.handed_on
     }
 
     /// Decodes what is pending, as far as the batch has room.

@@ -17,9 +17,10 @@ use tokio_postgres::types::ToSql;
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Record};
 use crate::database::Database;
+use crate::dimension::Known;
 use crate::errors::{DatabaseError, Doing, Remedy};
 use crate::months::Months;
-use crate::put::{Memory, put};
+use crate::put::{Likely, put};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES};
 use crate::writer::{WriteError, Written};
 
@@ -194,7 +195,7 @@ impl Retry {
             let batch = flattened.batches.entry(place);
             batch
                 .or_insert_with(|| Batch::after(row.record.offset))
-                .add(&facts, row.record.clone());
+                .add(&facts, &row.record);
         }
         let batches = std::mem::take(&mut flattened.batches);
         let finished = batches.into_iter();
@@ -235,9 +236,9 @@ impl Retry {
             .await
             .doing("cannot delete rejected events")?;
         let mut written = Written::default();
-        let mut memory = Memory::default();
+        let (mut likely, known) = (Likely::default(), Known::default());
         for ((topic, partition), batch) in &flattened.batches {
-            let put = put(&transaction, topic, *partition, batch, &mut memory).await?;
+            let put = put(&transaction, topic, *partition, batch, &mut likely, &known).await?;
             written += put.written;
         }
         transaction.commit().await.doing("cannot commit")?;

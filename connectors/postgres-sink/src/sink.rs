@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::migrate::{self, MigrateError, MigrationReport};
 use crate::partitions;
 use crate::reader::Limits;
+use crate::room::Room;
 use crate::schema;
 
 /// Bytes in a response to ask the cluster for, where `meta.consumer.max-bytes` doesn't say.
@@ -104,8 +105,10 @@ async fn start(
         .context("meta.consumer.max-bytes must be below 2GiB")?
         .unwrap_or(DEFAULT_MAX_BYTES);
     let limits = Limits {
-        rows: config.max_rows,
-        bytes: usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
+        room: Room::new(
+            config.max_rows,
+            usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
+        ),
         delay: config.max_delay,
         on_conflict: config.on_conflict,
         max_bytes,

@@ -9,10 +9,11 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::Batch;
 use crate::database::{Database, Lease};
+use crate::dimension::Known;
 use crate::errors::{DatabaseError, Doing, Remedy};
 use crate::metrics::Watch;
 use crate::months::Months;
-use crate::put::{Memory, Put, put};
+use crate::put::{Likely, Put, put};
 use crate::statements::Work;
 
 /// What a sink reads, and the name its offsets are kept under.
@@ -32,7 +33,7 @@ pub struct Writer {
     database: Arc<Database>,
     source: Source,
     months: Months,
-    memory: Memory,
+    likely: Likely,
     watch: Option<Watch>,
     wrote: Option<Arc<Notify>>,
 }
@@ -44,6 +45,8 @@ pub struct Written {
     pub inserted: u64,
     /// Facts that were there with other content and have that of the batch now.
     pub updated: u64,
+    /// Facts that were removed, since their event came again without the item.
+    pub vanished: u64,
     /// Facts that were there already, in the table or twice in the batch, and stay as they are.
     pub duplicates: u64,
     /// Rejections that are new.
@@ -56,6 +59,7 @@ impl std::ops::AddAssign for Written {
     fn add_assign(&mut self, other: Self) {
         self.inserted += other.inserted;
         self.updated += other.updated;
+        self.vanished += other.vanished;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.nuls_removed += other.nuls_removed;
@@ -119,7 +123,7 @@ impl Writer {
             database,
             source,
             months: Months::default(),
-            memory: Memory::default(),
+            likely: Likely::default(),
             watch: None,
             wrote: None,
         }
@@ -209,11 +213,11 @@ impl Writer {
             .map_err(WriteError::Month)?;
         let written = self
             .source
-            .write(&mut lease, batch, &mut self.memory)
+            .write(&mut lease, batch, &mut self.likely, self.database.known())
             .await?;
         lease.keep();
         if let Some(wrote) = &self.wrote
-            && written.inserted + written.updated > 0
+            && written.inserted + written.updated + written.vanished > 0
         {
             wrote.notify_one();
         }
@@ -231,7 +235,8 @@ impl Source {
         &self,
         lease: &mut Lease,
         batch: &Batch,
-        memory: &mut Memory,
+        likely: &mut Likely,
+        known: &Known,
     ) -> Result<Written, WriteError> {
         let transaction = lease.begin().await?;
         let stored = self.lock_offset(&transaction).await?;
@@ -244,10 +249,18 @@ impl Source {
                 expected: batch.follows(),
             });
         }
-        let put = put(&transaction, &self.topic, self.partition, batch, memory).await?;
+        let put = put(
+            &transaction,
+            &self.topic,
+            self.partition,
+            batch,
+            likely,
+            known,
+        )
+        .await?;
         self.move_offset(&transaction, batch, &put).await?;
         transaction.commit().await.doing("cannot commit")?;
-        memory.learn(batch);
+        known.learn([&batch.products, &batch.lists]);
         Ok(put.written)
     }
 

@@ -1,7 +1,9 @@
-//! What a writer has told the dimensions already, so that it need not tell it again with every batch.
+//! What the writers of a sink have told the dimensions already, so that they need not tell it again with every batch.
 //!
 //! Whatever is told can only be overtaken: by something newer, an earlier first or a later last time. So what a writer has
 //! told and committed once changes nothing any more, whoever else has told what meanwhile.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
@@ -20,16 +22,16 @@ pub(crate) struct Known {
 
 /// Of one dimension, by natural key.
 #[derive(Debug, Default)]
-pub(crate) struct Members(HashMap<String, Member>);
+pub(crate) struct Members(Mutex<HashMap<String, Member>>);
 
 impl Known {
     /// What is known of each.
-    pub(crate) fn parts(&mut self) -> [&mut Members; 2] {
-        [&mut self.products, &mut self.lists]
+    pub(crate) fn parts(&self) -> [&Members; 2] {
+        [&self.products, &self.lists]
     }
 
     /// The transaction that told of `dimensions` has committed.
-    pub(crate) fn learn(&mut self, dimensions: [&Dimension; 2]) {
+    pub(crate) fn learn(&self, dimensions: [&Dimension; 2]) {
         for (known, dimension) in self.parts().into_iter().zip(dimensions) {
             known.learn(dimension);
         }
@@ -39,7 +41,8 @@ impl Known {
 impl Members {
     /// The members of which `dimension` tells something that was not told before.
     pub(super) fn news_of<'a>(&self, dimension: &'a Dimension) -> Vec<&'a Member> {
-        let is_news = |member: &&Member| match self.0.get(&member.natural_key) {
+        let told = self.all();
+        let is_news = |member: &&Member| match told.get(&member.natural_key) {
             Some(known) => known.lacks(member),
             None => true,
         };
@@ -47,21 +50,26 @@ impl Members {
     }
 
     /// The row is new, or was made anew: nothing of what was told is in it.
-    pub(super) fn forget(&mut self, natural_key: &str) {
-        self.0.remove(natural_key);
+    pub(super) fn forget(&self, natural_key: &str) {
+        self.all().remove(natural_key);
     }
 
-    fn learn(&mut self, dimension: &Dimension) {
+    fn learn(&self, dimension: &Dimension) {
+        let mut told = self.all();
         for member in &dimension.members {
-            match self.0.get_mut(&member.natural_key) {
+            match told.get_mut(&member.natural_key) {
                 Some(known) => known.take_over(member),
                 None => {
-                    self.0.insert(member.natural_key.clone(), member.clone());
+                    told.insert(member.natural_key.clone(), member.clone());
                 }
             }
         }
-        if self.0.len() > MOST {
-            self.0.clear();
+        if told.len() > MOST {
+            told.clear();
         }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Member>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

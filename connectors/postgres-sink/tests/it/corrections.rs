@@ -88,6 +88,76 @@ async fn without_it_the_first_stays() {
     assert_eq!(tables.rows(SHOWN).await[0]["price"], "9.9");
 }
 
+/// The event `e-1` with its items at these places.
+fn event(ordinals: &[i32]) -> Vec<Value> {
+    let item = |ordinal: &i32| {
+        let more = json!({"event_id": "e-1", "item_ordinal": ordinal, "product_id": "SKU-1", "list_id": "home"});
+        fact(0xe0 + u128::from(ordinal.unsigned_abs()), NOON, more)
+    };
+    ordinals.iter().map(item).collect()
+}
+
+const ITEMS: &str = "SELECT item_ordinal FROM fact_events WHERE event_id = 'e-1' ORDER BY 1";
+
+#[tokio::test]
+async fn a_corrected_event_loses_the_items_that_it_no_longer_has() {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    // At the same time, and with more items.
+    let other = fact(1, NOON, json!({"event_id": "e-2", "item_ordinal": 9}));
+    let unknown = fact(2, NOON, json!({"item_ordinal": 9}));
+    let half_read = json!({"facts": event(&[1]), "rejected": [{"reason": "item", "detail": "", "at": "$", "raw": "?"}]});
+    let half_read = || Bytes::from(half_read.to_string());
+    let versions = [
+        (
+            vec![envelope(&event(&[1, 2, 3])), envelope(&[other, unknown])],
+            0,
+            vec![1, 2, 3],
+        ),
+        (vec![envelope(&event(&[1, 2]))], 1, vec![1, 2]),
+        // Nobody knows what the item was that can't be read.
+        (vec![half_read()], 0, vec![1, 2]),
+        (vec![envelope(&event(&[0]))], 2, vec![0]),
+        (vec![envelope(&event(&[1, 2, 3, 4]))], 1, vec![1, 2, 3, 4]),
+        // Of several in one batch the last one that can be read whole counts.
+        (
+            vec![
+                envelope(&event(&[1])),
+                envelope(&event(&[1, 2, 3, 4, 5])),
+                envelope(&event(&[1, 2])),
+            ],
+            3,
+            vec![1, 2],
+        ),
+        (vec![envelope(&event(&[1])), half_read()], 0, vec![1, 2]),
+    ];
+    let mut next = 0;
+    for (step, (records, vanished, left)) in versions.into_iter().enumerate() {
+        let count = records.len() as i64;
+        let written = writer
+            .write(&batch(next, records, OnConflict::Update))
+            .await
+            .unwrap();
+        next += count;
+        assert_eq!(written.vanished, vanished, "step {step}");
+        let items: Vec<Value> = left
+            .iter()
+            .map(|ordinal| json!({"item_ordinal": ordinal}))
+            .collect();
+        assert_eq!(tables.rows(ITEMS).await, items, "step {step}");
+        assert_eq!(
+            tables.count("analytics.rollup_differences()").await,
+            0,
+            "step {step}"
+        );
+    }
+    assert_eq!(tables.count("fact_events").await, 4);
+    let without = tables
+        .rows("SELECT records, records_without_rows FROM sink_offsets")
+        .await;
+    assert_eq!(without, [json!({"records": 11, "records_without_rows": 2})]);
+}
+
 #[tokio::test]
 async fn a_correction_finds_its_fact_without_reading_the_table() {
     let tables = Tables::new().await;
@@ -102,9 +172,15 @@ async fn a_correction_finds_its_fact_without_reading_the_table() {
         .batch_execute("ANALYZE fact_events; SELECT pg_stat_reset()")
         .await
         .unwrap();
-    let again = batch(60_000, shopping(0, 1_000), OnConflict::Update);
+    let with_id = |(number, bytes): (usize, Bytes)| {
+        let mut event: Value = serde_json::from_slice(&bytes).unwrap();
+        event["facts"][0]["event_id"] = json!(number.to_string());
+        envelope(event["facts"].as_array().unwrap())
+    };
+    let again = shopping(0, 1_000).into_iter().enumerate().map(with_id);
+    let again = batch(60_000, again, OnConflict::Update);
     let mut writer = tables.writer(0);
-    assert_eq!(writer.write(&again).await.unwrap(), written(0, 0, 1_000));
+    assert_eq!(writer.write(&again).await.unwrap(), written(0, 1_000, 0));
     let scans = "SELECT sum(seq_tup_read) AS read FROM pg_stat_user_tables WHERE relname LIKE 'fact_events%'";
     tables
         .client

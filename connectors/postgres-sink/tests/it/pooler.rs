@@ -1,4 +1,4 @@
-//! Behind PgBouncer: a pool of sessions works, one of transactions is found out, which the sink refuses.
+//! Behind PgBouncer: a pool of sessions works, one of transactions is found out and refused.
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,6 +14,7 @@ use postgres_sink::writer::{Source, Writer};
 use private_postgres::PrivatePostgres;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::support::{batch, shopping};
 
@@ -68,12 +69,34 @@ async fn connected(url: &str) -> (Arc<Database>, tokio_postgres::Client) {
     panic!("no PgBouncer answers at {url}");
 }
 
+/// What the connector says as it ends.
+async fn refusal(url: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sink.yaml");
+    let text = format!(
+        "apiVersion: 0.1.0\nmeta: {{name: sink, type: postgres-sink, version: 0.1.0, topic: shop-events}}\n\
+         transforms: [{{uses: flatten-items}}]\npostgres: {{url: '{url}'}}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut sink = Command::new(env!("CARGO_BIN_EXE_postgres_sink"));
+    sink.arg("--config").arg(&config).kill_on_drop(true);
+    let ended = timeout(Duration::from_secs(60), sink.output()).await;
+    let ended = ended.expect("the sink goes on").unwrap();
+    assert!(!ended.status.success());
+    String::from_utf8(ended.stderr).unwrap()
+}
+
 #[tokio::test]
-async fn a_pool_of_transactions_is_told_from_one_of_sessions_which_works() {
+async fn a_pool_of_transactions_is_refused_and_one_of_sessions_works() {
     let server = PrivatePostgres::start().await.unwrap();
     let (_pooler, _folder, url) = pooler(&server, "transaction").await;
     let (database, client) = connected(&url).await;
     assert!(database.is_pooled(&client).await.unwrap());
+    let said = refusal(&url).await;
+    assert!(
+        said.contains("PgBouncer") && said.contains("pool_mode = session"),
+        "{said}"
+    );
 
     let (_pooler, _folder, url) = pooler(&server, "session").await;
     let (database, mut client) = connected(&url).await;

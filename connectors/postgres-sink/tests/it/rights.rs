@@ -1,11 +1,13 @@
 //! Who may do what: the groups that the schema makes.
 
 use connector_common::Secret;
+use postgres_sink::batch::Batch;
 use postgres_sink::database::Database;
 use postgres_sink::writer::{Source, Writer};
-use postgres_sink::{Config, migrate, schema};
+use postgres_sink::{Config, OnConflict, migrate, schema};
+use serde_json::json;
 
-use crate::support::{Tables, batch, shopping};
+use crate::support::{NOON, Tables, batch, envelope, fact, records, shopping};
 
 impl Tables {
     /// The same database as another user, who is made with these words.
@@ -55,6 +57,17 @@ async fn a_member_of_the_writers_needs_nothing_else() {
         300
     );
     assert_eq!(tables.count("fact_events_default").await, 0);
+    let item = |ordinal: i32| {
+        fact(
+            (1 << 64) + u128::from(ordinal.unsigned_abs()),
+            NOON,
+            json!({"event_id": "e-1", "item_ordinal": ordinal}),
+        )
+    };
+    let corrected = [envelope(&[item(2)]), envelope(&[item(1)])];
+    let mut update = Batch::after(300).on_conflict(OnConflict::Update);
+    records(300, corrected).for_each(|record| update.push(record));
+    assert_eq!(writer.write(&update.finish()).await.unwrap().vanished, 1);
     for forbidden in [
         "DROP TABLE fact_events",
         "DELETE FROM fact_events",
