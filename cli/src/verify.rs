@@ -102,7 +102,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             found.compare(&client, &args, &expected).await?;
         }
         not_kept += found.not_kept.len();
-        whole &= found.missing_facts.is_empty() && !(args.strict && !found.not_kept.is_empty());
+        whole &= found.missing_facts.is_empty() && (found.not_kept.is_empty() || !args.strict);
         table.add_row([
             partition.to_string(),
             format!("{from} up to {to}"),
