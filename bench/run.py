@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rates", type=int, nargs="*", default=[500, 2000], help="events a second for the latency")
     parser.add_argument("--seconds", type=float, default=20, help="of each of those rates")
-    parser.add_argument("--alone", type=int, default=40_000, help="events for the source and the sink alone, 40,000 at most")
+    parser.add_argument("--alone", type=int, default=100_000, help="events for the source and the sink alone")
     parser.add_argument("--sizes", type=int, default=0, help="also measure sizes from 10,000 events up to so many, ten times as many each")
     parser.add_argument("--rows-before", type=int, nargs="*", default=[], help="for --sizes, facts that the table holds already")
     parser.add_argument("--quick", action="store_true", help="a small run that only shows that the harness works")
