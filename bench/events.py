@@ -7,18 +7,24 @@ from typing import Iterator
 
 NAMES = ("view_item_list", "view_item", "begin_checkout", "purchase")
 WEIGHTS = (55, 30, 10, 5)
+#: In microseconds.
+WEEK, TEN_MINUTES = 7 * 86_400 * 1_000_000, 600 * 1_000_000
 
 
-def events(count: int, seed: int = 1, items: int | None = None) -> Iterator[dict]:
-    """`count` events of the last seven days, with so many items each, else 1 to 8 (4.1 on average)."""
+def events(count: int, seed: int = 1, items: int | None = None, as_in_a_shop: bool = False) -> Iterator[dict]:
+    """`count` events with so many items each, else 1 to 8 (4.1 on average).
+
+    They are of the last seven days, and all products are equally popular: many sums of few facts. Else, `as_in_a_shop`, of the
+    last ten minutes, with two thirds of everything for a fifth of the products.
+    """
     chance = random.Random(seed)
     now = int(time.time() * 1e6)
-    week = 7 * 86_400 * 1_000_000
+    span, skew = (TEN_MINUTES, 4) if as_in_a_shop else (WEEK, 1)
     for number in range(count):
-        yield event(chance, f"{seed}-{number}", now - chance.randrange(week), items)
+        yield event(chance, f"{seed}-{number}", now - chance.randrange(span), items, skew)
 
 
-def event(chance: random.Random, event_id: str, micros: int, items: int | None = None) -> dict:
+def event(chance: random.Random, event_id: str, micros: int, items: int | None = None, skew: int = 1) -> dict:
     """One event at that time."""
     how_many = items or chance.choices(range(1, 9), (12, 14, 15, 16, 15, 12, 9, 7))[0]
     shopping_list = chance.randrange(40)
@@ -33,12 +39,12 @@ def event(chance: random.Random, event_id: str, micros: int, items: int | None =
         "item_list_id": f"list-{shopping_list}",
         "item_list_name": f"Recommended products, shelf {shopping_list}",
         "screen": "shop/department",
-        "items": json.dumps([item(chance, index) for index in range(how_many)]),
+        "items": json.dumps([item(chance, index, skew) for index in range(how_many)]),
     }
 
 
-def item(chance: random.Random, index: int) -> dict:
-    product = chance.randrange(5_000)
+def item(chance: random.Random, index: int, skew: int) -> dict:
+    product = int(5_000 * chance.random() ** skew)
     return {
         "item_id": f"SKU-{product:05d}",
         "item_name": f"Product {product}",

@@ -25,11 +25,11 @@ def measure(count: int, plain_count: int) -> dict:
     return ours | {"copy_facts_per_s": limit, "plain_events_per_s": others}
 
 
-def write(path: Path, count: int, items: int | None = None) -> tuple[Path, int]:
+def write(path: Path, count: int, items: int | None = None, as_in_a_shop: bool = False) -> tuple[Path, int]:
     """Writes so many events, with so many items each if that is said, and returns how many facts they are."""
     facts = 0
     with path.open("w") as file:
-        for event in events(count, items=items):
+        for event in events(count, items=items, as_in_a_shop=as_in_a_shop):
             facts += facts_of(event)
             file.write(json.dumps(event) + "\n")
     return path, facts

@@ -105,6 +105,9 @@ DECLARE
 BEGIN
     SELECT array_agg(d.day) FILTER (WHERE NOT d.is_sealed), coalesce(array_agg(d.day) FILTER (WHERE d.is_sealed), '{}')
     INTO open_days, sealed_days FROM analytics.days('-infinity', to_day) d;
+    IF cardinality(sealed_days) = 0 THEN
+        RETURN;  -- nothing is sealed that could be open
+    END IF;
     RETURN QUERY
     SELECT p.order_id FROM unnest(open_days) AS o (day), LATERAL (SELECT * FROM analytics.purchases_of(o.day) OFFSET 0) p
     UNION
