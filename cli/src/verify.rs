@@ -10,12 +10,12 @@
 //! A fact may also be gone because its event came again without the item, which a sink with `on-conflict: update` removes.
 //! Such facts are counted apart, too.
 
-use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use fact_model::{Arena, Fact, Options, flatten_in};
+use fact_model::{Arena, Options, flatten_in};
+use postgres_sink::vanished::{Event, Versions};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -176,6 +176,7 @@ struct Expected {
     /// Of the facts' records.
     keys: Vec<String>,
     items: Vec<Item>,
+    versions: Versions,
     rejected_offsets: Vec<i64>,
     rejected_keys: Vec<String>,
     ordinals: Vec<i32>,
@@ -193,8 +194,14 @@ impl Expected {
                 expected.times.push(fact.event_time);
                 expected.hashes.push(Uuid::from_bytes(fact.fact_hash.0));
                 expected.keys.push(key.clone());
-                expected.items.push(Item::of(fact, record.offset));
+                expected.items.push(Item {
+                    offset: record.offset,
+                    ordinal: fact.item_ordinal,
+                    hash: Uuid::from_bytes(fact.fact_hash.0),
+                    event: Event::of(fact),
+                });
             }
+            expected.versions.note(&envelope, record.offset);
             for ordinal in (0..).take(envelope.rejected.len()) {
                 expected.rejected_offsets.push(record.offset);
                 expected.rejected_keys.push(key.clone());
@@ -223,27 +230,7 @@ struct Item {
     offset: i64,
     ordinal: i32,
     hash: Uuid,
-    /// Time, id and name; `None` without an id.
     event: Option<Event>,
-}
-
-type Event = (DateTime<Utc>, String, String);
-
-impl Item {
-    fn of(fact: &Fact<'_>, offset: i64) -> Self {
-        let id = fact.event_id.as_deref();
-        Self {
-            offset,
-            ordinal: fact.item_ordinal,
-            hash: Uuid::from_bytes(fact.fact_hash.0),
-            event: id.map(|id| (fact.event_time, id.to_owned(), fact.event_name.to_string())),
-        }
-    }
-
-    /// Whether the same event, in a later record, goes no further than `last`.
-    fn is_gone_in(&self, offset: i64, last: i32) -> bool {
-        self.offset < offset && (self.ordinal > last || (self.ordinal == 0 && last > 0))
-    }
 }
 
 #[derive(Default)]
@@ -275,27 +262,12 @@ impl Found {
         missing
     }
 
-    /// Counts those apart that an event in these records, which come later, no longer has.
-    fn leave_out_vanished(&mut self, items: &[Item]) {
-        let mut last: HashMap<(&Event, i64), i32> = HashMap::new();
-        for item in items {
-            if let Some(event) = &item.event {
-                let last = last.entry((event, item.offset)).or_default();
-                *last = item.ordinal.max(*last);
-            }
-        }
-        let mut versions: HashMap<&Event, Vec<(i64, i32)>> = HashMap::new();
-        for ((event, offset), last) in last {
-            versions.entry(event).or_default().push((offset, last));
-        }
+    /// Counts those apart whose events come again in these records, without the item.
+    fn leave_out_vanished(&mut self, versions: &Versions) {
         let before = self.missing_facts.len();
         self.missing_facts.retain(|item| {
-            let versions = item.event.as_ref().and_then(|event| versions.get(event));
-            !versions.is_some_and(|versions| {
-                versions
-                    .iter()
-                    .any(|(offset, last)| item.is_gone_in(*offset, *last))
-            })
+            let event = item.event.as_ref();
+            !event.is_some_and(|event| versions.have_lost(event, item.offset, item.ordinal))
         });
         self.vanished += before - self.missing_facts.len();
     }
@@ -323,7 +295,7 @@ impl Found {
             }
             self.missing_facts.push(item.clone());
         }
-        self.leave_out_vanished(&expected.items);
+        self.leave_out_vanished(&expected.versions);
         self.rejected += expected.ordinals.len();
         let (keys, ordinals) = (&expected.rejected_keys, &expected.ordinals);
         let rows = client

@@ -172,7 +172,10 @@ impl Announcer {
 
 /// The keys by which a source knows the records of `batch`.
 pub(crate) fn keys(batch: &Batch) -> Vec<String> {
-    let keys = batch.records.iter().filter_map(|record| record.key);
+    let keys = batch
+        .records
+        .iter()
+        .filter_map(|record| record.key.as_ref());
     // A key that is no text is none of a message.
     keys.filter_map(|key| std::str::from_utf8(key).ok())
         .map(str::to_owned)

@@ -8,7 +8,6 @@ use serde::de::Error as _;
 
 use crate::config::OnConflict;
 use crate::dimension::{Dimension, Seen};
-use crate::records::{Kept, Records};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES, Rejected};
 use crate::rows::Rows;
 use crate::vanished::Versions;
@@ -17,7 +16,7 @@ use crate::vanished::Versions;
 const CLOCK_SKEW_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// A record as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Record {
     /// Its offset in the partition.
     pub offset: i64,
@@ -35,7 +34,7 @@ pub struct Record {
 pub struct Batch {
     after: i64,
     next: i64,
-    pub(crate) records: Records,
+    pub(crate) records: Vec<Record>,
     bytes: usize,
     pub(crate) on_conflict: OnConflict,
     pub(crate) rows: Rows,
@@ -54,7 +53,7 @@ impl Batch {
         Self {
             after,
             next: after,
-            records: Records::default(),
+            records: Vec::new(),
             bytes: 0,
             on_conflict: OnConflict::default(),
             rows: Rows::default(),
@@ -84,7 +83,6 @@ impl Batch {
     #[must_use]
     pub fn next(&self) -> Self {
         Self {
-            records: Records::as_many_as(&self.records),
             rows: Rows::as_large_as(&self.rows),
             ..Self::after(self.next).on_conflict(self.on_conflict)
         }
@@ -145,12 +143,12 @@ impl Batch {
                 0,
             ),
         }
-        self.keep(&record);
+        self.keep(record);
     }
 
     /// Adds what came of a record.
-    pub(crate) fn add(&mut self, envelope: &Envelope<'_>, record: &Record) {
-        self.take(envelope, record);
+    pub(crate) fn add(&mut self, envelope: &Envelope<'_>, record: Record) {
+        self.take(envelope, &record);
         self.keep(record);
     }
 
@@ -164,15 +162,18 @@ impl Batch {
     /// Two halves, to be written one after the other; `None` for a single record.
     #[must_use]
     pub fn halves(&self) -> Option<(Self, Self)> {
-        let in_left = self.records.len() / 2;
-        if in_left == 0 {
+        let (left, right) = self.records.split_at_checked(self.records.len() / 2)?;
+        let middle = right.first()?.offset;
+        if left.is_empty() {
             return None;
         }
-        let records = || self.records.iter().map(Kept::to_record);
-        let middle = records().nth(in_left)?.offset;
-        let half = |after| Self::after(after).on_conflict(self.on_conflict);
-        let left = half(self.after).with(records().take(in_left));
-        let mut right = half(middle).with(records().skip(in_left));
+        let half = |after, records: &[Record]| {
+            Self::after(after)
+                .on_conflict(self.on_conflict)
+                .with(records.iter().cloned())
+        };
+        let left = half(self.after, left);
+        let mut right = half(middle, right);
         right.next = self.next;
         Some((
             Self {
@@ -190,7 +191,7 @@ impl Batch {
     pub fn refused(&self, why: &str) -> Self {
         let mut refused = Self::after(self.after);
         refused.rejected.clone_from(&self.rejected);
-        for record in self.records.iter().map(Kept::to_record) {
+        for record in &self.records {
             let ordinal = self
                 .rejected
                 .iter()
@@ -198,18 +199,18 @@ impl Batch {
                 .count();
             let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
             refused.set_aside(
-                &record,
+                record,
                 REFUSED_BY_POSTGRES,
                 format!("PostgreSQL refuses the event: {why}"),
                 ordinal,
             );
-            refused.keep(&record);
+            refused.keep(record.clone());
         }
         refused.next = self.next;
         refused
     }
 
-    fn keep(&mut self, record: &Record) {
+    fn keep(&mut self, record: Record) {
         self.next = record.offset.saturating_add(1);
         self.bytes += record.value.len();
         self.records.push(record);

@@ -11,10 +11,10 @@
 //!   its own; [`claims`]: the locks that tell whose each is
 //! - `lane`: one partition's way, of which there is a task for each; `kit`: what they are made of
 //! - [`reader`]: records from the topic, with no gap unnoticed ([`continuity`]), as far as there is `room`
-//! - [`batch`]: `records` become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
+//! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`mod@retry`]: rejections sent through again, for the command line
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
-//! - [`writer`]: the transaction, and what is `put` into the tables in it, or has `vanished`; before it the month's partition is made ([`months`])
+//! - [`writer`]: the transaction, and what is `put` into the tables in it, or has [`vanished`]; before it the month's partition is made ([`months`])
 //! - [`folding`]: what was written, added to the analysts' rollups
 //! - `announce`: what is committed, told to the sources of the records
 //! - [`metrics`], `progress`, `lag`: what came of it, for Prometheus, the metric socket and the log
@@ -47,7 +47,6 @@ mod password;
 mod progress;
 mod put;
 pub mod reader;
-mod records;
 pub mod rejected;
 pub mod retry;
 mod room;
@@ -57,7 +56,7 @@ mod shares;
 pub mod sink;
 mod statements;
 mod tls;
-mod vanished;
+pub mod vanished;
 pub mod writer;
 
 pub use config::{Config, OnConflict};

@@ -195,7 +195,7 @@ impl Retry {
             let batch = flattened.batches.entry(place);
             batch
                 .or_insert_with(|| Batch::after(row.record.offset))
-                .add(&facts, &row.record);
+                .add(&facts, row.record.clone());
         }
         let batches = std::mem::take(&mut flattened.batches);
         let finished = batches.into_iter();

@@ -5,7 +5,7 @@
 //! once its facts are in, those beyond are removed.
 
 use chrono::{DateTime, Utc};
-use fact_model::Envelope;
+use fact_model::{Envelope, Fact};
 use hashbrown::HashMap;
 
 use crate::errors::{DatabaseError, Doing};
@@ -13,13 +13,13 @@ use crate::statements::Work;
 
 const REMOVE: &str = "SELECT etl_remove_vanished($1, $2, $3, $4)";
 
-/// The events of a batch that have an id, as they came last.
+/// The events of some records that have an id, as they came last.
 #[derive(Debug, Default)]
-pub(crate) struct Versions(HashMap<Event, Version>);
+pub struct Versions(HashMap<Event, Version>);
 
 /// What tells an event from others; with the ordinal it is what a fact's hash is made of.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Event {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
     time: DateTime<Utc>,
     id: String,
     name: String,
@@ -32,18 +32,25 @@ struct Version {
     last_ordinal: Option<i32>,
 }
 
+impl Event {
+    /// The event of a fact; `None` where it has no id.
+    #[must_use]
+    pub fn of(fact: &Fact<'_>) -> Option<Self> {
+        Some(Self {
+            time: fact.event_time,
+            id: fact.event_id.as_deref()?.to_owned(),
+            name: fact.event_name.to_string(),
+        })
+    }
+}
+
 impl Versions {
-    /// Takes note of the events of the record at `offset`.
-    pub(crate) fn note(&mut self, envelope: &Envelope<'_>, offset: i64) {
+    /// Takes note of the events of the record at `offset`, which is behind those before.
+    pub fn note(&mut self, envelope: &Envelope<'_>, offset: i64) {
         let is_whole = envelope.rejected.is_empty();
         for fact in &envelope.facts {
-            let Some(id) = fact.event_id.as_deref() else {
+            let Some(event) = Event::of(fact) else {
                 continue;
-            };
-            let event = Event {
-                time: fact.event_time,
-                id: id.to_owned(),
-                name: fact.event_name.to_string(),
             };
             let ordinal = is_whole.then_some(fact.item_ordinal);
             let version = self.0.entry(event).or_insert(Version {
@@ -58,6 +65,15 @@ impl Versions {
                 last_ordinal: ordinal.max(before),
             };
         }
+    }
+
+    /// Whether the event came again behind `offset`, and has no item `ordinal` any more: the rule of the function
+    /// `etl_remove_vanished`.
+    #[must_use]
+    pub fn have_lost(&self, event: &Event, offset: i64, ordinal: i32) -> bool {
+        let version = self.0.get(event).filter(|version| version.offset > offset);
+        let last = version.and_then(|version| version.last_ordinal);
+        last.is_some_and(|last| ordinal > last || (ordinal == 0 && last > 0))
     }
 
     /// Removes the facts of items that these events no longer have. Returns the offset of the record for each.
