@@ -10,6 +10,7 @@
 mod pypi;
 
 use std::collections::{BTreeMap, HashMap};
+use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -32,6 +33,83 @@ async fn a_faithful_sqs_server_is_drained() {
     found::ensure_equal(&pipeline.database, &bodies)
         .await
         .unwrap();
+    pipeline.stack.stop().await.unwrap();
+    server.stop(Duration::from_secs(10)).await.unwrap();
+}
+
+/// Makes a user who may take one role with an external id, and nothing else; the role may use one queue. Prints what the
+/// source has to be told of each.
+const USER_AND_ROLE: &str = r#"
+import json, sys
+import botocore.session
+url, key, queue_url = sys.argv[1:]
+session = botocore.session.get_session()
+session.set_credentials(key, key)
+client = lambda service: session.create_client(service, "us-east-1", endpoint_url=url)
+iam = client("iam")
+allow = lambda what, **more: json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": what} | more]})
+attributes = client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+queue = attributes["Attributes"]["QueueArn"]
+user = iam.create_user(UserName="shop")["User"]["Arn"]
+role = iam.create_role(RoleName="queue-reader", AssumeRolePolicyDocument=allow(
+    "sts:AssumeRole", Principal={"AWS": user}, Condition={"StringEquals": {"sts:ExternalId": "shop-7"}}))["Role"]["Arn"]
+iam.put_user_policy(UserName="shop", PolicyName="take", PolicyDocument=allow("sts:AssumeRole", Resource=role))
+iam.put_role_policy(RoleName="queue-reader", PolicyName="read", PolicyDocument=allow("sqs:*", Resource=queue))
+made = iam.create_access_key(UserName="shop")["AccessKey"]
+print(f"  access-key-id: {made['AccessKeyId']}\n  secret-access-key: {made['SecretAccessKey']}")
+print(f"  assume-role: {role}\n  external-id: shop-7")
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_reads_the_queue_for_a_user_who_may_not() {
+    let key = queue::ACCESS_KEY;
+    let (server, url, _) = pypi::ministack_with_rights(queue::client, key).await;
+    let options = StackOptions {
+        sqs: Sqs::At(url.clone()),
+        ..StackOptions::default()
+    };
+    let mut pipeline = Pipeline::start(options).await.unwrap();
+    pipeline.stack.stop_part(Part::Source).await.unwrap();
+    let bodies = shop::bodies(24, 300);
+    pipeline.send(&bodies).await.unwrap();
+
+    let made = Command::new(pypi::program("python"))
+        .args(["-c", USER_AND_ROLE, &url, key, pipeline.stack.queue_url()])
+        .output();
+    let made = made.await.unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    let made = String::from_utf8(made.stdout).unwrap();
+    let (user, role) = made.split_at(made.find("  assume-role").unwrap());
+
+    let file = pipeline.stack.folder().join("sqs-source.yaml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let source = |who: &str| {
+        std::fs::write(&file, format!("{config}{user}{who}")).unwrap();
+        let mut command = pipeline.stack.launch(Part::Source).command();
+        command
+            .env("AWS_ENDPOINT_URL_STS", &url)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command.spawn().unwrap()
+    };
+    let refused = [
+        (String::new(), "allow sqs:GetQueueAttributes on this queue"),
+        (role.replace("shop-7", "another"), "perform: sts:AssumeRole"),
+    ];
+    for (who, reason) in refused {
+        let ended = tokio::time::timeout(Duration::from_secs(60), source(&who).wait_with_output());
+        let ended = ended.await.expect("it gives up").unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+    let running = source(role);
+    pipeline.arrived().await.unwrap();
+    found::ensure_equal(&pipeline.database, &bodies)
+        .await
+        .unwrap();
+    drop(running);
     pipeline.stack.stop().await.unwrap();
     server.stop(Duration::from_secs(10)).await.unwrap();
 }

@@ -2,9 +2,11 @@
 //!
 //! The server makes them itself, by `sql/generate`, past queue, topic and connectors.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
+use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
 use crate::progress::Bar;
@@ -24,6 +26,9 @@ pub struct Args {
     /// How many days they spread over, up to yesterday
     #[arg(long, default_value_t = 30)]
     days: u32,
+    /// How many connections write at once
+    #[arg(short, long, value_name = "N", default_value_t = NonZero::<u8>::MIN.saturating_add(1))]
+    jobs: NonZero<u8>,
     /// The database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: String,
@@ -37,7 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     client.batch_execute(DIMENSIONS).await?;
     make_months(&client, since.date_naive(), until.date_naive()).await?;
-    let made = make_facts(&client, sessions, since, until).await?;
+    let made = make_facts(&args, sessions, since, until).await?;
     eprintln!("counting and sealing the days");
     let days = (Some(since.date_naive()), Some(until.date_naive()));
     rollups::count_anew(&client, days.0, days.1, false).await?;
@@ -61,24 +66,31 @@ async fn make_months(client: &Client, since: NaiveDate, until: NaiveDate) -> any
     Ok(())
 }
 
+/// Each of the jobs makes the facts of a time of its own, so that they write to different ends of the index.
 async fn make_facts(
-    client: &Client,
+    args: &Args,
     sessions: i64,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
-    let statement = client.prepare(FACTS).await?;
     let bar = Bar::towards("sessions", sessions.unsigned_abs());
-    let mut made = 0;
-    let mut first = 1;
-    while first <= sessions {
-        let last = sessions.min(first + SESSIONS_A_STATEMENT - 1);
-        made += client
-            .execute(&statement, &[&first, &last, &sessions, &since, &until])
-            .await?;
-        bar.reach(last.unsigned_abs());
-        first = last + 1;
-    }
+    let jobs = i64::from(args.jobs.get());
+    let of_jobs = (0..jobs).map(async |job| {
+        let client = tables::connect(&args.database_url).await?;
+        let statement = client.prepare(FACTS).await?;
+        let (mut done, end) = (sessions * job / jobs, sessions * (job + 1) / jobs);
+        let mut made = 0;
+        while done < end {
+            let last = end.min(done + SESSIONS_A_STATEMENT);
+            made += client
+                .execute(&statement, &[&(done + 1), &last, &sessions, &since, &until])
+                .await?;
+            bar.add((last - done).unsigned_abs());
+            done = last;
+        }
+        anyhow::Ok(made)
+    });
+    let made = try_join_all(of_jobs).await?;
     bar.finish();
-    Ok(made)
+    Ok(made.into_iter().sum())
 }

@@ -231,10 +231,14 @@ BEGIN
     SELECT c.day, c.list_key, c.event_name, c.list_position, sum(c.interactions), sum(c.units)
     FROM pg_temp.recount c WHERE c.product_key IS NULL AND c.list_key IS NOT NULL GROUP BY 1, 2, 3, 4;
     GET DIAGNOSTICS made = ROW_COUNT; total := total + made;
-    -- Whoever inserted by hand has not said so of their days either.
+    -- Whoever inserted or removed facts by hand has not said so of their days either.
     INSERT INTO analytics.day_state AS d
-    SELECT DISTINCT c.day + around, s.folds + 1, -1 FROM pg_temp.recount c, analytics.fold_state s, generate_series(-1, 1) AS around
-    WHERE c.day NOT IN ('-infinity', 'infinity')
+    SELECT DISTINCT k.day + around, s.folds + 1, -1
+    FROM (SELECT c.day FROM pg_temp.recount c
+          UNION
+          SELECT d.day FROM analytics.day_state d WHERE d.day BETWEEN from_day AND to_day) k,
+         analytics.fold_state s, generate_series(-1, 1) AS around
+    WHERE isfinite(k.day)
     ON CONFLICT (day) DO UPDATE SET changed_in = excluded.changed_in;
     DROP TABLE pg_temp.recount;
     PERFORM analytics.fold();

@@ -54,19 +54,41 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force
 #variable_conflict use_column
 DECLARE
     days date[];
-    are_all boolean;
+    first_open date;
 BEGIN
-    SELECT coalesce(array_agg(d.day ORDER BY d.day) FILTER (WHERE d.is_sealed), '{}'), bool_and(d.is_sealed) INTO days, are_all
+    SELECT coalesce(array_agg(d.day ORDER BY d.day) FILTER (WHERE d.is_sealed), '{}'), min(d.day) FILTER (WHERE NOT d.is_sealed)
+    INTO days, first_open
     FROM analytics.days(from_day, to_day) d;
-    IF are_all AND days[cardinality(days)] - days[1] < least(cardinality(days), analytics.days_looked_back() + 1) THEN
-        -- Each day from the first to the last is sealed, and the last looks back to the first: a person's first row in a list is the
-        -- one without a row before it in the range.
+    IF days[cardinality(days)] - days[1] < least(cardinality(days), analytics.days_looked_back() + 1)
+       AND (first_open > days[cardinality(days)]) IS NOT FALSE THEN
+        -- Each day from the first to the last sealed one is sealed, and the last looks back to the first: a person's first row in a
+        -- list is the one without a row before it in the range. The days behind them, today for one, have few people, who are looked for.
         RETURN QUERY
-        SELECT s.list_key, sum(s.impressions), sum(s.engaged), count(*) FILTER (WHERE s.seen_before IS NULL OR s.seen_before < days[1]),
-               count(*) FILTER (WHERE s.engaged > 0 AND (s.engaged_before IS NULL OR s.engaged_before < days[1]))
-        FROM analytics.sealed_list_people s
-        WHERE s.day = ANY (days)
-        GROUP BY s.list_key;
+        WITH opened AS (
+            SELECT o.list_key, o.person, sum(o.impressions) AS impressions, sum(o.engaged) AS engaged
+            FROM analytics.open_list_people(from_day, to_day) o
+            GROUP BY o.list_key, o.person
+        ), known AS (
+            SELECT s.list_key, s.person, bool_or(s.engaged > 0) AS is_engaged
+            FROM analytics.sealed_list_people s
+            WHERE s.day = ANY (days) AND (s.list_key, s.person) IN (SELECT o.list_key, o.person FROM opened o)
+            GROUP BY s.list_key, s.person
+        ), counted AS (
+            SELECT s.list_key, sum(s.impressions) AS impressions, sum(s.engaged) AS engaged,
+                   count(*) FILTER (WHERE s.seen_before IS NULL OR s.seen_before < days[1]) AS viewers,
+                   count(*) FILTER (WHERE s.engaged > 0 AND (s.engaged_before IS NULL OR s.engaged_before < days[1])) AS engaged_viewers
+            FROM analytics.sealed_list_people s
+            WHERE s.day = ANY (days)
+            GROUP BY s.list_key
+            UNION ALL
+            SELECT o.list_key, sum(o.impressions), sum(o.engaged), count(*) FILTER (WHERE k.person IS NULL),
+                   count(*) FILTER (WHERE o.engaged > 0 AND k.is_engaged IS NOT TRUE)
+            FROM opened o LEFT JOIN known k ON k.list_key = o.list_key AND k.person = o.person
+            GROUP BY o.list_key
+        )
+        SELECT c.list_key, sum(c.impressions)::bigint, sum(c.engaged)::bigint, sum(c.viewers)::bigint, sum(c.engaged_viewers)::bigint
+        FROM counted c
+        GROUP BY c.list_key;
     ELSE
         -- A row that names a sealed day of the range is not the first. Of the others people are compared.
         RETURN QUERY

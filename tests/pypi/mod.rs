@@ -19,6 +19,28 @@ pub fn program(name: &str) -> PathBuf {
 /// ministack, a faithful SQS server in Python; its URL, and a client of it, which `client` makes.
 #[allow(dead_code, reason = "not every test needs it")]
 pub async fn ministack(client: fn(&str) -> Client) -> (OwnedProcess, String, Client) {
+    started(client, &[("SERVICES", "sqs")]).await
+}
+
+/// The same, with users and roles whose rights it enforces. With this key one may do everything.
+#[allow(dead_code, reason = "not every test needs it")]
+pub async fn ministack_with_rights(
+    client: fn(&str) -> Client,
+    key: &str,
+) -> (OwnedProcess, String, Client) {
+    let settings = [
+        ("SERVICES", "sqs,sts,iam"),
+        ("AUTH", "true"),
+        ("AWS_ACCESS_KEY_ID", key),
+        ("AWS_SECRET_ACCESS_KEY", key),
+    ];
+    started(client, &settings).await
+}
+
+async fn started(
+    client: fn(&str) -> Client,
+    settings: &[(&str, &str)],
+) -> (OwnedProcess, String, Client) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
@@ -26,7 +48,7 @@ pub async fn ministack(client: fn(&str) -> Client) -> (OwnedProcess, String, Cli
     command
         .env("BIND_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
-        .env("SERVICES", "sqs")
+        .envs(settings.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let process = OwnedProcess::spawn("ministack", command, Signal::SIGTERM).unwrap();

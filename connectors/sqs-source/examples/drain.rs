@@ -1,5 +1,8 @@
-//! Receives and deletes all messages of the queue `QUEUE_URL` with the AWS SDK alone: what the source can't be cheaper
-//! than. `bench/` runs it beside the source.
+//! Receives and deletes all messages of the queue `QUEUE_URL` with the AWS SDK alone, and with the source's allocator: what the
+//! source can't be cheaper than. `bench/` runs it beside the source.
+
+#[path = "../src/allocator.rs"]
+mod allocator;
 
 use anyhow::Context;
 use aws_config::BehaviorVersion;

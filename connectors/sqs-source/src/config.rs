@@ -76,9 +76,9 @@ pub struct Config {
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
 
-    /// The most memory for bodies that the topic has yet to acknowledge (`32MiB`), over all queues;
+    /// The most memory for bodies that the topic has yet to acknowledge (`8MiB`), over all queues;
     /// receiving pauses there. What the receives under way bring comes on top. At least 1 MiB, the
-    /// largest message of SQS. Default: 32 MiB.
+    /// largest message of SQS. Default: 8 MiB, a third of a second of the fastest flow.
     #[serde(default = "default_max_in_flight_bytes")]
     pub max_in_flight_bytes: ByteSize,
 
@@ -177,7 +177,7 @@ fn default_max_in_flight() -> usize {
 }
 
 fn default_max_in_flight_bytes() -> ByteSize {
-    ByteSize::mib(32)
+    ByteSize::mib(8)
 }
 
 fn default_pollers() -> usize {

@@ -28,8 +28,9 @@ use crate::topic::{Acknowledgement, NotProduced, Place, Producer, Topic};
 /// How long a producer may take to find its topic. The client would wait for ever.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// More than this in one window gains no speed and only costs memory.
-const LARGEST_WINDOW: usize = 8 << 20;
+/// More than this in one window gains no speed and only costs memory: each byte of it is there three times, in the
+/// message, in a batch and in a request.
+const LARGEST_WINDOW: usize = 2 << 20;
 
 /// A topic of the current Fluvio profile's cluster.
 pub struct FluvioTopic {

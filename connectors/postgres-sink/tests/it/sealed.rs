@@ -86,11 +86,22 @@ async fn an_impression_is_engaged_within_half_an_hour_also_past_midnight() {
 
 /// Whom the list had and engaged from 18, 19, 21 November and 1 October on, before sealing and after.
 async fn counts_people_once(tables: &Tables, expected: [[i64; 2]; 4]) {
-    for step in ["written", "folded", "a day in between sealed", "sealed"] {
+    let steps = [
+        "written",
+        "folded",
+        "a day in between sealed",
+        "all but the last sealed",
+        "sealed",
+    ];
+    for step in steps {
         match step {
             "folded" => run(tables, "SELECT analytics.fold()").await,
             "a day in between sealed" => {
                 run(tables, "SELECT analytics.seal_day('2026-11-19')").await
+            }
+            "all but the last sealed" => {
+                let before = "SELECT analytics.seal_day(day) FROM analytics.days('-infinity', '2026-11-21') WHERE NOT is_sealed";
+                run(tables, before).await;
             }
             "sealed" => seal(tables).await,
             _ => {}
@@ -188,6 +199,30 @@ async fn facts_open_their_day_and_those_near_midnight_its_neighbour() {
         assert_eq!(tables.rows(OPEN).await, opened, "{time} deleted and folded");
         seal(&tables).await;
     }
+}
+
+#[tokio::test]
+async fn a_rebuild_opens_days_that_lost_their_facts_past_the_triggers() {
+    let tables = Tables::new().await;
+    let days =
+        [19, 20].map(|day| said(day, &format!("2026-11-{day}T12:00:00Z"), "view_item", "u1"));
+    write(&tables, 0, &days).await;
+    seal(&tables).await;
+    let past_the_triggers = "SET session_replication_role = replica; \
+                             DELETE FROM fact_events WHERE event_time > '2026-11-20'; \
+                             RESET session_replication_role";
+    run(&tables, past_the_triggers).await;
+    assert!(tables.rows(OPEN).await.is_empty());
+    run(&tables, "SELECT analytics.rebuild_rollups('2026-11-20')").await;
+    assert!(
+        tables
+            .rows(OPEN)
+            .await
+            .contains(&json!({"day": "2026-11-20"}))
+    );
+    seal(&tables).await;
+    assert_eq!(tables.count("analytics.people('2026-11-20')").await, 0);
+    assert_eq!(tables.count("analytics.people('2026-11-19')").await, 1);
 }
 
 #[tokio::test]

@@ -33,14 +33,19 @@ impl Launch {
             .append(true)
             .open(&self.log)
             .with_context(|| format!("cannot write {}", self.log.display()))?;
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
-            .stdout(stdout)
-            .stderr(log);
+        let mut command = self.command();
+        command.stdout(stdout).stderr(log);
         OwnedProcess::spawn(self.part.to_string(), command, Signal::SIGTERM)
             .with_context(|| format!("cannot run {}", self.program.display()))
+    }
+
+    /// The program, for who wants to watch it or to change what it gets.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let environment = self.environment.iter().map(|(name, value)| (*name, value));
+        command.args(&self.arguments).envs(environment);
+        command
     }
 
     /// Starts a program that says in one line on its standard output when it is ready, and waits for it.
