@@ -35,6 +35,15 @@ def twin(stack: Stack, name: str, rollups: bool = False) -> str:
     return url
 
 
+def counted(connection: psycopg.Connection) -> tuple[int, int]:
+    """Rows and events; but for those that `etl generate` made."""
+    row = connection.execute(
+        "SELECT count(*), count(DISTINCT event_id) FROM fact_events WHERE source_topic <> 'generated'"
+    ).fetchone()
+    assert row is not None
+    return row
+
+
 def fingerprint(connection: psycopg.Connection) -> tuple[int, int, str]:
     """Rows, events, and a hash over every fact whatever its order; but for those that `etl generate` made."""
     row = connection.execute(

@@ -10,6 +10,8 @@ from stack import PROGRAMS, Stack
 
 #: Facts of the usual size, for the sizes that change something else.
 FACTS = 200_000
+#: In which a million events are sent: the next one goes out when there is room for it.
+PIECES = 4
 
 
 def measure(largest: int, rows_before: list[int]) -> list[dict]:
@@ -17,7 +19,8 @@ def measure(largest: int, rows_before: list[int]) -> list[dict]:
     runs = []
     count = 10_000
     while count <= largest:
-        runs.append(run(f"{count:,} events", count))
+        times = max(1, count // throughput.MOST_WAITING * PIECES)
+        runs.append(run(f"{count:,} events" + ", sent meanwhile" * (times > PIECES), count // times, times=times))
         count *= 10
     for items in (1, 5, 50, 200):
         runs.append(run(f"{items} item{'s' * (items > 1)} an event", FACTS // items, items=items))
@@ -28,7 +31,7 @@ def measure(largest: int, rows_before: list[int]) -> list[dict]:
     return runs
 
 
-def run(name: str, count: int, items: int | None = None, partitions: int = 1, rows_before: int = 0) -> dict:
+def run(name: str, count: int, items: int | None = None, partitions: int = 1, rows_before: int = 0, times: int = 1) -> dict:
     with tempfile.TemporaryDirectory() as folder, Stack(partitions) as stack:
         if rows_before:
             command = [PROGRAMS / "etl", "generate", "--into-database", str(rows_before)]

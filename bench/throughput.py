@@ -13,6 +13,9 @@ import plain
 from events import events, facts_of
 from stack import Cost, Stack
 
+#: Messages: about two gigabytes in the queue server.
+MOST_WAITING = 1_000_000
+
 
 def measure(count: int, plain_count: int) -> dict:
     """One run of all, a new stack for it. Raises where the tables don't hold what was sent."""
@@ -35,27 +38,56 @@ def write(path: Path, count: int, items: int | None = None, as_in_a_shop: bool =
     return path, facts
 
 
-def product(stack: Stack, file: Path, count: int, facts: int) -> dict:
+class Waiting:
+    """The events of a file, so many times, each time with ids of their own. No more wait at once than the queue server has
+    room for: the others are sent as these leave."""
+
+    def __init__(self, stack: Stack, file: Path, count: int, times: int) -> None:
+        self.stack, self.file, self.count, self.times = stack, file, count, times
+        self.sent = 0
+        while self.sent < times and self.sent * count < MOST_WAITING:
+            self.send()
+
+    def send(self) -> None:
+        again = self.file
+        if self.sent > 0:
+            again = self.file.with_suffix(".again")
+            again.write_bytes(self.file.read_bytes().replace(b'"event_id": "', b'"event_id": "%d-' % self.sent))
+        self.stack.send(again)
+        self.sent += 1
+
+    def are_gone(self) -> bool:
+        left = self.stack.undeleted()
+        if self.sent == self.times:
+            return left == 0
+        if left + self.count <= MOST_WAITING:
+            self.send()
+        return False
+
+
+def product(stack: Stack, file: Path, count: int, facts: int, times: int = 1) -> dict:
+    """From the queue into the tables, the events of the file so many times."""
     source = stack.stopped("sqs_source")
-    stack.send(file)
-    assert stack.undeleted() == count
+    waiting = Waiting(stack, file, count, times)
+    count, facts = count * times, facts * times
+    assert stack.undeleted() == min(count, max(MOST_WAITING, waiting.count))
     processes = stack.processes()
     start = time.monotonic()
     processes[source.start()] = "sqs_source"
     cost = Cost(processes)
-    stack.until_empty()
+    stack.until(waiting.are_gone, "the queue is empty", limit=900 + count / 1000)
     taken = time.monotonic() - start
     parts = cost.until_now()
     source.stop()
     with stack.connect() as connection:
-        rows, found, _ = database.fingerprint(connection)
+        rows, found = database.counted(connection)
     assert (rows, found) == (facts, count), f"{rows} facts of {found} events, not {facts} of {count}"
     for part in parts.values():
         part["us_per_event"] = part["cpu_s"] * 1e6 / count
     return {
         "events": count,
         "facts": facts,
-        "bytes_per_event": file.stat().st_size / count,
+        "bytes_per_event": file.stat().st_size * times / count,
         "events_per_s": count / taken,
         "facts_per_s": facts / taken,
         "parts": parts,

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, default_value_t = 30)]
     days: u32,
     /// How many connections write at once
-    #[arg(short, long, value_name = "N", default_value_t = NonZero::<u8>::MIN.saturating_add(1))]
+    #[arg(short, long, value_name = "N", default_value = "2")]
     jobs: NonZero<u8>,
     /// The database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]

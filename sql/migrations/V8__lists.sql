@@ -54,13 +54,15 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 100 SET plan_cache_mode = force
 #variable_conflict use_column
 DECLARE
     days date[];
+    first_day date;
+    last_day date;
     first_open date;
 BEGIN
-    SELECT coalesce(array_agg(d.day ORDER BY d.day) FILTER (WHERE d.is_sealed), '{}'), min(d.day) FILTER (WHERE NOT d.is_sealed)
-    INTO days, first_open
+    SELECT coalesce(array_agg(d.day) FILTER (WHERE d.is_sealed), '{}'), min(d.day) FILTER (WHERE d.is_sealed),
+           max(d.day) FILTER (WHERE d.is_sealed), min(d.day) FILTER (WHERE NOT d.is_sealed)
+    INTO days, first_day, last_day, first_open
     FROM analytics.days(from_day, to_day) d;
-    IF days[cardinality(days)] - days[1] < least(cardinality(days), analytics.days_looked_back() + 1)
-       AND (first_open > days[cardinality(days)]) IS NOT FALSE THEN
+    IF last_day - first_day < least(cardinality(days), analytics.days_looked_back() + 1) AND (first_open > last_day) IS NOT FALSE THEN
         -- Each day from the first to the last sealed one is sealed, and the last looks back to the first: a person's first row in a
         -- list is the one without a row before it in the range. The days behind them, today for one, have few people, who are looked for.
         RETURN QUERY
@@ -71,14 +73,14 @@ BEGIN
         ), known AS (
             SELECT s.list_key, s.person, bool_or(s.engaged > 0) AS is_engaged
             FROM analytics.sealed_list_people s
-            WHERE s.day = ANY (days) AND (s.list_key, s.person) IN (SELECT o.list_key, o.person FROM opened o)
+            WHERE s.day BETWEEN first_day AND last_day AND (s.list_key, s.person) IN (SELECT o.list_key, o.person FROM opened o)
             GROUP BY s.list_key, s.person
         ), counted AS (
             SELECT s.list_key, sum(s.impressions) AS impressions, sum(s.engaged) AS engaged,
-                   count(*) FILTER (WHERE s.seen_before IS NULL OR s.seen_before < days[1]) AS viewers,
-                   count(*) FILTER (WHERE s.engaged > 0 AND (s.engaged_before IS NULL OR s.engaged_before < days[1])) AS engaged_viewers
+                   count(*) FILTER (WHERE s.seen_before IS NULL OR s.seen_before < first_day) AS viewers,
+                   count(*) FILTER (WHERE s.engaged > 0 AND (s.engaged_before IS NULL OR s.engaged_before < first_day)) AS engaged_viewers
             FROM analytics.sealed_list_people s
-            WHERE s.day = ANY (days)
+            WHERE s.day BETWEEN first_day AND last_day
             GROUP BY s.list_key
             UNION ALL
             SELECT o.list_key, sum(o.impressions), sum(o.engaged), count(*) FILTER (WHERE k.person IS NULL),
