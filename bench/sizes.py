@@ -10,8 +10,8 @@ from stack import PROGRAMS, Stack
 
 #: Facts of the usual size, for the sizes that change something else.
 FACTS = 200_000
-#: In which a million events are sent: the next one goes out when there is room for it.
-PIECES = 4
+#: Events that are sent at a time where not all can wait at once.
+PIECE = 250_000
 
 
 def measure(largest: int, rows_before: list[int]) -> list[dict]:
@@ -19,8 +19,10 @@ def measure(largest: int, rows_before: list[int]) -> list[dict]:
     runs = []
     count = 10_000
     while count <= largest:
-        times = max(1, count // throughput.MOST_WAITING * PIECES)
-        runs.append(run(f"{count:,} events" + ", sent meanwhile" * (times > PIECES), count // times, times=times))
+        if count <= throughput.MOST_WAITING:
+            runs.append(run(f"{count:,} events", count))
+        else:
+            runs.append(run(f"{count:,} events, sent meanwhile", PIECE, times=count // PIECE))
         count *= 10
     for items in (1, 5, 50, 200):
         runs.append(run(f"{items} item{'s' * (items > 1)} an event", FACTS // items, items=items))

@@ -68,9 +68,10 @@ class Waiting:
 def product(stack: Stack, file: Path, count: int, facts: int, times: int = 1) -> dict:
     """From the queue into the tables, the events of the file so many times."""
     source = stack.stopped("sqs_source")
+    bytes_per_event = file.stat().st_size / count
     waiting = Waiting(stack, file, count, times)
+    assert stack.undeleted() == count * waiting.sent
     count, facts = count * times, facts * times
-    assert stack.undeleted() == min(count, max(MOST_WAITING, waiting.count))
     processes = stack.processes()
     start = time.monotonic()
     processes[source.start()] = "sqs_source"
@@ -87,7 +88,7 @@ def product(stack: Stack, file: Path, count: int, facts: int, times: int = 1) ->
     return {
         "events": count,
         "facts": facts,
-        "bytes_per_event": file.stat().st_size * times / count,
+        "bytes_per_event": bytes_per_event,
         "events_per_s": count / taken,
         "facts_per_s": facts / taken,
         "parts": parts,

@@ -21,7 +21,7 @@ use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faithful_sqs_server_is_drained() {
-    let (server, url, _) = pypi::ministack(queue::client).await;
+    let (server, url, _) = pypi::ministack(queue::client, None).await;
     let bodies = shop::bodies(21, 1_000);
     let options = StackOptions {
         sqs: Sqs::At(url),
@@ -63,7 +63,7 @@ print(f"  assume-role: {role}\n  external-id: shop-7")
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_reads_the_queue_for_a_user_who_may_not() {
     let key = queue::ACCESS_KEY;
-    let (server, url, _) = pypi::ministack_with_rights(queue::client, key).await;
+    let (server, url, _) = pypi::ministack(queue::client, Some(key)).await;
     let options = StackOptions {
         sqs: Sqs::At(url.clone()),
         // The long poll of the source that is stopped here can still take messages from this server.
@@ -159,7 +159,7 @@ async fn read(pipeline: &Pipeline, partition: i32, count: i64) -> Vec<(i64, Stri
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queues_groups_keep_their_order_through_a_kill_of_either_side() {
     const GROUPS: usize = 8;
-    let (server, url, _) = pypi::ministack(queue::client).await;
+    let (server, url, _) = pypi::ministack(queue::client, None).await;
     let options = StackOptions {
         sqs: Sqs::At(url),
         fifo: true,

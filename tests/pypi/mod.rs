@@ -16,30 +16,12 @@ pub fn program(name: &str) -> PathBuf {
     PathBuf::from(venv).join("bin").join(name)
 }
 
-/// ministack, a faithful SQS server in Python; its URL, and a client of it, which `client` makes.
+/// ministack, a faithful SQS server in Python; its URL, and a client of it, which `client` makes. With a `root` key it also has
+/// users and roles, whose rights it enforces: with that key one may do everything.
 #[allow(dead_code, reason = "not every test needs it")]
-pub async fn ministack(client: fn(&str) -> Client) -> (OwnedProcess, String, Client) {
-    started(client, &[("SERVICES", "sqs")]).await
-}
-
-/// The same, with users and roles whose rights it enforces. With this key one may do everything.
-#[allow(dead_code, reason = "not every test needs it")]
-pub async fn ministack_with_rights(
+pub async fn ministack(
     client: fn(&str) -> Client,
-    key: &str,
-) -> (OwnedProcess, String, Client) {
-    let settings = [
-        ("SERVICES", "sqs,sts,iam"),
-        ("AUTH", "true"),
-        ("AWS_ACCESS_KEY_ID", key),
-        ("AWS_SECRET_ACCESS_KEY", key),
-    ];
-    started(client, &settings).await
-}
-
-async fn started(
-    client: fn(&str) -> Client,
-    settings: &[(&str, &str)],
+    root: Option<&str>,
 ) -> (OwnedProcess, String, Client) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
@@ -48,9 +30,16 @@ async fn started(
     command
         .env("BIND_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
-        .envs(settings.iter().copied())
+        .env("SERVICES", "sqs")
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    if let Some(root) = root {
+        command
+            .env("SERVICES", "sqs,sts,iam")
+            .env("AUTH", "true")
+            .env("AWS_ACCESS_KEY_ID", root)
+            .env("AWS_SECRET_ACCESS_KEY", root);
+    }
     let process = OwnedProcess::spawn("ministack", command, Signal::SIGTERM).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let client = client(&url);

@@ -102,7 +102,7 @@ fn assert_in_order(records: Vec<(String, String)>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
-    let (server, url, client) = pypi::ministack(client).await;
+    let (server, url, client) = pypi::ministack(client, None).await;
     let queue_url = fifo_of_120(&client).await;
     let config = config(&url, "queue-name: events.fifo");
     let topic = StandIn::new(Mood::Acknowledge);
@@ -119,7 +119,7 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_and_keys_records_by_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queues_messages_are_deleted_when_the_sink_has_named_them() {
-    let (server, url, client) = pypi::ministack(client).await;
+    let (server, url, client) = pypi::ministack(client, None).await;
     let queue_url = fifo_of_120(&client).await;
     let config = config(&url, "queue-name: events.fifo");
     let topic = StandIn::new(Mood::Acknowledge);
@@ -161,7 +161,7 @@ async fn a_fifo_queues_messages_are_deleted_when_the_sink_has_named_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queues_own_redrive_policy_takes_what_the_topic_never_does() {
-    let (server, url, client) = pypi::ministack(client).await;
+    let (server, url, client) = pypi::ministack(client, None).await;
     let dead = create(&client, "dead", &[]).await;
     let described = client
         .get_queue_attributes()
