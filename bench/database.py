@@ -8,10 +8,10 @@ import psycopg
 from stack import PROGRAMS, Stack
 
 
-def twin(stack: Stack, name: str, rollups: bool = False) -> str:
+def twin(stack: Stack, name: str, aggregates: bool = False) -> str:
     """A new, empty database with the schema and the months of the product's; returns its URL.
 
-    Without `rollups` it keeps none: what is compared with the product need not.
+    Without `aggregates` nobody notes what they are made of: what is compared with the product need not.
     """
     with stack.connect() as own:
         own.execute(f'DROP DATABASE IF EXISTS "{name}"')
@@ -28,10 +28,10 @@ def twin(stack: Stack, name: str, rollups: bool = False) -> str:
         for month, bounds in months:
             if month not in there:
                 connection.execute(f'CREATE TABLE "{month}" PARTITION OF fact_events {bounds}')
-        if not rollups:
+        if not aggregates:
             connection.execute("ALTER TABLE fact_events DISABLE TRIGGER USER")
             connection.execute("CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
-            connection.execute("CREATE TRIGGER forget BEFORE INSERT ON analytics.pending FOR EACH ROW EXECUTE FUNCTION forget()")
+            connection.execute("CREATE TRIGGER forget BEFORE INSERT ON analytics.touched_hours FOR EACH ROW EXECUTE FUNCTION forget()")
     return url
 
 

@@ -18,11 +18,11 @@ from stack import PROGRAMS, Cost, Stack, cpu_of_ended_children
 
 #: Rows that are written a statement each, by a thousand in a transaction and by one.
 MANY, FEW = 20_000, 4_000
-#: So many times the events are about what is written in ten seconds, after which the rollups are folded.
-BETWEEN_FOLDS = 2
+#: So many times the events, where PostgreSQL's CPU alone is measured.
+MORE = 2
 #: How often the source and the SDK take turns: it is the difference that matters.
 TURNS = 3
-ROLLUPS = {True: "as in a shop", False: "a week, all products alike"}
+SHAPES = {True: "as in a shop", False: "a week, all products alike"}
 
 
 def measure(count: int) -> dict:
@@ -87,12 +87,12 @@ def sink(folder: Path, count: int) -> dict:
         found["COPY"] = {"facts_per_s": throughput.copy(stack, facts)}
         found["a statement a row"] = {"facts_per_s": upserts(stack, MANY, 1_000)}
         found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
-        found["rollups"] = {}
-        for as_in_a_shop, name in ROLLUPS.items():
-            file, facts = throughput.write(folder / "rollups.jsonl", count * BETWEEN_FOLDS, as_in_a_shop=as_in_a_shop)
-            found["rollups"][name] = {
-                kept: postgres_cpu(stack, file, facts, kept == "kept") for kept in ("kept", "not kept")
-            }
+        found["aggregates"] = {}
+        for as_in_a_shop, name in SHAPES.items():
+            file, facts = throughput.write(folder / "shapes.jsonl", count * MORE, as_in_a_shop=as_in_a_shop)
+            noted, stored = postgres_cpu(stack, file, facts, aggregates=True)
+            not_noted, _ = postgres_cpu(stack, file, facts, aggregates=False)
+            found["aggregates"][name] = {"not noted": not_noted, "noted": noted, "stored": stored}
     return found
 
 
@@ -100,7 +100,7 @@ def without_the_cluster(stack: Stack, file: Path, facts: int, partitions: int) -
     """From records at hand to committed rows, once and again: the sink but for its reading."""
     with stack.connect() as own:
         expected = database.fingerprint(own)
-    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "loaded", rollups=True)}
+    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "loaded", aggregates=True)}
     command = [PROGRAMS / "examples" / "load", file, str(partitions), "2"]
     said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     with psycopg.connect(environment["DATABASE_URL"]) as connection:
@@ -113,17 +113,21 @@ def at_hand(name: str, partitions: int) -> str:
     return f"records at hand, {name}, {partitions} partition{'s' * (partitions > 1)}"
 
 
-def postgres_cpu(stack: Stack, file: Path, facts: int, rollups: bool) -> float:
-    """PostgreSQL's CPU in microseconds a fact, for a first load and, with `rollups`, the fold that ends it."""
-    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "counted", rollups)}
+def postgres_cpu(stack: Stack, file: Path, facts: int, aggregates: bool) -> tuple[float, float]:
+    """PostgreSQL's CPU in microseconds a fact, for a first load and for storing all hours that it opened."""
+    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "counted", aggregates)}
     # Connections are its children, which count once they have ended.
     postmaster = next(iter(servers(stack)))
     before = cpu_of_ended_children(postmaster)
     subprocess.run([PROGRAMS / "examples" / "load", file, "1", "1"], env=environment, check=True, capture_output=True)
-    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("SELECT analytics.fold()")
     time.sleep(0.5)
-    return (cpu_of_ended_children(postmaster) - before) * 1e6 / facts
+    loaded = cpu_of_ended_children(postmaster)
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("ANALYZE fact_events")
+        while connection.execute("SELECT stored FROM analytics.refresh(24, '0')").fetchone() != (0,):
+            pass
+    time.sleep(0.5)
+    return (loaded - before) * 1e6 / facts, (cpu_of_ended_children(postmaster) - loaded) * 1e6 / facts
 
 
 def node() -> dict:
@@ -213,10 +217,11 @@ def table(runs: list[dict]) -> list[str]:
     for name in ("a statement a row", "a transaction a row"):
         rate = about("sink", name, "facts_per_s")
         lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.1%} | | |")
-    lines += ["", "| rollups, PostgreSQL's CPU µs a fact | not kept | kept and folded | more |", "|---|---:|---:|---:|"]
-    for name in ROLLUPS.values():
-        not_kept, kept = (statistics.median(run["sink"]["rollups"][name][of] for run in runs) for of in ("not kept", "kept"))
-        lines.append(f"| {name} | {not_kept:.2f} | {kept:.2f} | {kept / not_kept - 1:+.0%} |")
+    lines += ["", "| PostgreSQL's CPU µs a fact | hours not noted | noted | more | stored afterwards |", "|---|---:|---:|---:|---:|"]
+    for name in SHAPES.values():
+        median = lambda of: statistics.median(run["sink"]["aggregates"][name][of] for run in runs)  # noqa: B023, E731
+        not_noted, noted = median("not noted"), median("noted")
+        lines.append(f"| {name} | {not_noted:.2f} | {noted:.2f} | {noted / not_noted - 1:+.0%} | {median('stored'):.2f} |")
     lines += ["", "| the node alone | records/s | CPU µs a record, both ends |", "|---|---:|---:|"]
     for name, shown in (("bare", "read, answered, not stored"), ("node", "the node")):
         rate, micros = (about("node", name, value) for value in ("records_per_s", "us_per_record"))

@@ -1,6 +1,6 @@
 """The same job the plain way: boto3 in batches of ten, SQLAlchemy, a transaction a batch, then the delete.
 
-It writes the facts alone, without dimensions, rollups and rejected events, which is in its favour.
+It writes the facts alone, without dimensions, aggregates and rejected events, which is in its favour.
 """
 
 import json

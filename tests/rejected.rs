@@ -19,7 +19,7 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
         command.args(args).env("DATABASE_URL", &url);
         cli::ensure_says(&mut command, code, parts).await.unwrap();
     };
-    says(&["migrate"], 0, &["V3__roles_and_months"]).await;
+    says(&["migrate"], 0, &["V2__roles_and_partitions"]).await;
     says(&["rejected", "list"], 0, &["nothing is rejected"]).await;
 
     let client = found::connect(&url).await.unwrap();

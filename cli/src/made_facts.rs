@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
 use crate::progress::Bar;
-use crate::{rollups, tables};
+use crate::{aggregates, tables};
 
 const DIMENSIONS: &str = include_str!("../../sql/generate/dimensions.sql");
 const FACTS: &str = include_str!("../../sql/generate/facts.sql");
@@ -41,13 +41,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let sessions = i64::try_from(args.into_database.div_ceil(FACTS_A_SESSION))?;
 
     client.batch_execute(DIMENSIONS).await?;
-    make_months(&client, since.date_naive(), until.date_naive()).await?;
+    create_partitions(&client, since.date_naive(), until.date_naive()).await?;
     let made = make_facts(&args, sessions, since, until).await?;
-    eprintln!("counting and sealing the days");
-    let days = (Some(since.date_naive()), Some(until.date_naive()));
-    rollups::count_anew(&client, days.0, days.1, false).await?;
+    eprintln!("storing the hours");
     client.batch_execute("VACUUM ANALYZE fact_events").await?;
-    client.batch_execute("CALL analytics.seal_days()").await?;
+    aggregates::store_open_hours(&client).await?;
     client.batch_execute("ANALYZE").await?;
     println!(
         "{made} facts of {} days are new",
@@ -56,10 +54,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn make_months(client: &Client, since: NaiveDate, until: NaiveDate) -> anyhow::Result<()> {
+async fn create_partitions(
+    client: &Client,
+    since: NaiveDate,
+    until: NaiveDate,
+) -> anyhow::Result<()> {
     client
         .execute(
-            "SELECT etl_make_month(month::date) FROM generate_series(date_trunc('month', $1::date::timestamp), $2::date::timestamp, '1 month') AS month",
+            "SELECT etl_make_partition(day::date) FROM generate_series($1::date::timestamp, $2::date::timestamp, '1 day') AS day",
             &[&since, &until],
         )
         .await?;

@@ -4,11 +4,12 @@
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
 //! a body), [`migrate`], [`status`] and [`doctor`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`]
-//! (with [`topic`]), [`rejected`], [`partitions`], [`rollups`], [`made_facts`] (`etl generate`), [`report`]. Around
+//! (with [`topic`]), [`rejected`], [`partitions`], [`aggregates`], [`made_facts`] (`etl generate`), [`report`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
 //! questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say them).
 
+mod aggregates;
 mod answers;
 mod bodies;
 mod demo;
@@ -26,7 +27,6 @@ mod progress;
 mod rejected;
 mod replay;
 mod report;
-mod rollups;
 mod send;
 mod status;
 mod tables;
@@ -69,8 +69,8 @@ enum Command {
     Rejected(rejected::Args),
     /// List, drop or detach the months of the facts
     Partitions(partitions::Args),
-    /// Check or rebuild the daily rollups, seal days
-    Rollups(rollups::Args),
+    /// Check or rebuild the hourly aggregates, change their settings
+    Aggregates(aggregates::Args),
     /// Make up facts, straight into the tables, to try the analysts' questions at size
     Generate(made_facts::Args),
     /// Show queue, topic, sinks and tables side by side, once or again and again
@@ -109,7 +109,7 @@ fn main() -> ExitCode {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
-            Command::Rollups(args) => rollups::run(args).await,
+            Command::Aggregates(args) => aggregates::run(args).await,
             Command::Generate(args) => made_facts::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Report(args) => report::run(args).await,

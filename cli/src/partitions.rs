@@ -1,4 +1,4 @@
-//! `etl partitions`: the months of the facts, and what becomes of the old ones.
+//! `etl partitions`: the partitions of the facts, and what becomes of the old ones.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,8 @@ use crate::tables::DatabaseUrl;
 use crate::{answers, tables};
 
 const MIB: i64 = 1 << 20;
-/// The months that `move-default` makes unless it is told others: older ones, and such in the future, are clocks
-/// that are wrong rather than data.
+/// The days that `move-default` creates partitions for unless it is told others: older ones, and such in the future, are
+/// clocks that are wrong rather than data.
 const YEARS_BACK: u32 = 10;
 const MONTHS_AHEAD: u32 = 2;
 
@@ -25,18 +25,18 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the months with their size
+    /// Show the partitions with their size
     List,
-    /// Drop months that ended long enough ago, with all their facts
+    /// Drop partitions that ended long enough ago, with all their facts; the aggregates stay
     Drop(Age),
-    /// Detach months that ended long enough ago: their tables stay, outside the facts
+    /// Detach partitions that ended long enough ago: their tables stay, outside the facts
     Detach(Age),
-    /// Move facts from the default partition into months of their own
+    /// Move facts from the default partition into partitions of their own
     MoveDefault {
-        /// The first month, by one of its days; default ten years ago
+        /// The first day; default ten years ago
         #[arg(long, value_name = "YYYY-MM-DD")]
         from: Option<NaiveDate>,
-        /// The last month, by one of its days; default two months ahead
+        /// The last day; default two months ahead
         #[arg(long, value_name = "YYYY-MM-DD")]
         to: Option<NaiveDate>,
     },
@@ -44,7 +44,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Age {
-    /// How long ago the month has to have ended, as PostgreSQL writes intervals: `13months`, `2 years`
+    /// How long ago the partition has to have ended, as PostgreSQL writes intervals: `13months`, `2 years`
     #[arg(long, value_name = "AGE")]
     older_than: String,
 }
@@ -69,7 +69,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn list(client: &tokio_postgres::Client) -> anyhow::Result<()> {
     let mut table = answers::table();
     table.set_header(["partition", "from", "to", "facts, about", "MiB"]);
-    for row in client.query("SELECT * FROM etl_months()", &[]).await? {
+    for row in client.query("SELECT * FROM etl_partitions()", &[]).await? {
         let day = |column: usize| {
             let time: Option<DateTime<Utc>> = row.get(column);
             time.map_or_else(String::new, |time| time.format("%Y-%m-%d").to_string())
@@ -90,7 +90,7 @@ async fn list(client: &tokio_postgres::Client) -> anyhow::Result<()> {
 async fn retire(client: &tokio_postgres::Client, age: &Age, drops: bool) -> anyhow::Result<()> {
     let rows = client
         .query(
-            "SELECT etl_retire_months($1::text::interval, $2)",
+            "SELECT etl_retire_partitions($1::text::interval, $2)",
             &[&age.older_than, &drops],
         )
         .await
@@ -99,7 +99,7 @@ async fn retire(client: &tokio_postgres::Client, age: &Age, drops: bool) -> anyh
     for row in &rows {
         println!("{done} {}", row.get::<_, String>(0));
     }
-    println!("{} months {done}", rows.len());
+    println!("{} partitions {done}", rows.len());
     Ok(())
 }
 

@@ -5,20 +5,18 @@
 -- its page being opened can have a rate above 1.
 --
 -- The rate is a fraction. A person is user_id, or user_pseudo_id where nobody is signed in; events
--- with neither don't count. Units and revenue are of the purchases; an order that was sent under
--- two event ids is counted once for each product and position in it. Revenue is shown where there
--- is only one currency. Products that fewer than 10 people viewed are left out: their rates are chance.
+-- with neither don't count. Units and revenue are of the orders, each order once. A product that
+-- sold in two currencies has two rows, with the same people. Products that fewer than 10 people viewed are left out: their rates are chance.
 --
 -- Example:
---             product           | product_id | viewers | buyers | view_to_purchase_rate | units_sold | revenue | currency
---   ----------------------------+------------+---------+--------+-----------------------+------------+---------+----------
---    Fjord saucepan No. 13      | GEN_13     |      13 |      4 |                0.3077 |          6 |   56.58 | EUR
---    Aurora dress No. 16        | GEN_16     |      10 |      3 |                0.3000 |          5 |   52.70 | EUR
+--             product           | product_id | viewers | buyers | view_to_purchase_rate | units | revenue | currency
+--   ----------------------------+-------+---------+--------+-----------------------+-------+---------+----------
+--    Fjord saucepan No. 13      | GEN_13     |      13 |      4 |                0.3077 |     6 |   56.58 | EUR
+--    Aurora dress No. 16        | GEN_16     |      10 |      3 |                0.3000 |     5 |   52.70 | EUR
 SELECT
-    coalesce(product, product_id)         AS product,
-    product_id, viewers, buyers,
+    product, product_id, viewers, buyers,
     round(view_to_purchase_user_rate, 4)  AS view_to_purchase_rate,
-    units_sold, revenue, currency
+    units, revenue, currency
 FROM analytics.product_performance(analytics.first_day(), analytics.last_day(), analytics.at_least(10))
 ORDER BY view_to_purchase_rate DESC, viewers DESC, product
 LIMIT 10;

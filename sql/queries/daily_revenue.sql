@@ -1,13 +1,11 @@
--- What was sold on each day, each order counted once, and what is an order worth?
+-- What was sold on each day, each order counted once, what was refunded, and what is an order worth?
 --
 -- Example:
---       day     | currency | orders | units | revenue  | revenue_per_order
---   ------------+----------+--------+-------+----------+-------------------
---    2026-11-19 | EUR      |     62 |    93 |  8984.88 |            144.92
---    2026-11-18 | EUR      |     77 |   112 | 10991.04 |            142.74
-SELECT day, currency, count(*) AS orders, sum(units) AS units, sum(item_revenue) AS revenue,
-       round(sum(item_revenue) / nullif(count(*), 0), 2) AS revenue_per_order
-FROM analytics.orders(analytics.first_day(), analytics.last_day())
-GROUP BY day, currency
+--       day     | currency | orders | purchases | units | revenue  | refunds | net_revenue | revenue_per_order | purchases_per_order
+--   ------------+----------+--------+-----------+-------+----------+---------+-------------+-------------------+---------------------
+--    2026-11-19 | EUR      |     62 |        71 |    93 |  8984.88 |       0 |     8984.88 |            144.92 |                1.15
+SELECT day, currency, orders, purchases, units, revenue, refunds, net_revenue, round(revenue_per_order, 2) AS revenue_per_order,
+       round(purchases_per_order, 2) AS purchases_per_order
+FROM analytics.daily_revenue(analytics.first_day(), analytics.last_day())
 ORDER BY day DESC, currency
 LIMIT 28;

@@ -5,7 +5,7 @@
 --          product       |  brand  | category | viewers | views
 --   ---------------------+---------+----------+---------+-------
 --    Granite tent No. 22 | Granite | Sports   |      10 |    10
-SELECT product, brand, category, viewers, views
+SELECT DISTINCT product, brand, category, viewers, views
 FROM analytics.product_performance(analytics.first_day(), analytics.last_day(), analytics.at_least(10))
 WHERE buyers = 0
 ORDER BY viewers DESC, product

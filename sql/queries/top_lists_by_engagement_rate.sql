@@ -8,7 +8,7 @@
 --   engaged_user_rate     people with an engaged impression / people who saw the list
 --
 -- Rates are fractions. A person is user_id, or user_pseudo_id where nobody is signed in; impressions
--- with neither can't be followed and don't count. What somebody does with a product counts for each
+-- with neither can't be followed and don't count in the rates. What somebody does with a product counts for each
 -- list that showed it to them in the half hour before. Lists with fewer than 20 impressions are left
 -- out: their rates are chance.
 --
@@ -17,15 +17,8 @@
 --   ----------+---------+-------------+---------+-----------------+-------------------
 --    Shelf 50 | gen_50  |         452 |      61 |          0.1350 |            0.8413
 --    Shelf 45 | gen_45  |         624 |      74 |          0.1186 |            0.6824
-SELECT
-    coalesce(l.list_name, l.list_id)                             AS list,
-    l.list_id,
-    e.impressions,
-    e.engaged,
-    round(e.engaged::numeric / nullif(e.impressions, 0), 4)      AS engagement_rate,
-    round(e.engaged_viewers::numeric / nullif(e.viewers, 0), 4)  AS engaged_user_rate
-FROM analytics.list_engagement(analytics.first_day(), analytics.last_day()) e
-JOIN dim_list l USING (list_key)
-WHERE e.impressions >= analytics.at_least(20)
-ORDER BY engagement_rate DESC, impressions DESC, list
+SELECT DISTINCT list, list_id, impressions, engaged, round(engagement_rate, 4) AS engagement_rate,
+       round(engaged_user_rate, 4) AS engaged_user_rate
+FROM analytics.list_performance(analytics.first_day(), analytics.last_day(), analytics.at_least(20))
+ORDER BY engagement_rate DESC NULLS LAST, impressions DESC, list
 LIMIT 10;

@@ -1,4 +1,4 @@
-//! `etl report`: its page in a real browser, its tables on the terminal, what it says when it can't, and the rollups
+//! `etl report`: its page in a real browser, its tables on the terminal, what it says when it can't, and the aggregates
 //! that it reads.
 #![allow(
     clippy::unwrap_used,
@@ -8,9 +8,9 @@
     reason = "tests"
 )]
 
+mod aggregates;
 mod page;
 #[path = "../pypi/mod.rs"]
 mod pypi;
-mod rollups;
 mod shop;
 mod terminal;

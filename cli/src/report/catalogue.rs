@@ -66,7 +66,11 @@ pub const FUNNEL: Spec = Spec {
             Rate,
             "People of this step / people of the first step.",
         ),
-        column("Events", Count, "Events of the step."),
+        column(
+            "Products",
+            Count,
+            "Products of the step; of purchases the lines of orders, each once.",
+        ),
     ],
     sorted: None,
     shade: Shade::Plain,
@@ -76,7 +80,7 @@ pub const FUNNEL: Spec = Spec {
 pub const DAYS: Spec = Spec {
     id: "days",
     title: "Day by day",
-    lead: "Every UTC day from the first with facts to the last.",
+    lead: "Every day from the first with facts to the last.",
     empty: "No facts in these days.",
     sql: include_str!("sql/days.sql"),
     least: Least::None,
@@ -108,7 +112,7 @@ pub const DAYS: Spec = Spec {
         column(
             "Orders",
             Count,
-            "Orders, each once by transaction_id; without one, by event.",
+            "Orders that began on the day, each once: by transaction_id; without one the purchase event is the order.",
         ),
     ],
     sorted: Some((0, false)),
@@ -119,28 +123,20 @@ pub const DAYS: Spec = Spec {
 pub const MONEY: Spec = Spec {
     id: "money",
     title: "Revenue by currency",
-    lead: "Revenue is price × units of each order, without tax and shipping (GA4 gross item revenue). Each order counts once, however often it was sent.",
+    lead: "Revenue is item_revenue where it is sent, else price × units, without tax and shipping. Each order counts once, however often it was sent.",
     empty: "Nothing was sold in these days.",
     sql: include_str!("sql/money.sql"),
     least: Least::None,
     columns: &[
-        column(
-            "Currency",
-            Text,
-            "Empty where none was sent, or where one order has several.",
-        ),
+        column("Currency", Text, "“no currency” where none was sent."),
         column("Orders", Count, ""),
         column(
             "Units",
             Units,
             "Units sold; one where no quantity was sent.",
         ),
-        column(
-            "Revenue",
-            Money,
-            "Price × units; empty where an order has several currencies, or no price was sent.",
-        ),
-        column("Per order", Money, "Revenue / orders with an amount."),
+        column("Revenue", Money, "Of an order without items: its value."),
+        column("Per order", Money, "Revenue / orders."),
     ],
     sorted: Some((1, true)),
     shade: Shade::Plain,
@@ -150,7 +146,7 @@ pub const MONEY: Spec = Spec {
 pub const REVENUE: Spec = Spec {
     id: "revenue",
     title: "Revenue by day",
-    lead: "As above, by the UTC day of the order.",
+    lead: "As above, by the day the order began.",
     empty: "Nothing was sold in these days.",
     sql: include_str!("sql/revenue.sql"),
     least: Least::None,
@@ -186,7 +182,7 @@ pub const LISTS: Spec = Spec {
         column(
             "Clicks",
             Count,
-            "select_item in the list; where it sends none, product views by a person to whom the list showed the product in the 30 minutes before.",
+            "select_item in the list, and product views by a person to whom the list showed the product in the 30 minutes before, where no select_item was sent.",
         ),
         column(
             "Click-through",
@@ -201,7 +197,7 @@ pub const LISTS: Spec = Spec {
         column(
             "Revenue",
             Money,
-            "Price × units of these lines; empty where currencies are mixed.",
+            "Of these lines; a list that sold in two currencies has two rows.",
         ),
     ],
     sorted: Some((1, true)),
@@ -231,7 +227,7 @@ pub const PRODUCTS: Spec = Spec {
         column(
             "Revenue",
             Money,
-            "Price × units; empty where currencies are mixed.",
+            "A product that sold in two currencies has two rows.",
         ),
         column("Brand", Text, ""),
     ],
@@ -243,8 +239,8 @@ pub const PRODUCTS: Spec = Spec {
 pub const SESSIONS: Spec = Spec {
     id: "sessions",
     title: "Sessions by day",
-    lead: "By the UTC day a session began. A session is a session_id of one installation or browser.",
-    empty: "No event of these days has a session_id.",
+    lead: "By the day a session began: a session_id of one installation or browser; without one, a person's events with no pause above 30 minutes.",
+    empty: "No event of these days says whose it is.",
     sql: include_str!("sql/sessions.sql"),
     least: Least::None,
     columns: &[
@@ -303,7 +299,7 @@ pub const PROMOTIONS: Spec = Spec {
 pub const REJECTED: Spec = Spec {
     id: "rejected",
     title: "Rejected, by reason",
-    lead: "Events, or parts of events, that could not become facts, by the UTC day they arrived. `etl rejected list` shows them, `etl rejected retry` sends them through again.",
+    lead: "Events, or parts of events, that could not become facts, by the day they arrived. `etl rejected list` shows them, `etl rejected retry` sends them through again.",
     empty: "Nothing is rejected.",
     sql: include_str!("sql/rejected.sql"),
     least: Least::None,
@@ -325,7 +321,7 @@ pub const REJECTED: Spec = Spec {
 pub const LATENESS: Spec = Spec {
     id: "late",
     title: "Late and early facts",
-    lead: "How long after their event the facts arrived, by the UTC day of the event.",
+    lead: "How long after their event the facts arrived, by the day of the event.",
     empty: "No facts in these days.",
     sql: include_str!("sql/lateness.sql"),
     least: Least::None,

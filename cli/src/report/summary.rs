@@ -70,7 +70,7 @@ fn of(parts: Parts) -> Vec<Tile> {
             "Sessions",
             Cell::Count(all),
             match share(engaged, all) {
-                Cell::Nothing => "no event has a session_id".to_owned(),
+                Cell::Nothing => "no event says whose it is".to_owned(),
                 rate => format!(
                     "{} engaged: over 10 seconds, a purchase, or two views",
                     format::shown(&rate)
@@ -85,15 +85,12 @@ fn of(parts: Parts) -> Vec<Tile> {
         Tile::new(
             "Orders",
             Cell::Count(money.sum(1)),
-            "each once, by transaction_id",
+            "each once; without a transaction_id the purchase event is the order",
         ),
     ];
     for row in money.rows.iter().take(charts::CURRENCIES) {
         if let (Some(revenue @ Cell::Money { .. }), Some(each)) = (row.get(3), row.get(4)) {
-            let note = format!(
-                "price × units, without tax and shipping; {} an order",
-                format::shown(each)
-            );
+            let note = format!("without tax and shipping; {} an order", format::shown(each));
             let name = match row.first() {
                 Some(Cell::Text(currency)) => format!("Revenue, {currency}"),
                 _ => "Revenue".to_owned(),

@@ -107,7 +107,7 @@ async fn ask(client: &Client) -> anyhow::Result<Tables> {
     let size = "SELECT pg_database_size(current_database())";
     let rejected = "SELECT reason, count(*), count(*) FILTER (WHERE first_seen > now() - interval '24 hours') \
                     FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1";
-    let months = client.query("SELECT * FROM etl_months()", &[]).await?;
+    let months = client.query("SELECT * FROM etl_partitions()", &[]).await?;
     let months: Vec<Month> = months
         .iter()
         .map(|row| Month {

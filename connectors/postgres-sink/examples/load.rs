@@ -1,5 +1,5 @@
 //! Writes the facts of a file of events, one a line, into the database `DATABASE_URL`, as the sink does it from the moment
-//! when records are in its hands: of each partition one batch is decoded while another is written, and rollups are folded beside.
+//! when records are in its hands: of each partition one batch is decoded while another is written, and the aggregates are refreshed beside.
 //! `bench/` runs it, to see the sink without the cluster and its SmartModule, which share its cores on one machine.
 //!
 //! `load FILE PARTITIONS PASSES`: the events are spread over the partitions evenly, and written so many times. Says the seconds of
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use postgres_sink::Config;
 use postgres_sink::batch::{Batch, Record};
 use postgres_sink::database::Database;
-use postgres_sink::folding::Folding;
+use postgres_sink::refreshing::Refreshing;
 use postgres_sink::writer::{Source, Writer};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::new(url.into());
     let database = Database::new(&config).map_err(anyhow::Error::msg)?;
     let wrote = Arc::new(Notify::new());
-    tokio::spawn(Folding::new(Arc::clone(&database), Arc::clone(&wrote)).run());
+    tokio::spawn(Refreshing::new(Arc::clone(&database), Arc::clone(&wrote)).run());
     let max_rows = config.max_rows / partitions.len();
     for pass in 0..passes {
         let began = Instant::now();

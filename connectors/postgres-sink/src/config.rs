@@ -69,7 +69,7 @@ pub struct Config {
     /// and follows at once.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Connections to the database at most, besides one that marks the partitions as taken and one that folds.
+    /// Connections to the database at most, besides one that marks the partitions as taken and one that refreshes the aggregates.
     /// Default 8. Each partition that writes needs one while it writes.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,

@@ -59,7 +59,7 @@ impl Database {
             config: connection.database,
             tls: connection.tls,
             session: format!(
-                "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; SET etl.counts_facts = 'on'",
+                "SET statement_timeout = {}; SET lock_timeout = {}; SET client_min_messages = warning; SET timezone = 'UTC'; SET etl.notes_hours = 'on'",
                 millis(config.statement_timeout),
                 millis(config.lock_timeout),
             ),

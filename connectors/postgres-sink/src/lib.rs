@@ -14,8 +14,8 @@
 //! - [`batch`]: records become rows ([`rows`]), dimensions ([`dimension`]) and rejections ([`rejected`])
 //! - [`mod@retry`]: rejections sent through again, for the command line
 //! - [`delivery`]: a batch is tried until it is in; an event that PostgreSQL refuses is set aside
-//! - [`writer`]: the transaction, and what is `put` into the tables in it, or has [`vanished`]; before it the month's partition is made ([`months`])
-//! - [`folding`]: what was written, added to the analysts' rollups
+//! - [`writer`]: the transaction, and what is `put` into the tables in it, or has [`vanished`]; before it the partitions are created ([`fact_partitions`])
+//! - [`refreshing`]: the hourly aggregates of the schema `analytics`
 //! - `announce`: what is committed, told to the sources of the records
 //! - [`metrics`], `progress`, `lag`: what came of it, for Prometheus, the metric socket and the log
 //! - [`database`]: connections (`connection_string`, `password`, `tls`); `statements`: what is prepared on
@@ -33,20 +33,20 @@ pub mod database;
 pub mod delivery;
 pub mod dimension;
 pub mod errors;
-pub mod folding;
+pub mod fact_partitions;
 mod kit;
 mod lag;
 mod lane;
 mod lanes;
 pub mod metrics;
 pub mod migrate;
-pub mod months;
 mod partition;
 mod partitions;
 mod password;
 mod progress;
 mod put;
 pub mod reader;
+pub mod refreshing;
 pub mod rejected;
 pub mod retry;
 mod room;

@@ -234,7 +234,7 @@ impl Watch {
             Err(error) => {
                 self.health.troubled(&self.part, error);
                 let state = match error {
-                    WriteError::Database(error) | WriteError::Month(error) => sqlstate(error),
+                    WriteError::Database(error) | WriteError::Partition(error) => sqlstate(error),
                     WriteError::Fenced { .. } => "overtaken".to_owned(),
                     WriteError::DimensionVanished => "dimension-vanished".to_owned(),
                 };

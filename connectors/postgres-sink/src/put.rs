@@ -14,8 +14,7 @@ use crate::config::OnConflict;
 use crate::dimension::{self, Known};
 use crate::errors::{DatabaseError, Doing};
 use crate::rejected;
-use crate::rows::counts::SAY;
-use crate::rows::statements::{COPY, FIND_STORED, REPLACE};
+use crate::rows::statements::{COPY, FIND_STORED, NOTE_HOURS, REPLACE};
 use crate::rows::{Ends, Stored};
 use crate::statements::Work;
 use crate::writer::{WriteError, Written};
@@ -72,12 +71,14 @@ pub(crate) async fn put(
         Likely::New
     };
     if inserted > 0 {
-        facts.say_what_they_add(&stored).await?;
+        facts.note_hours(&stored).await?;
     }
     let (mut replaced, mut removed) = (Vec::new(), Vec::new());
     if batch.on_conflict == OnConflict::Update {
         if stored.count() > 0 {
             replaced = facts.replace(topic, partition, &stored).await?;
+            // One that was deleted meanwhile is inserted again.
+            facts.note_hours(&Stored::default()).await?;
         }
         removed = batch.versions.remove_vanished(transaction).await?;
     }
@@ -187,12 +188,13 @@ impl Facts<'_> {
         Ok(replaced.iter().map(|row| row.get(0)).collect())
     }
 
-    async fn say_what_they_add(&self, stored: &Stored) -> Result<(), DatabaseError> {
-        let counts = self.batch.rows.counts(stored, &self.ends);
+    /// Opens the hours of the new facts. Those of replaced and removed facts are opened by a trigger.
+    async fn note_hours(&self, stored: &Stored) -> Result<(), DatabaseError> {
+        let hours = self.batch.rows.touched_hours(stored);
         self.transaction
-            .execute(SAY, &counts.params())
+            .execute(NOTE_HOURS, &[&hours])
             .await
-            .doing("cannot note what facts add to the rollups")?;
+            .doing("cannot note the hours that facts touch")?;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::batch::{Batch, Record};
 use crate::database::Database;
 use crate::dimension::Known;
 use crate::errors::{DatabaseError, Doing, Remedy};
-use crate::months::Months;
+use crate::fact_partitions::FactPartitions;
 use crate::put::{Likely, put};
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES};
 use crate::writer::{WriteError, Written};
@@ -71,7 +71,7 @@ pub struct Retried {
 pub struct Retry {
     database: Arc<Database>,
     options: Options,
-    months: Months,
+    partitions: FactPartitions,
 }
 
 /// A row of `rejected_events`.
@@ -100,7 +100,7 @@ impl Retry {
         Self {
             database,
             options,
-            months: Months::default(),
+            partitions: FactPartitions::default(),
         }
     }
 
@@ -222,10 +222,10 @@ impl Retry {
     async fn write(&mut self, flattened: &Flattened) -> Result<Written, WriteError> {
         let mut lease = self.database.lease().await?;
         for batch in flattened.batches.values() {
-            self.months
-                .make(lease.client(), batch.rows.times(), Utc::now())
+            self.partitions
+                .create(lease.client(), batch.rows.times(), Utc::now())
                 .await
-                .map_err(WriteError::Month)?;
+                .map_err(WriteError::Partition)?;
         }
         let transaction = lease.begin().await?;
         transaction

@@ -5,16 +5,14 @@
 //! with what is the same for all rows of a batch, and is put in when the row is sent.
 
 mod arrays;
-pub(crate) mod counts;
-mod exact;
 mod numeric;
 pub(crate) mod statements;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use fact_model::{Decimal, Fact};
 
 use self::arrays::Array;
-use self::counts::{Counted, Ledger, Totals};
 use crate::config::OnConflict;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
@@ -25,6 +23,10 @@ const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 const NULL: [u8; 4] = (-1i32).to_be_bytes();
 const JSONB_VERSION: u8 = 1;
 const CHUNK: usize = 256 << 10;
+/// In microseconds.
+const HOUR: i64 = 3600 * 1_000_000;
+/// A fact can change what is aggregated of all moments this near to it; see `analytics.touched_hours`.
+const AROUND: i64 = HOUR / 2;
 
 /// The columns that differ from fact to fact, in the order in which [`Rows::push`] and [`Ends`] write them.
 const COLUMNS: [(&str, &str); 31] = [
@@ -69,8 +71,6 @@ pub struct Rows {
     encoded: Vec<u8>,
     index: Vec<Row>,
     duplicates: usize,
-    ledger: Ledger,
-    totals: Totals,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,6 @@ struct Row {
     end: usize,
     product: Option<u32>,
     list: Option<u32>,
-    counted: Counted,
 }
 
 impl Rows {
@@ -169,7 +168,6 @@ impl Rows {
             end,
             product,
             list,
-            counted: self.ledger.note(fact),
         });
     }
 
@@ -184,8 +182,8 @@ impl Rows {
     }
 
     /// Brings the facts into the order of their key, so that sinks side by side take their locks in
-    /// the same order, keeps one of those that are equal (the first, or where facts are
-    /// replaced the last), and adds up the rest.
+    /// the same order, and keeps one of those that are equal (the first, or where facts are
+    /// replaced the last).
     pub(crate) fn finish(&mut self, on_conflict: OnConflict) {
         let before = self.index.len();
         if on_conflict == OnConflict::Update {
@@ -194,7 +192,6 @@ impl Rows {
         self.index.sort_by_key(|row| row.key);
         self.index.dedup_by_key(|row| row.key);
         self.duplicates += before - self.index.len();
-        self.totals = self.add_up(&Stored::default());
     }
 
     /// The times and the hashes of all facts, in their order.
@@ -247,6 +244,24 @@ impl Rows {
             let encoded = self.encoded.get(row.start..row.end)?;
             encoded.last_chunk().copied().map(i64::from_be_bytes)
         })
+    }
+
+    /// The hours of all moments within [`AROUND`] of the facts that are not in `stored`: what is aggregated of these
+    /// hours is out of date once the facts are in. In order.
+    pub(crate) fn touched_hours(&self, stored: &Stored) -> Vec<DateTime<Utc>> {
+        let mut hours: Vec<i64> = Vec::new();
+        for row in self.without(stored) {
+            let (time, _) = row.key;
+            for moment in [-AROUND, 0, AROUND].map(|around| time.saturating_add(around)) {
+                let hour = moment.div_euclid(HOUR);
+                // The facts are in order of time, so that the hours of one are among the last two of those before.
+                if !hours.iter().rev().take(2).any(|known| *known == hour) {
+                    hours.push(hour);
+                }
+            }
+        }
+        let starts = hours.into_iter().map(|hour| hour.saturating_mul(HOUR));
+        starts.filter_map(DateTime::from_timestamp_micros).collect()
     }
 
     /// The data of a COPY of the facts that are not in `stored`, in pieces.
@@ -342,17 +357,14 @@ impl<'a> Ends<'a> {
     }
 
     fn put_keys(&self, out: &mut BytesMut, row: &Row) {
-        put_key(out, self.product(row.product));
-        put_key(out, self.list(row.list));
+        put_key(out, key(self.products, row.product));
+        put_key(out, key(self.lists, row.list));
     }
+}
 
-    fn product(&self, place: Option<u32>) -> Option<i64> {
-        self.products.get(place? as usize).copied()
-    }
-
-    fn list(&self, place: Option<u32>) -> Option<i64> {
-        self.lists.get(place? as usize).copied()
-    }
+/// The key of the dimension's member at `place`.
+fn key(keys: &[i64], place: Option<u32>) -> Option<i64> {
+    keys.get(place? as usize).copied()
 }
 
 fn put_key(row: &mut BytesMut, key: Option<i64>) {

@@ -159,13 +159,16 @@ const UNIQUE: &str = "\
     WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL";
 const PARTITIONED: &str =
     "SELECT partdefid <> 0 FROM pg_partitioned_table WHERE partrelid = to_regclass('fact_events')";
+/// A newer server, or another one, can lack the zone that was valid when it was set.
+const TIME_ZONE: &str = "\
+    SELECT analytics.time_zone(), EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = analytics.time_zone())";
 const RIGHTS: &str = "\
     SELECT t.name, current_user::text, has_table_privilege(to_regclass(t.name), t.needed) \
     FROM unnest($1::text[], $2::text[]) AS t (name, needed)";
 const OWNER: &str = "\
     SELECT current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
            (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('fact_events')), \
-           has_function_privilege('etl_make_month(date)', 'EXECUTE')";
+           has_function_privilege('etl_make_partition(date)', 'EXECUTE')";
 
 /// What the database holds, by table.
 #[derive(Default)]
@@ -201,6 +204,7 @@ pub async fn troubles(client: &Client) -> Result<Vec<String>, DatabaseError> {
     // What is missing altogether can't be asked for rights.
     if troubles.is_empty() {
         troubles = missing_rights(client).await?;
+        troubles.extend(unknown_time_zone(client).await?);
     }
     Ok(troubles)
 }
@@ -251,10 +255,23 @@ async fn missing_rights(client: &Client) -> Result<Vec<String>, DatabaseError> {
     if !row.get::<_, bool>(3) {
         let user: String = row.get(0);
         troubles.push(format!(
-            "`{user}` may not make months: GRANT etl_writer TO {user}"
+            "`{user}` may not create partitions: GRANT etl_writer TO {user}"
         ));
     }
     Ok(troubles)
+}
+
+async fn unknown_time_zone(client: &Client) -> Result<Option<String>, DatabaseError> {
+    let row = client
+        .query_one(TIME_ZONE, &[])
+        .await
+        .doing("cannot read the reporting time zone")?;
+    let (zone, is_known): (String, bool) = (row.get(0), row.get(1));
+    Ok((!is_known).then(|| {
+        format!(
+            "this server does not know the reporting time zone `{zone}`: SELECT analytics.configure(time_zone => 'UTC')"
+        )
+    }))
 }
 
 impl Found {

@@ -14,13 +14,13 @@ use crate::claims::Claims;
 use crate::config::Config;
 use crate::database::Database;
 use crate::errors::Remedy;
-use crate::folding::Folding;
 use crate::kit::Kit;
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::migrate::{self, MigrateError, MigrationReport};
 use crate::partitions;
 use crate::reader::Limits;
+use crate::refreshing::Refreshing;
 use crate::room::Room;
 use crate::schema;
 
@@ -59,12 +59,12 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     let _metrics = connector_common::metrics::serve(move || told.snapshot());
     let (announcements, announcer) =
         announcements(name(&connector.meta), &connector.meta.topic.name);
-    let (started, folding) = tokio::select! {
+    let (started, refreshing) = tokio::select! {
         started = start(&connector, &metrics, &health, announcements) => started?,
         () = stop.requested() => return Ok(()),
     };
     let mut announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run()));
-    let _folding = AbortOnDropHandle::new(tokio::spawn(folding.run()));
+    let _refreshing = AbortOnDropHandle::new(tokio::spawn(refreshing.run()));
     let outcome = started.run(&stop).await;
     // What is not said in this time, a source finds out by itself.
     let _ = tokio::time::timeout(LAST_WORDS, &mut announcing).await;
@@ -81,7 +81,7 @@ async fn start(
     metrics: &Metrics,
     health: &Health,
     announcements: Announcements,
-) -> anyhow::Result<(Lanes, Folding)> {
+) -> anyhow::Result<(Lanes, Refreshing)> {
     let Connector {
         meta,
         transforms,
@@ -115,7 +115,7 @@ async fn start(
         patience: config.start_timeout,
     };
     let wrote = Arc::new(Notify::new());
-    let folding = Folding::new(Arc::clone(&database), Arc::clone(&wrote));
+    let refreshing = Refreshing::new(Arc::clone(&database), Arc::clone(&wrote));
     let kit = Kit {
         sink: name(meta).to_owned(),
         topic: meta.topic.name.clone(),
@@ -132,7 +132,7 @@ async fn start(
         announcements,
     };
     let shares = config.share_partitions;
-    Ok((Lanes::new(claims, kit, wanted, shares, count), folding))
+    Ok((Lanes::new(claims, kit, wanted, shares, count), refreshing))
 }
 
 /// Connects and migrates, or only checks; waits for a server that does not answer yet.

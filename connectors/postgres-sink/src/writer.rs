@@ -11,8 +11,8 @@ use crate::batch::Batch;
 use crate::database::{Database, Lease};
 use crate::dimension::Known;
 use crate::errors::{DatabaseError, Doing, Remedy};
+use crate::fact_partitions::FactPartitions;
 use crate::metrics::Watch;
-use crate::months::Months;
 use crate::put::{Likely, Put, put};
 use crate::statements::Work;
 
@@ -32,7 +32,7 @@ pub struct Source {
 pub struct Writer {
     database: Arc<Database>,
     source: Source,
-    months: Months,
+    partitions: FactPartitions,
     likely: Likely,
     watch: Option<Watch>,
     wrote: Option<Arc<Notify>>,
@@ -72,9 +72,9 @@ pub enum WriteError {
     /// PostgreSQL's own.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// A month's partition can't be made. No fact is to blame, whatever the error.
+    /// A partition can't be created. No fact is to blame, whatever the error.
     #[error("{0}")]
-    Month(DatabaseError),
+    Partition(DatabaseError),
     /// The stored offset is not the one that this batch follows: another sink under the same name
     /// reads the same partition.
     #[error(
@@ -99,8 +99,8 @@ impl WriteError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Database(error) => Some(error.remedy()),
-            Self::Month(error) if error.remedy() == Remedy::SetAside => Some(Remedy::Wait),
-            Self::Month(error) => Some(error.remedy()),
+            Self::Partition(error) if error.remedy() == Remedy::SetAside => Some(Remedy::Wait),
+            Self::Partition(error) => Some(error.remedy()),
             Self::DimensionVanished => Some(Remedy::Retry),
             Self::Fenced { .. } => None,
         }
@@ -122,7 +122,7 @@ impl Writer {
         Self {
             database,
             source,
-            months: Months::default(),
+            partitions: FactPartitions::default(),
             likely: Likely::default(),
             watch: None,
             wrote: None,
@@ -207,10 +207,10 @@ impl Writer {
 
     async fn try_to_write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
         let mut lease = self.database.lease().await?;
-        self.months
-            .make(lease.client(), batch.rows.times(), Utc::now())
+        self.partitions
+            .create(lease.client(), batch.rows.times(), Utc::now())
             .await
-            .map_err(WriteError::Month)?;
+            .map_err(WriteError::Partition)?;
         let written = self
             .source
             .write(&mut lease, batch, &mut self.likely, self.database.known())

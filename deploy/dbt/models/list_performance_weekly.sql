@@ -2,7 +2,7 @@
 -- How a function with parameters becomes a table: it is called once for each week.
 -- depends_on: {{ source('shop', 'fact_events') }}
 with weeks as (
-    select ({{ var('analytics_schema') }}.day_of(date_trunc('week', now(), 'UTC')) - 7 * ago) as week
+    select date_trunc('week', {{ var('analytics_schema') }}.day_of(now())::timestamp)::date - 7 * ago as week
     from generate_series(0, {{ var('weeks') }} - 1) as ago
 )
 select weeks.week, performance.*

@@ -25,18 +25,18 @@ with people as (
     group by 1, 2
 ), sales as (
     -- Each order once. Amounts in different currencies don't add up.
-    select day, product_key, count(distinct order_id) as orders, sum(units) as units_sold,
+    select day, product_key, count(distinct order_id) as orders, sum(units) as units,
            case when count(distinct currency) <= 1 then sum(revenue) end as revenue,
            case when count(distinct currency) <= 1 then min(currency) end as currency
-    from {{ var('analytics_schema') }}.lines({{ since }})
+    from {{ var('analytics_schema') }}.order_lines({{ since }})
     where product_key is not null
     group by 1, 2
 )
 select people.day, people.product_key, product.product_id,
-       coalesce(product.product_name, product.product_id, product.natural_key) as product,
+       {{ var('analytics_schema') }}.product_label(product) as product,
        product.product_brand as brand, product.product_category as category,
        people.views, people.viewers, people.cart_adders, people.checkout_starters, people.buyers,
-       coalesce(sales.orders, 0) as orders, coalesce(sales.units_sold, 0) as units_sold, sales.revenue, sales.currency,
+       coalesce(sales.orders, 0) as orders, coalesce(sales.units, 0) as units, sales.revenue, sales.currency,
        people.buyers::numeric / nullif(people.viewers, 0) as view_to_purchase_user_rate
 from people
 join {{ source('shop', 'dim_product') }} as product using (product_key)

@@ -1,6 +1,7 @@
 -- Orders and their amounts by currency, each order once.
-SELECT p.currency, count(*), sum(p.units)::text, sum(p.item_revenue)::text, p.currency,
-       round(sum(p.item_revenue) / nullif(count(p.item_revenue), 0), 2)::text, p.currency
-FROM analytics.orders($1::date, $2::date) p
-GROUP BY p.currency
-ORDER BY count(*) DESC, p.currency
+SELECT r.currency, sum(r.orders)::bigint, sum(r.units)::text, sum(r.revenue)::text, r.currency,
+       round(sum(r.revenue) / nullif(sum(r.orders), 0), 2)::text, r.currency
+FROM analytics.daily_revenue($1::date, $2::date) r
+GROUP BY r.currency
+HAVING sum(r.orders) > 0
+ORDER BY sum(r.orders) DESC, r.currency

@@ -1,6 +1,5 @@
--- Each order once. Orders in several currencies have no amount and stand in a row of their own.
-SELECT p.day, p.currency, count(*), sum(p.units)::text, sum(p.item_revenue)::text, p.currency,
-       round(sum(p.item_revenue) / nullif(count(p.item_revenue), 0), 2)::text, p.currency
-FROM analytics.orders($1::date, $2::date) p
-GROUP BY p.day, p.currency
-ORDER BY p.day, p.currency
+-- Each order once, on the day it began.
+SELECT r.day, r.currency, r.orders, r.units::text, r.revenue::text, r.currency, round(r.revenue_per_order, 2)::text, r.currency
+FROM analytics.daily_revenue($1::date, $2::date) r
+WHERE r.orders > 0
+ORDER BY r.day, r.currency

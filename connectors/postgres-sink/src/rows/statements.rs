@@ -17,6 +17,10 @@ pub(crate) static COPY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Opens hours: questions compute them from the facts until they are stored anew.
+pub(crate) const NOTE_HOURS: &str =
+    "INSERT INTO analytics.touched_hours (hour) SELECT unnest($1::timestamptz[])";
+
 /// The places, from 0, of those facts that are in the table, of what `Rows::keys` returns. OFFSET 0 keeps the planner from
 /// making a join of it, which would read the whole table.
 pub(crate) const FIND_STORED: &str = "\

@@ -121,27 +121,27 @@ pub async fn with_the_day() -> Tables {
 async fn lists_are_measured_as_defined() {
     let tables = with_the_day().await;
     let performance = "SELECT list, impressions, viewers, clicks, clickers, round(click_through_user_rate, 4) AS user_rate,
-        round(click_through_event_rate, 4) AS event_rate, round(engagement_rate, 4) AS engagement_rate,
-        round(engaged_user_rate, 4) AS engaged_user_rate, purchases, units_sold AS units, revenue, clicks_are_substitute AS substitute
+        round(click_through_rate, 4) AS rate, round(click_through_event_rate, 4) AS event_rate, round(engagement_rate, 4) AS engagement_rate,
+        round(engaged_user_rate, 4) AS engaged_user_rate, purchases, units, revenue, substitutes
         FROM analytics.list_performance('2026-11-20', '2026-11-20', $min)";
     let all = tables.rows(&performance.replace("$min", "1")).await;
     let of = |list: &str| all.iter().find(|row| row["list"] == list).unwrap();
     assert_eq!(all.len(), 3);
     assert_eq!(
         *of("home"),
-        json!({"list": "home", "impressions": 5, "viewers": 3, "clicks": 2, "clickers": 2, "user_rate": 0.6667, "event_rate": 0.4,
-               "engagement_rate": 0.6, "engaged_user_rate": 0.6667, "purchases": 1, "units": 2, "revenue": 20, "substitute": true}),
+        json!({"list": "home", "impressions": 5, "viewers": 3, "clicks": 2, "clickers": 2, "user_rate": 0.6667, "rate": 0.4, "event_rate": 0.6667,
+               "engagement_rate": 0.6, "engaged_user_rate": 0.6667, "purchases": 1, "units": 2, "revenue": 20, "substitutes": 2}),
         "B was bought without a click on it, and the order counts once"
     );
     assert_eq!(
         *of("promo"),
-        json!({"list": "promo", "impressions": 1, "viewers": 1, "clicks": 0, "clickers": 0, "user_rate": 0.0, "event_rate": 0.0,
-               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": null, "substitute": null})
+        json!({"list": "promo", "impressions": 1, "viewers": 1, "clicks": 0, "clickers": 0, "user_rate": 0.0, "rate": 0.0, "event_rate": 0.0,
+               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": 0, "substitutes": 0})
     );
     assert_eq!(
         *of("grid"),
-        json!({"list": "grid", "impressions": 1, "viewers": 1, "clicks": 1, "clickers": 1, "user_rate": 1.0, "event_rate": 1.0,
-               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": null, "substitute": false})
+        json!({"list": "grid", "impressions": 1, "viewers": 1, "clicks": 1, "clickers": 1, "user_rate": 1.0, "rate": 1.0, "event_rate": 1.0,
+               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": 0, "substitutes": 0})
     );
     assert_eq!(
         tables.rows(&performance.replace("$min", "5")).await.len(),
@@ -150,7 +150,7 @@ async fn lists_are_measured_as_defined() {
 
     assert_eq!(
         tables
-            .rows("SELECT list_position AS at, impressions, clicks, round(click_through_event_rate, 4) AS rate \
+            .rows("SELECT list_position AS at, impressions, clicks, round(click_through_rate, 4) AS rate \
                    FROM analytics.list_positions() WHERE list = 'home'")
             .await,
         [
@@ -166,22 +166,22 @@ async fn products_and_orders_are_measured_as_defined() {
     let tables = with_the_day().await;
     assert_eq!(
         tables
-            .rows("SELECT product AS a, viewers, buyers, views, purchases, units_sold AS units, revenue, \
+            .rows("SELECT product AS a, viewers, buyers, views, purchases, units, revenue, \
                    round(view_to_purchase_user_rate, 4) AS user_rate, round(view_to_purchase_event_rate, 4) AS event_rate \
                    FROM analytics.product_performance()")
             .await,
         [
             json!({"a": "A", "viewers": 2, "buyers": 1, "views": 2, "purchases": 1, "units": 2, "revenue": 20, "user_rate": 0.5, "event_rate": 0.5}),
             json!({"a": "B", "viewers": 1, "buyers": 1, "views": 1, "purchases": 1, "units": 1, "revenue": 5, "user_rate": 1.0, "event_rate": 1.0}),
-            json!({"a": "C", "viewers": 1, "buyers": 0, "views": 1, "purchases": 0, "units": 0, "revenue": null, "user_rate": 0.0, "event_rate": 0.0}),
+            json!({"a": "C", "viewers": 1, "buyers": 0, "views": 1, "purchases": 0, "units": 0, "revenue": 0, "user_rate": 0.0, "event_rate": 0.0}),
         ]
     );
     assert_eq!(
-        tables.rows("SELECT order_id, lines, units, item_revenue, currency, value, tax, shipping FROM analytics.purchases").await,
-        [json!({"order_id": "T1", "lines": 2, "units": 3, "item_revenue": 25, "currency": "EUR", "value": 29.9, "tax": 4, "shipping": 4.9})]
+        tables.rows("SELECT order_id, purchases, units, revenue, currency, value, tax, shipping FROM analytics.orders").await,
+        [json!({"order_id": "T1", "purchases": 2, "units": 3, "revenue": 25, "currency": "EUR", "value": 29.9, "tax": 4, "shipping": 4.9})]
     );
     assert_eq!(
-        tables.rows("SELECT order_id, to_char(order_began AT TIME ZONE 'UTC', 'HH24:MI') AS began, person, item_ordinal AS place, units, revenue FROM analytics.lines('2026-11-20')").await,
+        tables.rows("SELECT order_id, to_char(order_began AT TIME ZONE 'UTC', 'HH24:MI') AS began, person, item_ordinal AS place, units, revenue FROM analytics.order_lines('2026-11-20')").await,
         [
             json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 1, "units": 2, "revenue": 20}),
             json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 2, "units": 1, "revenue": 5}),
@@ -199,20 +199,21 @@ async fn funnel_sessions_and_promotions_are_measured_as_defined() {
     assert_eq!(
         tables.rows("SELECT * FROM analytics.daily_funnel").await,
         [
-            json!({"day": "2026-11-20", "impressions": 7, "list_views": 5, "selects": 1, "views": 4, "add_to_carts": 0, "checkouts": 0, "purchases": 2})
+            json!({"day": "2026-11-20", "impressions": 7, "list_views": 5, "selects": 1, "views": 4, "add_to_carts": 0, "checkouts": 0, "purchases": 2,
+                   "orders": 1, "events": 17})
         ]
     );
     assert_eq!(
-        tables.rows("SELECT list_viewers, viewers, checkout_starters, buyers, checkout_to_purchase_rate AS rate FROM analytics.funnel_people()").await,
+        tables.rows("SELECT list_viewers, viewers, checkout_starters, buyers, checkout_to_purchase_user_rate AS rate FROM analytics.daily_people()").await,
         [json!({"list_viewers": 4, "viewers": 4, "checkout_starters": 0, "buyers": 1, "rate": null})],
         "nothing is divided by zero"
     );
     assert_eq!(
-        tables.rows("SELECT sessions, engaged_sessions, converted_sessions, round(engagement_rate, 4) AS engagement, round(conversion_rate, 4) AS conversion FROM analytics.daily_sessions('2026-11-20', '2026-11-20')").await,
-        [json!({"sessions": 5, "engaged_sessions": 4, "converted_sessions": 1, "engagement": 0.8, "conversion": 0.2})]
+        tables.rows("SELECT value, sessions, engaged_sessions, converted_sessions, bounces, round(engagement_rate, 4) AS engagement, round(bounce_rate, 4) AS bounce, round(ga4_bounce_rate, 4) AS ga4, round(conversion_rate, 4) AS conversion FROM analytics.sessions_by('day', '2026-11-20', '2026-11-20')").await,
+        [json!({"value": "2026-11-20", "sessions": 5, "engaged_sessions": 4, "converted_sessions": 1, "bounces": 1, "engagement": 0.8, "bounce": 0.2, "ga4": 0.2, "conversion": 0.2})]
     );
     assert_eq!(
-        tables.rows("SELECT promotion_id AS id, views, clicks, viewers, clickers, round(click_through_user_rate, 4) AS user_rate, round(click_through_event_rate, 4) AS event_rate FROM analytics.promotions()").await,
+        tables.rows("SELECT promotion_id AS id, promotion_views AS views, promotion_clicks AS clicks, viewers, clickers, round(click_through_user_rate, 4) AS user_rate, round(click_through_rate, 4) AS event_rate FROM analytics.promotions()").await,
         [json!({"id": "P1", "views": 3, "clicks": 1, "viewers": 2, "clickers": 1, "user_rate": 0.5, "event_rate": 0.3333})]
     );
 }

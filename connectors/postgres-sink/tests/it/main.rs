@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod aggregates;
 mod analytics;
 mod claims;
 mod connections;
@@ -14,8 +15,8 @@ mod corrections;
 mod dictionary;
 mod dimensions;
 mod duplicates;
+mod fact_partitions;
 mod failures;
-mod months;
 mod pooler;
 mod proxy;
 mod purchases;
@@ -24,8 +25,6 @@ mod recomputed;
 mod rejected;
 mod retry;
 mod rights;
-mod rollups;
-mod sealed;
 mod servers;
 mod side_by_side;
 mod start;

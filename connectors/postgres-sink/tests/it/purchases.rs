@@ -1,54 +1,44 @@
-//! Lines and orders: what another day holds of the same transaction changes them, whether the days are sealed or not.
+//! Lines and orders: what another day holds of the same transaction changes them, whether hours are stored or not.
 
 use serde_json::{Value, json};
 
 use crate::support::{Tables, batch, envelope, fact};
 
-/// What a day has when it is asked for alone: its lines, and the lines of the orders that began on it.
+/// What a day has when it is asked for alone: the lines of the orders that began on it, and their products.
 const SOLD: &str =
-    "SELECT asked.day, (SELECT count(*) FROM analytics.lines(asked.day, asked.day)) AS lines,
-    (SELECT coalesce(sum(o.lines), 0) FROM analytics.orders(asked.day, asked.day) o) AS ordered
-    FROM unnest('{2026-10-31, 2026-11-02, 2026-11-03}'::date[]) AS asked (day)";
-
-/// The definition of the same, which reads the facts alone.
-const DEFINED: &str = "SELECT asked.day, (SELECT count(*) FROM analytics.purchase_lines l WHERE l.day = asked.day) AS lines,
-    (SELECT coalesce(sum(p.lines), 0) FROM analytics.purchases p WHERE p.day = asked.day) AS ordered
+    "SELECT asked.day, (SELECT count(*) FROM analytics.order_lines(asked.day, asked.day)) AS lines,
+    (SELECT coalesce(sum(o.purchases), 0) FROM analytics.orders(asked.day, asked.day) o) AS ordered
     FROM unnest('{2026-10-31, 2026-11-02, 2026-11-03}'::date[]) AS asked (day)";
 
 async fn run(tables: &Tables, statement: &str) {
     tables.client.batch_execute(statement).await.unwrap();
 }
 
-/// Expects these lines, and lines of orders that began, on 31 October and on 2 and 3 November.
-async fn expect(tables: &Tables, [first, second, third]: [[i32; 2]; 3], when: &str) {
-    let day = |day: &str, [lines, ordered]: [i32; 2]| json!({"day": day, "lines": lines, "ordered": ordered});
-    let expected = [
-        day("2026-10-31", first),
-        day("2026-11-02", second),
-        day("2026-11-03", third),
-    ];
-    assert_eq!(tables.rows(DEFINED).await, expected, "{when}: defined");
+/// Expects so many lines of orders that began on 31 October and on 2 and 3 November.
+async fn expect(tables: &Tables, counts: [i32; 3], when: &str) {
+    let days = ["2026-10-31", "2026-11-02", "2026-11-03"];
+    let expected: Vec<Value> = days
+        .iter()
+        .zip(counts)
+        .map(|(day, count)| json!({"day": day, "lines": count, "ordered": count}))
+        .collect();
     assert_eq!(tables.rows(SOLD).await, expected, "{when}");
 }
 
-/// Expects the same of what is not folded yet, of what is, and of what is sealed.
-async fn expect_always(tables: &Tables, expected: [[i32; 2]; 3], when: &str) {
-    expect(tables, expected, when).await;
-    run(tables, "SELECT analytics.fold()").await;
-    expect(tables, expected, &format!("{when}, folded")).await;
-    seal(tables).await;
-    expect(tables, expected, &format!("{when}, sealed")).await;
-}
-
-/// Also days that are not over yet, and those whose facts are gone.
-async fn seal(tables: &Tables) {
-    run(
-        tables,
-        "SELECT analytics.seal_day(day) FROM analytics.day_state WHERE sealed_after < changed_in OR NOT analytics.has_facts_of_month(day)",
-    )
-    .await;
-    let open = "SELECT day FROM analytics.days('-infinity', 'infinity') WHERE NOT is_sealed";
-    assert!(tables.rows(open).await.is_empty());
+/// Expects the same of hours that are open, of one in between that is stored, and of all stored.
+async fn expect_always(tables: &Tables, counts: [i32; 3], when: &str) {
+    expect(tables, counts, when).await;
+    for hour in ["2026-11-02 12:00", "2026-11-03 12:00"] {
+        run(
+            tables,
+            &format!("SELECT analytics.store(ARRAY['{hour}+00'::timestamptz])"),
+        )
+        .await;
+        expect(tables, counts, &format!("{when}, {hour} stored")).await;
+    }
+    run(tables, "SELECT analytics.refresh(100, '0')").await;
+    expect(tables, counts, &format!("{when}, stored")).await;
+    assert_eq!(tables.count("analytics.differences()").await, 0);
 }
 
 async fn write(tables: &Tables, number: i64, facts: &[Value]) {
@@ -69,64 +59,66 @@ async fn remove(tables: &Tables, hash: u128) {
 }
 
 #[tokio::test]
-async fn a_line_is_of_the_earliest_day_that_it_was_sent_on() {
+async fn a_line_is_of_the_earliest_time_that_it_was_sent() {
     let tables = Tables::new().await;
     write(&tables, 0, &[sold(1, "2026-11-03T12:00:00Z", "A")]).await;
-    expect_always(&tables, [[0, 0], [0, 0], [1, 1]], "sent once").await;
+    expect_always(&tables, [0, 0, 1], "sent once").await;
     write(&tables, 1, &[sold(2, "2026-10-31T12:00:00Z", "A")]).await;
-    expect_always(&tables, [[1, 1], [0, 0], [0, 0]], "sent earlier, too").await;
+    expect_always(&tables, [1, 0, 0], "sent earlier, too").await;
     write(&tables, 2, &[sold(3, "2026-11-02T12:00:00Z", "A")]).await;
-    expect_always(&tables, [[1, 1], [0, 0], [0, 0]], "sent between").await;
+    expect_always(&tables, [1, 0, 0], "sent between").await;
     remove(&tables, 2).await;
-    expect_always(&tables, [[0, 0], [1, 1], [0, 0]], "the first deleted").await;
-
-    // What an open day says of a sealed one is forgotten with it.
-    write(&tables, 3, &[sold(4, "2026-10-31T12:00:00Z", "A")]).await;
-    run(
-        &tables,
-        "SELECT analytics.fold(); SELECT analytics.seal_day('2026-11-03'), analytics.seal_day('2026-11-02')",
-    )
-    .await;
-    expect(&tables, [[1, 1], [0, 0], [0, 0]], "the later days sealed").await;
-    remove(&tables, 4).await;
-    expect_always(
-        &tables,
-        [[0, 0], [1, 1], [0, 0]],
-        "deleted before it was sealed",
-    )
-    .await;
+    expect_always(&tables, [0, 1, 0], "the first deleted").await;
 }
 
 #[tokio::test]
 async fn an_order_is_of_the_day_it_began_on_with_all_its_lines() {
     let tables = Tables::new().await;
     write(&tables, 0, &[sold(1, "2026-11-02T12:00:00Z", "A")]).await;
-    expect_always(&tables, [[0, 0], [1, 1], [0, 0]], "one line").await;
+    expect_always(&tables, [0, 1, 0], "one line").await;
     write(&tables, 1, &[sold(2, "2026-11-03T12:00:00Z", "B")]).await;
-    expect_always(&tables, [[0, 0], [1, 2], [1, 0]], "another line later").await;
+    expect_always(&tables, [0, 2, 0], "another line later").await;
     write(&tables, 2, &[sold(3, "2026-10-31T12:00:00Z", "C")]).await;
-    expect_always(&tables, [[1, 3], [1, 0], [1, 0]], "another line earlier").await;
+    expect_always(&tables, [3, 0, 0], "another line earlier").await;
     remove(&tables, 3).await;
-    expect_always(&tables, [[0, 0], [1, 2], [1, 0]], "the first line deleted").await;
+    expect_always(&tables, [0, 2, 0], "the first line deleted").await;
     let other = "UPDATE fact_events SET transaction_id = 'T2' WHERE event_id = 'event 2'";
     run(&tables, other).await;
-    expect_always(&tables, [[0, 0], [1, 1], [1, 1]], "two orders").await;
+    expect_always(&tables, [0, 1, 1], "two orders").await;
+    run(&tables, "TRUNCATE fact_events").await;
+    expect_always(&tables, [0, 0, 0], "all truncated").await;
 }
 
 #[tokio::test]
-async fn a_month_that_is_dropped_takes_its_lines_along() {
+async fn an_event_without_a_transaction_is_an_order() {
     let tables = Tables::new().await;
+    let item = |hash: u128, ordinal: i32, more: Value| {
+        let mut all = json!({"event_name": "purchase", "user_id": "u1", "item_ordinal": ordinal, "product_id": format!("P{ordinal}")});
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        fact(hash, "2026-11-02T12:00:00Z", all)
+    };
+    let by_value = json!({"event_name": "purchase", "user_id": "u2", "item_ordinal": 0, "value": "9.5", "currency": "EUR"});
     let facts = [
-        sold(1, "2026-10-31T12:00:00Z", "A"),
-        sold(2, "2026-11-02T12:00:00Z", "A"),
-        sold(3, "2026-11-03T12:00:00Z", "B"),
+        item(1, 1, json!({"price": "3"})),
+        item(2, 2, json!({"price": "5", "quantity": "2"})),
+        fact(3, "2026-11-02T13:00:00Z", by_value),
     ];
     write(&tables, 0, &facts).await;
-    expect_always(&tables, [[1, 2], [0, 0], [1, 0]], "all months").await;
-    run(&tables, "DROP TABLE fact_events_y2026m10").await;
-    expect_always(&tables, [[0, 0], [1, 2], [1, 0]], "October dropped").await;
-    assert_eq!(tables.count("analytics.sealed_purchases").await, 2);
-    run(&tables, "TRUNCATE fact_events").await;
-    expect_always(&tables, [[0, 0], [0, 0], [0, 0]], "all truncated").await;
-    assert_eq!(tables.count("analytics.sealed_purchases").await, 0);
+    let orders = "SELECT purchases, units, revenue, currency, is_by_value FROM analytics.orders()";
+    let expected = [
+        json!({"purchases": 0, "units": 0, "revenue": 9.5, "currency": "EUR", "is_by_value": true}),
+        json!({"purchases": 2, "units": 3, "revenue": 13, "currency": "no currency", "is_by_value": false}),
+    ];
+    assert_eq!(tables.rows(orders).await, expected);
+    run(&tables, "SELECT analytics.refresh(100, '0')").await;
+    assert_eq!(tables.rows(orders).await, expected);
+    assert_eq!(
+        tables
+            .count("fact_events WHERE quantity IS NULL AND item_ordinal = 1")
+            .await,
+        1,
+        "the fact keeps that no quantity was sent"
+    );
 }

@@ -96,6 +96,8 @@ async fn a_reader_reads_also_what_comes_later() {
         "rejected_events",
         "later",
         "analytics.daily_funnel",
+        "analytics.sessions_by('day')",
+        "analytics.customers()",
         "analytics.list_performance('2026-01-01', '2026-12-31', 1)",
     ] {
         client

@@ -36,10 +36,10 @@ async fn an_older_server_is_refused_with_what_is_needed() {
 
 #[tokio::test]
 async fn the_oldest_server_that_is_taken_does_everything() {
-    recomputed::compare_all(&Tables::of(server(14).await).await, 300).await;
+    recomputed::compare_all(&Tables::of(server(14).await).await, 900, "UTC").await;
 }
 
 #[tokio::test]
 async fn the_newest_server_does_everything() {
-    recomputed::compare_all(&Tables::of(server(18).await).await, 300).await;
+    recomputed::compare_all(&Tables::of(server(18).await).await, 900, "UTC").await;
 }

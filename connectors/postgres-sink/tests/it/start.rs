@@ -123,7 +123,7 @@ async fn a_schema_that_may_not_be_changed_is_checked() {
     assert!(error.remedy().is_none());
     let text = error.to_string();
     assert!(
-        text.contains("V1__star_schema, V2__views") && text.contains("etl migrate"),
+        text.contains("V1__tables, V2__roles_and_partitions") && text.contains("etl migrate"),
         "{text}"
     );
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";

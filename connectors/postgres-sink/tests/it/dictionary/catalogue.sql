@@ -1,10 +1,10 @@
 -- What the catalogue says of the tables, views and functions, as views for the documents that are made of it.
 
--- The months of the facts are one table. Inner: what no reader asks.
+-- The partitions of the facts are one table. Inner: what no reader asks.
 CREATE TEMP VIEW relations AS
 SELECT c.oid, c.oid::regclass::text AS name, n.nspname AS schema, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'table' END AS kind,
        obj_description(c.oid, 'pg_class') AS comment,
-       c.relname ~ '^(rollup|sealed|fold|pending$|unfolded$|day_state$)' OR c.relname = 'refinery_schema_history' AS is_inner
+       c.relname ~ '^(hourly_|touched_hours|history|repeated_transactions|glossary|open_hours|refinery)' AS is_inner
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition;
 
@@ -34,15 +34,17 @@ LEFT JOIN "references" f ON f.oid = r.oid AND f.attnum = a.attnum;
 CREATE TEMP VIEW functions AS
 SELECT p.oid, p.oid::regproc::text AS name, n.nspname AS schema, obj_description(p.oid, 'pg_proc') AS comment,
        replace(replace(pg_get_function_arguments(p.oid), '::date', ''), 'timestamp with time zone', 'timestamptz') AS arguments,
-       n.nspname <> 'analytics' OR NOT p.proretset OR p.proname ~ '^(rollup|open_|counted$|recounted$|days$)|_of$' AS is_inner
+       n.nspname <> 'analytics' OR NOT p.proretset OR p.proargnames[1] IN ('since', 'hours')
+       OR p.proname IN ('order_facts', 'hours_known', 'differences', 'longer_sessions') AS is_inner
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND p.prokind = 'f';
 
 CREATE TEMP VIEW results AS
-SELECT f.oid, r.ordinal, r.name, replace(format_type(r.type, NULL), 'timestamp with time zone', 'timestamptz') AS type
+SELECT f.oid, r.ordinal, r.name, replace(format_type(r.type, NULL), 'timestamp with time zone', 'timestamptz') AS type, g.meaning AS comment
 FROM functions f
 JOIN pg_proc p ON p.oid = f.oid
 CROSS JOIN LATERAL unnest(p.proallargtypes, p.proargmodes, p.proargnames) WITH ORDINALITY AS r(type, mode, name, ordinal)
+LEFT JOIN analytics.glossary g ON g.name = r.name
 WHERE r.mode = 't';
 
 -- For Markdown: words in angle brackets are not HTML, and a bar ends no cell.

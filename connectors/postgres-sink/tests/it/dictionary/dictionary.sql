@@ -10,7 +10,7 @@ WITH column_tables AS (
                            E'\n' ORDER BY attnum) AS lines
     FROM columns GROUP BY oid
 ), result_tables AS (
-    SELECT oid, string_agg(format('| `%s` | %s |', name, type), E'\n' ORDER BY ordinal) AS lines
+    SELECT oid, string_agg(format('| `%s` | %s | %s |', name, type, pg_temp.prose(comment)), E'\n' ORDER BY ordinal) AS lines
     FROM results GROUP BY oid
 ), entries AS (
     SELECT r.schema, 1 AS part, r.oid, format(E'### `%s`\n\nA table. %s\n\n| column | type | nullable | key | |\n|---|---|---|---|---|\n%s\n', r.name,
@@ -21,7 +21,7 @@ WITH column_tables AS (
                pg_temp.prose(r.comment), t.lines)
     FROM relations r JOIN view_tables t USING (oid) WHERE r.kind = 'view' AND NOT r.is_inner
     UNION ALL
-    SELECT f.schema, 3, f.oid, format(E'### `%s(…)`\n\nArguments: `%s`. %s\n\n| result | type |\n|---|---|\n%s\n', f.name,
+    SELECT f.schema, 3, f.oid, format(E'### `%s(…)`\n\nArguments: `%s`. %s\n\n| result | type | |\n|---|---|---|\n%s\n', f.name,
                f.arguments, pg_temp.prose(f.comment), t.lines)
     FROM functions f JOIN result_tables t USING (oid) WHERE NOT f.is_inner
     UNION ALL
@@ -37,7 +37,7 @@ WITH column_tables AS (
            END AS text
     FROM entries GROUP BY schema
 )
-SELECT E'# Data dictionary\n\nMade from the comments of a migrated database; [`README.md`](README.md) is the guide. Views don''t say which of their '
-       'columns can be NULL, and functions carry no comments of columns: the sentence above each list is their definition.\n\n'
+SELECT E'# Data dictionary\n\nMade from the comments of a migrated database; [`README.md`](README.md) is the guide. Views and functions '
+       'don''t say which of their columns can be NULL. A name means the same everywhere: analytics.glossary.\n\n'
        || string_agg(text, E'\n' ORDER BY schema = '~', schema = 'analytics', schema)
 FROM schemas

@@ -1,4 +1,4 @@
-//! The monthly partitions of the fact table.
+//! The partitions of the fact table.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::support::{Tables, batch, envelope, fact, shopping};
 use chrono::{DateTime, Utc};
 use connector_common::Stop;
 use postgres_sink::delivery::deliver;
-use postgres_sink::months::Months;
+use postgres_sink::fact_partitions::FactPartitions;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -65,8 +65,8 @@ async fn months_get_partitions_and_broken_clocks_do_not() {
     // A month later, the month that was too far ahead gets its partition, and its facts move there.
     let mut client = tables.database.connect().await.unwrap();
     let facts_there = [month(3).timestamp_micros()];
-    Months::default()
-        .make(&mut client, facts_there.into_iter(), month(1))
+    FactPartitions::default()
+        .create(&mut client, facts_there.into_iter(), month(1))
         .await
         .unwrap();
     assert_eq!(
@@ -145,7 +145,7 @@ async fn months_are_dropped_detached_and_moved_out_of_the_default_one() {
     assert_eq!(tables.count("fact_events").await, 7);
 
     let retired = async |age: &str, drops: bool| {
-        let query = format!("SELECT etl_retire_months('{age}', {drops}) AS name");
+        let query = format!("SELECT etl_retire_partitions('{age}', {drops}) AS name");
         let rows = tables.rows(&query).await;
         let names = rows
             .iter()
@@ -162,16 +162,66 @@ async fn months_are_dropped_detached_and_moved_out_of_the_default_one() {
     );
     let too_young = tables
         .client
-        .batch_execute("SELECT etl_retire_months('3 days', true)")
+        .batch_execute("SELECT etl_retire_partitions('3 days', true)")
         .await;
     assert!(too_young.is_err());
     // A fact of a month that was detached goes to the default partition, one of a dropped month to a new one.
     let late = fact(200, &at(15).to_rfc3339(), json!({}));
     writer.write(&batch(1, [envelope(&[late])])).await.unwrap();
     assert_eq!(tables.count("fact_events_default").await, 2);
-    let listed = tables.rows("SELECT name FROM etl_months()").await;
+    let listed = tables.rows("SELECT name FROM etl_partitions()").await;
     assert!(
         listed.contains(&json!({"name": "fact_events_default"})),
         "{listed:?}"
+    );
+}
+
+#[tokio::test]
+async fn partitions_can_hold_a_day_each() {
+    let tables = Tables::new().await;
+    let now = Utc::now();
+    let (today, month) = (now.format("%Ym%md%d"), now.format("%Ym%m"));
+    tables
+        .client
+        .batch_execute("SELECT etl_partition_by('day')")
+        .await
+        .unwrap();
+    let at = now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let mut writer = tables.writer(0);
+    writer
+        .write(&batch(0, [envelope(&[fact(1, &at, json!({}))])]))
+        .await
+        .unwrap();
+    assert_eq!(tables.count(&format!("fact_events_y{today}")).await, 1);
+    // A month that has days of its own goes on with days.
+    tables
+        .client
+        .batch_execute("SELECT etl_partition_by('month')")
+        .await
+        .unwrap();
+    let first = now.format("%Y-%m-01T00:00:00Z").to_string();
+    let far = now.checked_sub_months(chrono::Months::new(3)).unwrap();
+    let far_at = far.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let facts = [fact(2, &first, json!({})), fact(3, &far_at, json!({}))];
+    tables
+        .writer(0)
+        .write(&batch(1, [envelope(&facts)]))
+        .await
+        .unwrap();
+    assert_eq!(tables.count("fact_events_default").await, 0);
+    assert_eq!(
+        tables
+            .count(&format!("fact_events_y{}", far.format("%Ym%m")))
+            .await,
+        1
+    );
+    let whole = format!("SELECT to_regclass('fact_events_y{month}') IS NULL AS is_split");
+    assert_eq!(tables.rows(&whole).await, [json!({"is_split": true})]);
+    assert!(
+        tables
+            .client
+            .batch_execute("SELECT etl_partition_by('week')")
+            .await
+            .is_err()
     );
 }

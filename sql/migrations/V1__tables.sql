@@ -56,7 +56,7 @@ COMMENT ON TABLE dim_list IS
     'One row per item list (a category page, a search result, a recommendation box). list_name holds the newest name that any event gave, by the minute of the event.';
 COMMENT ON COLUMN dim_list.list_key IS 'Surrogate key that fact_events.list_key points at.';
 COMMENT ON COLUMN dim_list.natural_key IS
-    'What tells lists apart: id:<list_id>, or name:<list_name> where events came with a name alone. A list that is sent both ways is two rows.';
+    'Identity of the list: its id and its name together, since one id can carry many names (searches). A list that is sent with an id alone and with id and name is two rows.';
 COMMENT ON COLUMN dim_list.list_id IS 'List id (GA4 item_list_id). NULL where the producer sent none.';
 COMMENT ON COLUMN dim_list.list_name IS 'Newest list name (GA4 item_list_name).';
 COMMENT ON COLUMN dim_list.name_as_of IS 'Minute of the event that gave list_name. NULL: only events dated in the future gave one.';
@@ -82,6 +82,11 @@ CREATE TABLE fact_events (
     price            numeric,
     quantity         numeric,
     discount         numeric,
+    price_in_usd     numeric,
+    item_revenue     numeric,
+    item_revenue_in_usd numeric,
+    item_refund      numeric,
+    item_refund_in_usd numeric,
     item_coupon      text,
     affiliation      text,
     location_id      text,
@@ -104,11 +109,11 @@ CREATE TABLE fact_events (
     PRIMARY KEY (event_time, fact_hash)
 ) PARTITION BY RANGE (event_time);
 
--- Months are added by the sink as it needs them. What is dated far from now stays in here.
+-- The sink adds partitions as it needs them. What is dated far from now stays in here.
 CREATE TABLE fact_events_default PARTITION OF fact_events DEFAULT;
 
 COMMENT ON TABLE fact_events IS
-    'One row per product interaction: one item of one event. An event without items is one row with item_ordinal 0. Partitioned by month of event_time (UTC). For the attributes of product and list read the view product_interactions.';
+    'One row per product interaction: one item of one event. An event without items is one row with item_ordinal 0. Partitioned by month or day of event_time (UTC). For the attributes of product and list read the view product_interactions.';
 COMMENT ON TABLE fact_events_default IS
     'Facts whose date is too far from the day they arrived to deserve a partition of their own: mostly clocks that are wrong.';
 COMMENT ON COLUMN fact_events.event_time IS 'When the event happened, by the producer''s clock, in UTC to the microsecond.';
@@ -126,6 +131,11 @@ COMMENT ON COLUMN fact_events.item_ordinal IS 'Position of the item in the event
 COMMENT ON COLUMN fact_events.price IS 'Price of one unit, in currency.';
 COMMENT ON COLUMN fact_events.quantity IS 'Units. NULL where none was sent; GA4 counts that as one.';
 COMMENT ON COLUMN fact_events.discount IS 'Discount on one unit, in currency.';
+COMMENT ON COLUMN fact_events.price_in_usd IS 'Price of one unit in US dollars (GA4 price_in_usd), as sent.';
+COMMENT ON COLUMN fact_events.item_revenue IS 'Revenue of the line in currency (GA4 item_revenue), as sent: price times quantity, on purchases.';
+COMMENT ON COLUMN fact_events.item_revenue_in_usd IS 'Revenue of the line in US dollars (GA4 item_revenue_in_usd), as sent.';
+COMMENT ON COLUMN fact_events.item_refund IS 'Refunded amount of the line in currency (GA4 item_refund), as sent: on refunds.';
+COMMENT ON COLUMN fact_events.item_refund_in_usd IS 'Refunded amount of the line in US dollars (GA4 item_refund_in_usd), as sent.';
 COMMENT ON COLUMN fact_events.item_coupon IS 'Coupon of the item.';
 COMMENT ON COLUMN fact_events.affiliation IS 'Supplying shop or company (GA4 affiliation).';
 COMMENT ON COLUMN fact_events.location_id IS 'Physical location of the item (GA4 location_id).';
@@ -141,10 +151,10 @@ COMMENT ON COLUMN fact_events.shipping IS 'Shipping cost of the whole event, rep
 COMMENT ON COLUMN fact_events.event_coupon IS 'Coupon of the whole event.';
 COMMENT ON COLUMN fact_events.extra IS 'Keys no column is made for: {"event": {...}, "item": {...}}.';
 COMMENT ON COLUMN fact_events.fact_hash IS 'Identity of the fact: 128-bit hash of what happened, equal however often and by whatever way it arrives.';
-COMMENT ON COLUMN fact_events.source_topic IS 'Fluvio topic of the record that brought the fact first.';
+COMMENT ON COLUMN fact_events.source_topic IS 'Fluvio topic of the record that brought the fact first; with on-conflict: update, of the record that gave the row its content.';
 COMMENT ON COLUMN fact_events.source_partition IS 'Partition of that record.';
 COMMENT ON COLUMN fact_events.source_offset IS 'Offset of that record: the raw event can be read there.';
-COMMENT ON COLUMN fact_events.ingested_at IS 'When the transaction that wrote the row began.';
+COMMENT ON COLUMN fact_events.ingested_at IS 'When the transaction that wrote the row, or replaced its content, began.';
 
 CREATE TABLE rejected_events (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -203,3 +213,42 @@ COMMENT ON COLUMN sink_offsets.records IS 'Records that the sink has read since 
 COMMENT ON COLUMN sink_offsets.records_without_rows IS
     'Those of them that brought no new fact and no new rejected event: sent again by a producer, delivered again by SQS, or read again.';
 COMMENT ON COLUMN sink_offsets.updated_at IS 'When the offset moved last.';
+
+-- What most questions are asked of: the facts with the attributes of product and list beside them.
+CREATE VIEW product_interactions AS
+SELECT
+    f.event_time, f.event_name, f.event_id, f.user_id, f.user_pseudo_id,
+    coalesce(f.user_id, f.user_pseudo_id) AS person, f.session_id, f.platform, f.product_key, p.product_id,
+    p.product_name, p.product_brand, p.product_category, p.product_category2, p.product_category3,
+    p.product_category4, p.product_category5, f.product_variant, f.list_key, l.list_id, l.list_name, f.list_position,
+    f.item_ordinal, f.price, f.quantity, f.price * coalesce(f.quantity, 1) AS line_amount, f.discount, f.price_in_usd,
+    f.item_revenue, f.item_revenue_in_usd, f.item_refund, f.item_refund_in_usd, f.item_coupon, f.affiliation,
+    f.location_id, f.promotion_id, f.promotion_name, f.creative_name, f.creative_slot, f.currency, f.value,
+    f.transaction_id, f.tax, f.shipping, f.event_coupon, f.extra, f.fact_hash, f.ingested_at
+FROM fact_events f
+LEFT JOIN dim_product p USING (product_key)
+LEFT JOIN dim_list l USING (list_key);
+
+COMMENT ON VIEW product_interactions IS
+    'fact_events with the newest attributes of product and list. person is the user: user_id, or user_pseudo_id where nobody is signed in. line_amount is price times quantity (one unit where none was sent).';
+
+-- A column that a view passes on means what it means in its table. The fact's own comment wins over the dimension's.
+CREATE FUNCTION etl_pass_comments(of_view regclass, VARIADIC of_tables regclass[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    passed record;
+BEGIN
+    FOR passed IN
+        SELECT DISTINCT ON (shown.attnum) shown.attname AS name, col_description(origin.attrelid, origin.attnum) AS comment
+        FROM pg_attribute shown
+        JOIN pg_attribute origin ON origin.attname = shown.attname AND origin.attrelid = ANY (of_tables) AND origin.attnum > 0
+        WHERE shown.attrelid = of_view AND shown.attnum > 0
+        ORDER BY shown.attnum, array_position(of_tables, origin.attrelid::regclass)
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', of_view, passed.name, passed.comment);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION etl_pass_comments IS 'Gives the columns of a view the comments that the columns of the same name have in these tables; the first table wins.';
+
+SELECT etl_pass_comments('product_interactions', 'fact_events', 'dim_product', 'dim_list');
+COMMENT ON COLUMN product_interactions.person IS 'Who it was: user_id, or user_pseudo_id where nobody is signed in.';
+COMMENT ON COLUMN product_interactions.line_amount IS 'price times quantity, one unit where none was sent.';

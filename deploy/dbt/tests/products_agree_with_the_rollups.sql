@@ -1,7 +1,0 @@
-{{ config(severity='warn') }}
--- What product_performance_daily counts from the facts is what the rollups hold. A warning: events go on arriving after the model was built.
-select day, product_key, ours.views, theirs.views as views_of_rollups
-from {{ ref('product_performance_daily') }} ours
-full join {{ source('analytics', 'daily_products') }} theirs using (day, product_key)
-where day >= current_date - {{ var('lookback_days') }}
-  and coalesce(ours.views, 0) <> coalesce(theirs.views, 0)
