@@ -7,13 +7,15 @@
 //! (with [`topic`]), [`rejected`], [`partitions`], [`rollups`], [`made_facts`] (`etl generate`), [`report`]. Around
 //! them what the demo is made of: [`generate`] (made-up events),
 //! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
-//! questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say them).
+//! questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say them), [`escape`] (what others
+//! sent, shown as it is).
 
 mod answers;
 mod bodies;
 mod demo;
 mod doctor;
 mod endpoint;
+mod escape;
 mod expectation;
 mod flatten;
 mod generate;
