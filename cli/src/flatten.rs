@@ -39,6 +39,11 @@ const COLUMNS: [&str; 38] = [
     "price",
     "quantity",
     "discount",
+    "price_in_usd",
+    "item_revenue",
+    "item_revenue_in_usd",
+    "item_refund",
+    "item_refund_in_usd",
     "item_coupon",
     "affiliation",
     "location_id",
@@ -294,7 +299,7 @@ mod tests {
             "event_id": "e", "event_name": "n", "ts": 1_795_382_400, "user_id": "u", "client_id": "c", "session_id": "s",
             "platform": "IOS", "currency": "EUR", "value": 1, "transaction_id": "t", "tax": 1, "shipping": 1, "coupon": "c", "x": 1,
             "items": [{"item_id": "i", "item_name": "n", "item_brand": "b", "item_category": "a/b/c/d/e", "item_variant": "v",
-                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1,
+                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1, "price_in_usd": 1, "item_revenue": 1, "item_revenue_in_usd": 1, "item_refund": 1, "item_refund_in_usd": 1,
                        "coupon": "c", "affiliation": "a", "location_id": "l", "promotion_id": "p", "promotion_name": "p",
                        "creative_name": "c", "creative_slot": "s"}]
         });
