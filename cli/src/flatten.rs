@@ -15,7 +15,7 @@ use crate::parameters::Parameters;
 use crate::{answers, escape, place};
 
 /// The columns of a fact, in the order in which they are shown.
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 43] = [
     "event_time",
     "event_name",
     "event_id",
@@ -39,6 +39,11 @@ const COLUMNS: [&str; 38] = [
     "price",
     "quantity",
     "discount",
+    "price_in_usd",
+    "item_revenue",
+    "item_revenue_in_usd",
+    "item_refund",
+    "item_refund_in_usd",
     "item_coupon",
     "affiliation",
     "location_id",
@@ -308,7 +313,7 @@ mod tests {
             "event_id": "e", "event_name": "n", "ts": 1_795_382_400, "user_id": "u", "client_id": "c", "session_id": "s",
             "platform": "IOS", "currency": "EUR", "value": 1, "transaction_id": "t", "tax": 1, "shipping": 1, "coupon": "c", "x": 1,
             "items": [{"item_id": "i", "item_name": "n", "item_brand": "b", "item_category": "a/b/c/d/e", "item_variant": "v",
-                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1,
+                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1, "price_in_usd": 1, "item_revenue": 1, "item_revenue_in_usd": 1, "item_refund": 1, "item_refund_in_usd": 1,
                        "coupon": "c", "affiliation": "a", "location_id": "l", "promotion_id": "p", "promotion_name": "p",
                        "creative_name": "c", "creative_slot": "s"}]
         });
@@ -382,6 +387,32 @@ mod tests {
         ] {
             assert!(printed.contains(line), "no «{line}» in\n{printed}");
         }
+    }
+
+    #[test]
+    fn a_row_of_a_queue_shows_its_params_and_the_place_where_it_breaks_off() {
+        let body = r#"{"event_timestamp":1762101121131069,"event_name":"view_item","items":"[{item_id=A1, item_name=Sartén, 24 cm, item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, double_value=null}}, {key=discounts, value={string_value=A|B, int_value=null, float_value=null, double_value=null}}]}]"}"#;
+        let whole = printed(body);
+        for part in [
+            " Sartén, 24 cm ",
+            r#"item.discounts = "A|B" "#,
+            "item.in_stock = 1 ",
+        ] {
+            assert!(whole.contains(part), "no «{part}» in\n{whole}");
+        }
+        let cut = printed(&body.replace("double_value=null}}]}]", "double_value=nu"));
+        let lines: Vec<&str> = cut.lines().collect();
+        assert!(
+            lines[0].starts_with("line 7: rejected: bad-items at $.items"),
+            "{cut}"
+        );
+        assert!(
+            lines[2].ends_with("float_value=null, double_value=nu"),
+            "{cut}"
+        );
+        // Below the end of the text, where the value should have ended.
+        assert_eq!(lines[3].trim(), "^");
+        assert_eq!(lines[3].chars().count(), lines[2].chars().count() + 1);
     }
 
     #[test]

@@ -21,7 +21,7 @@ BEGIN
 END $$;
 
 COMMENT ON COLUMN product_interactions.person IS 'Who it was: user_id, or user_pseudo_id where nobody is signed in.';
-COMMENT ON COLUMN product_interactions.item_revenue IS 'price times quantity, one unit where none was sent. Of a purchase, it is revenue.';
+COMMENT ON COLUMN product_interactions.line_amount IS 'price times quantity, one unit where none was sent. Of a purchase, it is revenue.';
 
 COMMENT ON COLUMN analytics.purchase_lines.day IS 'UTC day of event_time.';
 COMMENT ON COLUMN analytics.purchase_lines.order_id IS 'The order: transaction_id; without one event_id; without both the fact itself.';

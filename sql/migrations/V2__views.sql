@@ -26,8 +26,13 @@ SELECT
     f.item_ordinal,
     f.price,
     f.quantity,
-    f.price * coalesce(f.quantity, 1) AS item_revenue,
+    f.price * coalesce(f.quantity, 1) AS line_amount,
     f.discount,
+    f.price_in_usd,
+    f.item_revenue,
+    f.item_revenue_in_usd,
+    f.item_refund,
+    f.item_refund_in_usd,
     f.item_coupon,
     f.affiliation,
     f.location_id,
@@ -49,4 +54,4 @@ LEFT JOIN dim_product p USING (product_key)
 LEFT JOIN dim_list l USING (list_key);
 
 COMMENT ON VIEW product_interactions IS
-    'fact_events with the newest attributes of product and list. person is the user: user_id, or user_pseudo_id where nobody is signed in. item_revenue is price times quantity (one unit where none was sent).';
+    'fact_events with the newest attributes of product and list. person is the user: user_id, or user_pseudo_id where nobody is signed in. line_amount is price times quantity (one unit where none was sent); item_revenue is what the producer sent.';
