@@ -98,26 +98,36 @@ fn send(child: &Child, signal: Signal) {
 
 #[tokio::test]
 async fn a_demo_adds_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let demo = ["demo", "--events", "2000"];
-    let (code, stdout, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
-    assert_eq!(code, Some(0), "{stdout}{stderr}");
-    for part in [
-        "The counts add up",
-        "events/s",
-        "From send to table: median",
-        "Top lists by engagement rate",
-        "Best products by view-to-purchase rate",
-        "Related products",
-    ] {
-        assert!(stdout.contains(part), "no «{part}» in\n{stdout}");
+    let list = "El Buen Fin";
+    for format in [None, Some(["--format", "ga4"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut demo = etl();
+        demo.args(["demo", "--events", "4000"])
+            .args(format.into_iter().flatten());
+        let (code, stdout, stderr) = run(demo.current_dir(folder.path())).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        for part in [
+            "The counts add up",
+            "events/s",
+            "From send to table: median",
+            "Top lists by engagement rate",
+            "Best products by view-to-purchase rate",
+            list,
+        ] {
+            assert!(stdout.contains(part), "no «{part}» in\n{stdout}");
+        }
+        let products = stdout.matches(" prod_01J").count();
+        assert!(
+            products > 3,
+            "products that enough people viewed:\n{stdout}"
+        );
+        let last = stdout.lines().next_back().unwrap();
+        let report = last.strip_prefix("Report: ").expect(last);
+        let page = std::fs::read_to_string(report).unwrap();
+        assert!(page.contains(list));
+        let report = std::path::Path::new(report).file_name().unwrap();
+        assert_eq!(report, "etl-demo-report.html");
     }
-    let last = stdout.lines().next_back().unwrap();
-    let report = last.strip_prefix("Report: ").expect(last);
-    let page = std::fs::read_to_string(report).unwrap();
-    assert!(page.contains("Related products"));
-    let report = std::path::Path::new(report).file_name().unwrap();
-    assert_eq!(report, "etl-demo-report.html");
 }
 
 #[tokio::test]
