@@ -15,7 +15,7 @@ use crate::parameters::Parameters;
 use crate::{answers, place};
 
 /// The columns of a fact, in the order in which they are shown.
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 43] = [
     "event_time",
     "event_name",
     "event_id",
