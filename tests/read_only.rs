@@ -16,7 +16,8 @@ use local_stack::{Part, StackOptions, queue};
 use serde_json::Value;
 use sqs_endpoint::{Fault, Operation};
 
-/// A pipeline on a queue that may only be read. Returns with it where its source serves its metrics.
+/// A pipeline on a queue that may only be read. Returns with it where its source serves its
+/// metrics.
 async fn on_a_read_only_queue(delete_after: &str) -> (Pipeline, String) {
     let options = StackOptions {
         visibility_timeout: Some(Duration::from_secs(2)),

@@ -153,7 +153,8 @@ impl Asking<'_> {
     }
 }
 
-/// The outcome of a call with a receipt handle that is none; an entry that is denied is a call that is denied.
+/// The outcome of a call with a receipt handle that is none; an entry that is denied is a call that
+/// is denied.
 fn denial(
     queue: &Sqs,
     operation: &'static str,

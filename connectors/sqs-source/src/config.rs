@@ -67,9 +67,9 @@ pub struct Config {
     /// With `delete-after: never` nothing is extended: each message comes again after this time, to
     /// this source or another reader, and is hidden from the others until then. A longer timeout
     /// costs fewer receives. It has to be longer than one pass over the queue takes, or the newest
-    /// messages are reached late. SQS hides at most 120,000 messages of a queue at once. There, `0s` is
-    /// allowed: it hides nothing from other readers, but SQS may then hand out the same messages
-    /// again and again before others, so it suits a queue that holds few.
+    /// messages are reached late. SQS hides at most 120,000 messages of a queue at once. There,
+    /// `0s` is allowed: it hides nothing from other readers, but SQS may then hand out the same
+    /// messages again and again before others, so it suits a queue that holds few.
     #[serde(default, with = "humantime_serde")]
     pub visibility_timeout: Option<Duration>,
 
@@ -131,10 +131,10 @@ pub struct Config {
     #[serde(default)]
     pub sink: Option<String>,
 
-    /// With `delete-after: never`, the most messages of a queue that are remembered as produced: 1 to
-    /// 100,000,000. Each takes up to 64 bytes of memory. Beyond it the oldest is forgotten; if that
-    /// message is still in the queue, it is produced again, which changes no row. So choose it above the
-    /// number of messages that the queue holds. Default: 1000000.
+    /// With `delete-after: never`, the most messages of a queue that are remembered as produced: 1
+    /// to 100,000,000. Each takes up to 64 bytes of memory. Beyond it the oldest is forgotten; if
+    /// that message is still in the queue, it is produced again, which changes no row. So choose it
+    /// above the number of messages that the queue holds. Default: 1000000.
     #[serde(default)]
     pub max_remembered: Option<usize>,
 
@@ -185,18 +185,18 @@ pub enum DeleteAfter {
     /// `sqs:GetQueueAttributes` unless `visibility-timeout` is set.
     ///
     /// - A message that comes again is dropped: the source remembers the ids of up to
-    ///   `max-remembered` messages, each once the topic has acknowledged its record. The memory is empty
-    ///   after a restart; then each message is produced once more, which changes no row.
+    ///   `max-remembered` messages, each once the topic has acknowledged its record. The memory is
+    ///   empty after a restart; then each message is produced once more, which changes no row.
     /// - Every receive counts for the queue's redrive policy, whoever receives. A policy moves each
     ///   message to its dead-letter queue after `maxReceiveCount` receives, though nothing is wrong
-    ///   with it. So the queue should have no redrive policy, or a `visibility-timeout` that is longer
-    ///   than its retention divided by `maxReceiveCount`.
-    /// - Where the messages that come again are all there is, receiving slows down: one pass over the
-    ///   queue takes at least 5 seconds then. Anything new is received at full speed.
+    ///   with it. So the queue should have no redrive policy, or a `visibility-timeout` that is
+    ///   longer than its retention divided by `maxReceiveCount`.
+    /// - Where the messages that come again are all there is, receiving slows down to one pass over
+    ///   the queue in 2.5 to 5 seconds. Anything new is received at full speed.
     /// - A record that the topic finds too large is not tried again before the source is restarted.
     ///
-    /// Refused for FIFO queues, of which SQS hands out no further messages of a group before the first
-    /// are deleted, and with `dead-letter-queue`, which would delete.
+    /// Refused for FIFO queues, of which SQS hands out no further messages of a group before the
+    /// first are deleted, and with `dead-letter-queue`, which would delete.
     Never,
 }
 

@@ -98,7 +98,8 @@ pub struct InHand {
     pub bytes: usize,
     /// When the oldest of them was sent.
     pub oldest_sent_at: Option<SystemTime>,
-    /// Messages that are produced, stay in the queue and are remembered, with `delete-after: never`.
+    /// Messages that are produced, stay in the queue and are remembered, with `delete-after:
+    /// never`.
     pub remembered: usize,
 }
 

@@ -106,8 +106,8 @@ impl Deleter {
         }
     }
 
-    /// A call failed, or an entry was denied as a call would be. Someone has to mend what does not pass by itself, so
-    /// the health has it.
+    /// A call failed, or an entry was denied as a call would be. Someone has to mend what does not
+    /// pass by itself, so the health has it.
     fn troubled(&self, error: &QueueError, pause: Duration) {
         if !error.kind.may_pass() {
             self.health.troubled(&self.part(), error);

@@ -3,8 +3,8 @@
 //! A message is deleted from the queue only after the topic has acknowledged its own record, and with
 //! `delete-after: tables` only after a sink has committed its facts. Until then it is kept hidden from
 //! other receivers. Whatever fails in between, the message stays in the
-//! queue and is delivered again: a record may be in the topic more than once, never not at all. With
-//! `delete-after: never` no message is deleted or extended, and each is produced once.
+//! queue and is delivered again: a record may be in the topic more than once, never not at all.
+//! With `delete-after: never` no message is deleted or extended, and each is produced once.
 //!
 //! # Layout
 //!

@@ -1,8 +1,8 @@
 //! The messages that were produced and stay in the queue, with `delete-after: never`.
 //!
-//! SQS delivers them again and again. Their ids are remembered, each from the acknowledgement of its record on, so that
-//! no failure before it loses a message. The memory is bounded: the oldest id is forgotten first, since its message is the
-//! first to reach the end of the queue's retention.
+//! SQS delivers them again and again. Their ids are remembered, each from the acknowledgement of
+//! its record on, so that no failure before it loses a message. The memory is bounded: the oldest
+//! id is forgotten first, since its message is the first to reach the end of the queue's retention.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,10 +21,11 @@ use crate::tracker::{Taken, Tracker};
 /// The least time that a pass over the queue takes which follows one without a new message.
 const SHORTEST_PASS: Duration = Duration::from_millis(100);
 
-/// The same after many passes without a new message.
+/// The same after many passes without a new message, of which up to half is left to chance.
 const LONGEST_PASS: Duration = Duration::from_secs(5);
 
-/// 96 bits of the MD5 of a message id. Among a million of them, the chance that a new id is taken for one is 10^-23.
+/// 96 bits of the MD5 of a message id. Among a million of them, the chance that a new id is taken
+/// for one is 10^-23.
 type Key = [u8; 12];
 
 /// Remembers which messages were produced.

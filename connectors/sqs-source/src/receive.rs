@@ -183,7 +183,8 @@ impl Receiver {
                 Taken::New(message) => {
                     self.progress.received.inc();
                     match dead {
-                        // Without a receiver the task that moves them has failed, which ends the whole source.
+                        // Without a receiver the task that moves them has failed, which ends the
+                        // whole source.
                         Some((sender, dead)) => drop(sender.send(dead)),
                         None => fresh.push(message),
                     }

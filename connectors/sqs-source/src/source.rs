@@ -161,8 +161,8 @@ async fn open_all(
     }))
 }
 
-/// What the queue says of itself. One that may only be read may refuse to; then the file has to give the visibility
-/// timeout.
+/// What the queue says of itself. One that may only be read may refuse to; then the file has to
+/// give the visibility timeout.
 async fn described(queue: &Sqs, config: &Config) -> Result<Option<Described>, QueueError> {
     let is_needed =
         config.delete_after != DeleteAfter::Never || config.visibility_timeout.is_none();

@@ -306,8 +306,8 @@ impl Queue for Sqs {
     }
 }
 
-/// After how many receives a redrive policy moves a message to the dead-letter queue. AWS writes the number as a number,
-/// or as a text where it was given as one.
+/// After how many receives a redrive policy moves a message to the dead-letter queue. AWS writes
+/// the number as a number, or as a text where it was given as one.
 #[must_use]
 pub fn max_receives(redrive_policy: &str) -> Option<u64> {
     let policy: serde_json::Value = serde_json::from_str(redrive_policy).ok()?;

@@ -39,8 +39,8 @@ impl Stages {
         tasks
     }
 
-    /// Starts the stages: receive → produce → (tables) → delete. Each ends when the one before it has ended and what it
-    /// sent is settled.
+    /// Starts the stages: receive → produce → (tables) → delete. Each ends when the one before it
+    /// has ended and what it sent is settled.
     pub(crate) fn start(&self, custody: &Arc<Custody>, until: Until) -> Tasks {
         let (safe, to_delete) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();

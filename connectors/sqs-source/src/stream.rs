@@ -1,5 +1,5 @@
-//! One queue's messages on their way: receive → produce → (tables) → delete, with visibility kept alive beside it; or
-//! receive → produce where messages stay in the queue.
+//! One queue's messages on their way: receive → produce → (tables) → delete, with visibility kept
+//! alive beside it; or receive → produce where messages stay in the queue.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How a queue is read: what is left of the [`Config`] once it is open.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a received message is hidden; kept alive at half this time, unless messages stay in the queue.
+    /// How long a received message is hidden; kept alive at half this time, unless messages stay in
+    /// the queue.
     pub visibility_timeout: Duration,
     /// See [`Config::wait_time`].
     pub wait_time: Duration,
@@ -73,7 +74,8 @@ impl Settings {
     /// The settings of `config` for a queue with this visibility timeout.
     ///
     /// # Errors
-    /// The queue's own visibility timeout hides nothing, and messages have to be hidden until they are deleted.
+    /// The queue's own visibility timeout hides nothing, and messages have to be hidden until they
+    /// are deleted.
     pub fn new(config: &Config, queue: &str, of_queue: Duration) -> anyhow::Result<Self> {
         let visibility_timeout = config.visibility_timeout.unwrap_or(of_queue);
         let hides_nothing =
@@ -141,7 +143,8 @@ pub async fn stream(
     }
 }
 
-/// Produces a queue's messages and leaves them where they are: there is nothing to extend, delete or give back.
+/// Produces a queue's messages and leaves them where they are: there is nothing to extend, delete
+/// or give back.
 async fn read(stages: &Stages) -> anyhow::Result<()> {
     let Stages {
         queue,

@@ -1,5 +1,5 @@
-//! What receiving and producing need to know of a message: whether a delivery becomes a record, and what
-//! follows once the topic has it.
+//! What receiving and producing need to know of a message: whether a delivery becomes a record, and
+//! what follows once the topic has it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ pub(crate) trait Tracker: Send + Sync + 'static {
     /// The topic does not take the message's record, and will not.
     fn refused(&self, id: &MessageId);
 
-    /// Begins the next pass over the queue: a receive brought only messages that were received before in this one.
-    /// Returns how long to pause before the next receive.
+    /// Begins the next pass over the queue: a receive brought only messages that were received
+    /// before in this one. Returns how long to pause before the next receive.
     fn next_pass(&self) -> Duration;
 }
 
