@@ -3,13 +3,11 @@
 
 mod pypi;
 
-use std::path::Path;
 use std::time::Duration;
 
-use end_to_end::cli;
 use end_to_end::pipeline::Pipeline;
+use end_to_end::queue_check::QueueCheck;
 use local_stack::{Part, StackOptions};
-use tokio::process::Command;
 
 /// What the apps of a demo don't send: a refund, the same item twice, short items without spaces, a field and
 /// parameters that nobody knows, params with several values or none, milliseconds, an array.
@@ -23,39 +21,11 @@ const RARE: [&str; 7] = [
     r#"{"event_timestamp":1762100000000007,"user_id":"u","event_name":"view_item","platform":"IOS","items":[{"item_id":"D","item_name":"Taza, roja","price":12.5}]}"#,
 ];
 
-/// Made-up messages, as `etl generate` prints them.
-async fn messages(count: usize) -> Vec<String> {
-    let mut command = cli::command().unwrap();
-    command.args(["generate", "--seed", "41", "--messages"]);
-    let output = command.arg(count.to_string()).output().await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    let bodies = String::from_utf8(output.stdout).unwrap();
-    let bodies: Vec<String> = bodies.lines().map(str::to_owned).collect();
-    assert_eq!(bodies.len(), count);
-    bodies
-}
-
-/// Exit code and output of the checker.
-async fn checked(pipeline: &Pipeline, bodies: &Path) -> (bool, String) {
-    let mut command = Command::new(pypi::program("python"));
-    command
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("queue_check.py"))
-        .arg(bodies)
-        .arg(pipeline.stack.database_url())
-        .kill_on_drop(true);
-    let output = command.output().await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tables_hold_what_the_messages_say_after_kills_of_every_part() {
-    let mut bodies = messages(5_000).await;
-    bodies.extend(RARE.map(str::to_owned));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("messages.jsonl");
-    std::fs::write(&file, bodies.join("\n")).unwrap();
+    let python = pypi::program("python");
+    let rare = RARE.map(str::to_owned);
+    let check = QueueCheck::of(5_000, &rare, &python).await.unwrap();
 
     let options = StackOptions {
         visibility_timeout: Some(Duration::from_secs(5)),
@@ -63,19 +33,18 @@ async fn the_tables_hold_what_the_messages_say_after_kills_of_every_part() {
     };
     let mut pipeline = Pipeline::start(options).await.unwrap();
     let victims = [Part::Sink, Part::Node, Part::Source];
-    pipeline.send_among_kills(&bodies, &victims).await.unwrap();
+    pipeline
+        .send_among_kills(&check.bodies, &victims)
+        .await
+        .unwrap();
     pipeline.arrived().await.unwrap();
-    let (is_equal, said) = checked(&pipeline, &file).await;
-    assert!(is_equal, "{said}");
+    check.ensure_equal(&pipeline).await.unwrap();
 
     // The checker sees a single value that is wrong, and says which.
     let tables = &pipeline.database;
     let refund = "UPDATE fact_events SET item_refund = item_refund + 1 WHERE event_name = 'refund'";
     tables.batch_execute(refund).await.unwrap();
-    let (is_equal, said) = checked(&pipeline, &file).await;
-    assert!(
-        !is_equal && said.contains("item_refund is Decimal('23.5')"),
-        "{said}"
-    );
+    let said = check.ensure_equal(&pipeline).await.unwrap_err().to_string();
+    assert!(said.contains("item_refund is Decimal('23.5')"), "{said}");
     pipeline.stack.stop().await.unwrap();
 }

@@ -7,10 +7,13 @@
     reason = "tests"
 )]
 
+mod pypi;
+
 use std::net::TcpListener;
 use std::time::Duration;
 
 use end_to_end::pipeline::Pipeline;
+use end_to_end::queue_check::QueueCheck;
 use end_to_end::{cli, found, shop};
 use local_stack::{Part, StackOptions, queue};
 use serde_json::Value;
@@ -91,9 +94,10 @@ async fn until_committed(pipeline: &Pipeline, records: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_denies_deletion_and_is_read_twice_over_ends_in_the_same_tables() {
     let (mut pipeline, address) = on_a_read_only_queue("never").await;
-    let bodies = shop::bodies(71, 600);
-    pipeline.send(&bodies).await.unwrap();
-    let messages = bodies.len();
+    let python = pypi::program("python");
+    let check = QueueCheck::of(2_000, &[], &python).await.unwrap();
+    pipeline.send(&check.bodies).await.unwrap();
+    let messages = check.bodies.len();
     pipeline.start_part(Part::Source).await.unwrap();
     until_committed(&pipeline, messages).await;
     source_says(&pipeline, &address, |source| {
@@ -103,15 +107,12 @@ async fn a_queue_that_denies_deletion_and_is_read_twice_over_ends_in_the_same_ta
             && source["ready"] == true
     })
     .await;
-    found::ensure_equal(&pipeline.database, &bodies)
-        .await
-        .unwrap();
-    let rows = found::rows(&pipeline.database).await.unwrap();
+    check.ensure_equal(&pipeline).await.unwrap();
 
     // Its memory is empty afterwards.
     pipeline.kill_and_restart(Part::Source).await.unwrap();
     until_committed(&pipeline, 2 * messages).await;
-    assert_eq!(found::rows(&pipeline.database).await.unwrap(), rows);
+    check.ensure_equal(&pipeline).await.unwrap();
     assert_eq!(pipeline.waiting().await.unwrap(), messages as u64);
 
     let status = etl(&pipeline, &["status", "--source-metrics", &address]).await;
