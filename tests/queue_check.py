@@ -2,14 +2,16 @@
 
     python3 queue_check.py MESSAGES.jsonl DATABASE_URL
 
-Computes every fact, product, list and rejection from the bodies and prints what the tables have instead. Exit code 1
-where anything differs. Nothing here is taken from the product's code: the parser follows the grammar
+Computes every fact, product, list and rejection from the bodies and prints what the tables have instead. Exit
+code 1 where anything differs. Nothing here is taken from the product's code: the parser follows the grammar
 
-    items  := "[]" | "[" item (", " item)* "]"      item   := "null" | row      row := "{" field (", " field)* "}"
-    field  := name "=" (text | number | "[" row (", " row)* "]" | row)
+    items := "[]" | "[" item (", " item)* "]"
+    item  := "null" | row
+    row   := "{" field (", " field)* "}"
+    field := name "=" (text | number | "[" row (", " row)* "]" | row)
 
-in which texts are not quoted: a text ends before a comma with a known field name and an equals sign, or before the brace
-that ends its row.
+in which texts are not quoted: a text ends before a comma with a known field name and an equals sign, or before
+the brace that ends its row.
 """
 
 import json

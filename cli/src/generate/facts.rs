@@ -53,7 +53,8 @@ async fn make_months(client: &Client, since: NaiveDate, until: NaiveDate) -> any
     Ok(())
 }
 
-/// Each of the jobs makes the facts of a time of its own, so that they write to different ends of the index.
+/// Each of the jobs makes the facts of a time of its own, so that they write to different ends of
+/// the index.
 async fn make_facts(
     url: &str,
     jobs: NonZero<u8>,

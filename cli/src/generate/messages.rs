@@ -30,7 +30,7 @@ pub struct Choice {
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A mobile shop's queue: GA4's export columns, `items` as unquoted text, no ids of events or sessions
+    /// A shop's queue: GA4's export columns, `items` as unquoted text, no ids of events or sessions
     Queue,
     /// App events with ids of event, session and order; `items` as JSON
     Ga4,
@@ -76,7 +76,7 @@ impl Messages {
         }
     }
 
-    /// A message that was sent before; in three of four cases the event was sent into the queue anew.
+    /// A message that was sent before; in three of four cases with another time of replay.
     fn repeat(&mut self) -> Option<String> {
         let mut message = self.sent.iter().choose(&mut self.random)?.clone();
         if self.random.random_bool(0.75) {

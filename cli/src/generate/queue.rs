@@ -266,7 +266,9 @@ fn row(fields: &[(&str, impl fmt::Display)]) -> String {
     format!("{{{}}}", fields.join(", "))
 }
 
-/// The text of Java's [`Double.toString`](https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/lang/Double.html#toString(double)).
+/// The text of Java's [`Double.toString`][java].
+///
+/// [java]: https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/lang/Double.html#toString(double)
 fn java_double(number: f64) -> String {
     if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
         return format!("{number:?}");

@@ -1,8 +1,8 @@
 //! A made-up shop: its products, its lists, and people who visit it again and again.
 //!
-//! Popular products and lists get more of everything, and some lists lead to more views than others,
-//! so that the analysts' questions have answers worth looking at. The texts have what real ones have:
-//! commas, equals signs, brackets, quotes, line breaks, accents, emoji.
+//! Popular products get more of everything, and some lists lead to more views than others, so that
+//! the analysts' questions have answers worth looking at. The texts have what real ones have: commas,
+//! equals signs, brackets, quotes, line breaks, accents, emoji.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::Rng;
