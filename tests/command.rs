@@ -7,12 +7,14 @@
     reason = "tests"
 )]
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use end_to_end::{cli, shop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -322,14 +324,14 @@ async fn flatten_shows_facts_and_where_a_body_is_wrong() {
     std::fs::write(&file, good).unwrap();
     let (code, stdout, stderr) = run(etl().args(["flatten", "--json"]).arg(&file)).await;
     assert_eq!(code, Some(0), "{stderr}");
-    let fact: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let fact: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(fact["product_id"], "A");
     assert_eq!(fact["price"], "1234.56");
 
     std::fs::write(&file, format!("{good}\n{bad}\n")).unwrap();
     let (code, stdout, _) = run(etl().args(["flatten", "--lines", "--json"]).arg(&file)).await;
     assert_eq!(code, Some(1), "a body was rejected");
-    let lines: Vec<serde_json::Value> = stdout
+    let lines: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -350,4 +352,50 @@ async fn flatten_shows_facts_and_where_a_body_is_wrong() {
         said.contains("bad-items") && marked,
         "the place is marked:\n{said}"
     );
+}
+
+/// Removes the hash, and makes every number one of the same kind: 899 and 899.0 are equal.
+fn comparable(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = number.as_f64().into(),
+        Value::Array(values) => values.iter_mut().for_each(comparable),
+        Value::Object(values) => {
+            values.remove("fact_hash");
+            values.values_mut().for_each(comparable);
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn flatten_shows_the_facts_of_every_sample_of_the_queue() {
+    let samples =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../smartmodules/fact-model/tests/samples");
+    let mut flatten = etl();
+    flatten.args(["flatten", "--lines", "--json"]);
+    let (code, stdout, stderr) = run(flatten.arg(samples.join("queue.jsonl"))).await;
+    assert_eq!(code, Some(1), "two of them are rejected: {stderr}");
+    let mut shown = stdout.lines();
+
+    let expected = std::fs::read_to_string(samples.join("queue.expected.jsonl")).unwrap();
+    for line in expected.lines() {
+        let expected: Value = serde_json::from_str(line).unwrap();
+        let mut next = || serde_json::from_str::<Value>(shown.next().expect(line)).unwrap();
+        let case = &expected["case"];
+        if let Some(reason) = expected["rejected"].as_str() {
+            let rejected = &next()["rejected"];
+            assert_eq!(
+                (&rejected["reason"], &rejected["at"]),
+                (&json!(reason), &json!("$.items"))
+            );
+            continue;
+        }
+        for fact in expected["facts"].as_array().unwrap() {
+            let (mut fact, mut shown) = (fact.clone(), next());
+            comparable(&mut fact);
+            comparable(&mut shown);
+            assert_eq!(shown, fact, "{case}");
+        }
+    }
+    assert_eq!(shown.next(), None);
 }
