@@ -7,12 +7,14 @@
     reason = "tests"
 )]
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use end_to_end::{cli, shop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -98,26 +100,36 @@ fn send(child: &Child, signal: Signal) {
 
 #[tokio::test]
 async fn a_demo_adds_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let demo = ["demo", "--events", "2000"];
-    let (code, stdout, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
-    assert_eq!(code, Some(0), "{stdout}{stderr}");
-    for part in [
-        "The counts add up",
-        "events/s",
-        "From send to table: median",
-        "Top lists by engagement rate",
-        "Best products by view-to-purchase rate",
-        "Related products",
-    ] {
-        assert!(stdout.contains(part), "no «{part}» in\n{stdout}");
+    let list = "El Buen Fin";
+    for format in [None, Some(["--format", "ga4"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut demo = etl();
+        demo.args(["demo", "--events", "4000"])
+            .args(format.into_iter().flatten());
+        let (code, stdout, stderr) = run(demo.current_dir(folder.path())).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        for part in [
+            "The counts add up",
+            "events/s",
+            "From send to table: median",
+            "Top lists by engagement rate",
+            "Best products by view-to-purchase rate",
+            list,
+        ] {
+            assert!(stdout.contains(part), "no «{part}» in\n{stdout}");
+        }
+        let products = stdout.matches(" prod_01J").count();
+        assert!(
+            products > 3,
+            "products that enough people viewed:\n{stdout}"
+        );
+        let last = stdout.lines().next_back().unwrap();
+        let report = last.strip_prefix("Report: ").expect(last);
+        let page = std::fs::read_to_string(report).unwrap();
+        assert!(page.contains(list));
+        let report = std::path::Path::new(report).file_name().unwrap();
+        assert_eq!(report, "etl-demo-report.html");
     }
-    let last = stdout.lines().next_back().unwrap();
-    let report = last.strip_prefix("Report: ").expect(last);
-    let page = std::fs::read_to_string(report).unwrap();
-    assert!(page.contains("Related products"));
-    let report = std::path::Path::new(report).file_name().unwrap();
-    assert_eq!(report, "etl-demo-report.html");
 }
 
 #[tokio::test]
@@ -312,14 +324,14 @@ async fn flatten_shows_facts_and_where_a_body_is_wrong() {
     std::fs::write(&file, good).unwrap();
     let (code, stdout, stderr) = run(etl().args(["flatten", "--json"]).arg(&file)).await;
     assert_eq!(code, Some(0), "{stderr}");
-    let fact: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let fact: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(fact["product_id"], "A");
     assert_eq!(fact["price"], "1234.56");
 
     std::fs::write(&file, format!("{good}\n{bad}\n")).unwrap();
     let (code, stdout, _) = run(etl().args(["flatten", "--lines", "--json"]).arg(&file)).await;
     assert_eq!(code, Some(1), "a body was rejected");
-    let lines: Vec<serde_json::Value> = stdout
+    let lines: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -340,4 +352,50 @@ async fn flatten_shows_facts_and_where_a_body_is_wrong() {
         said.contains("bad-items") && marked,
         "the place is marked:\n{said}"
     );
+}
+
+/// Removes the hash, and makes every number one of the same kind: 899 and 899.0 are equal.
+fn comparable(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = number.as_f64().into(),
+        Value::Array(values) => values.iter_mut().for_each(comparable),
+        Value::Object(values) => {
+            values.remove("fact_hash");
+            values.values_mut().for_each(comparable);
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn flatten_shows_the_facts_of_every_sample_of_the_queue() {
+    let samples =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../smartmodules/fact-model/tests/samples");
+    let mut flatten = etl();
+    flatten.args(["flatten", "--lines", "--json"]);
+    let (code, stdout, stderr) = run(flatten.arg(samples.join("queue.jsonl"))).await;
+    assert_eq!(code, Some(1), "two of them are rejected: {stderr}");
+    let mut shown = stdout.lines();
+
+    let expected = std::fs::read_to_string(samples.join("queue.expected.jsonl")).unwrap();
+    for line in expected.lines() {
+        let expected: Value = serde_json::from_str(line).unwrap();
+        let mut next = || serde_json::from_str::<Value>(shown.next().expect(line)).unwrap();
+        let case = &expected["case"];
+        if let Some(reason) = expected["rejected"].as_str() {
+            let rejected = &next()["rejected"];
+            assert_eq!(
+                (&rejected["reason"], &rejected["at"]),
+                (&json!(reason), &json!("$.items"))
+            );
+            continue;
+        }
+        for fact in expected["facts"].as_array().unwrap() {
+            let (mut fact, mut shown) = (fact.clone(), next());
+            comparable(&mut fact);
+            comparable(&mut shown);
+            assert_eq!(shown, fact, "{case}");
+        }
+    }
+    assert_eq!(shown.next(), None);
 }

@@ -19,13 +19,7 @@ async fn survives(seed: u64, count: usize, partitions: u32, victims: &[Part]) {
         ..StackOptions::default()
     };
     let mut pipeline = Pipeline::start(options).await.unwrap();
-    let parts = bodies.chunks(count.div_ceil(7));
-    for (part, victim) in parts.zip(victims.iter().cycle()) {
-        let before = pipeline.committed().await.unwrap();
-        pipeline.send(part).await.unwrap();
-        pipeline.committed_at_least(before + 1).await.unwrap();
-        pipeline.kill_and_restart(*victim).await.unwrap();
-    }
+    pipeline.send_among_kills(&bodies, victims).await.unwrap();
     pipeline.arrived().await.unwrap();
     found::ensure_equal(&pipeline.database, &bodies)
         .await

@@ -19,7 +19,7 @@ const ONE_EVENT: [&str; 8] = [
 ];
 
 /// The others that hold events.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 12] = [
     "android",
     "bigquery",
     "data-layer",
@@ -28,12 +28,14 @@ const OTHERS: [&str; 10] = [
     "items-string",
     "measurement-protocol",
     "params",
+    "queue",
+    "rows",
     "ua-hit",
     "web-hit",
 ];
 
 /// Event, product, list, list position, price, quantity, currency, value and order of each fact, by hand from the
-/// samples; an event without a time of its own is marked. A list has one name, that of the newest event.
+/// samples; an event without a time of its own is marked.
 const FACTS: &str = "
 a ∅ ∅ ∅ ∅ ∅ ∅ ∅ ∅ from documents
 add_to_cart SKU_12345/Stan and Friends Tee related_products/Related products 5 10.01 3 USD 30.03 T1 without time
@@ -45,11 +47,13 @@ purchase sku456/Jeans ∅ ∅ 49.99 ∅ USD ∅ ∅ without time
 purchase ∅ ∅ ∅ ∅ ∅ USD 9.9 ∅ from params
 select_item 12345/Triblend Android T-Shirt ∅/Search Results 1 15.25 ∅ ∅ ∅ ∅ without time
 session_start 9195912/Womens Google Striped LS ∅/Not available in demo dataset ∅ 16 1 ∅ ∅ ∅
+view_item A1/Taza, roja ∅ ∅ 12.5 ∅ ∅ ∅ ∅ from rows
+view_item prod_01JAAAAAAAAAAAAAAAAAAAAAA1/Reloj Inteligente Faro ∅ ∅ 899 1 ∅ ∅ ∅ from queue
 view_item 123456789 ∅ ∅ ∅ ∅ UAH 450 ∅ without time
 view_item ∅ ∅ ∅ ∅ ∅ ∅ ∅ ∅ from array
 view_item_list 12345/Triblend Android T-Shirt ∅/Search Results 1 15.25 ∅ EUR ∅ ∅ without time
 view_item_list 7/café \"x\" ∅ 1 9.9 2 ∅ ∅ ∅ from items-string
-view_item_list SKU_12345/Stan and Friends Tee related_products/Related products 0 9.99 1 ∅ ∅ ∅
+view_item_list SKU_12345/Stan and Friends Tee related_products/Related Products 0 9.99 1 ∅ ∅ ∅
 view_item_list b ∅ ∅ ∅ ∅ ∅ ∅ ∅ from items-string
 view_item_list foo ∅/popular ∅ ∅ ∅ EUR ∅ ∅ without time
 view_item_list hello ∅/recos ∅ ∅ ∅ EUR ∅ ∅ without time

@@ -3,6 +3,11 @@
 use comfy_table::{CellAlignment, Table, presets};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::escape;
+
+/// How many characters of a name are shown.
+const SHOWN: usize = 48;
+
 /// A question and the query that answers it.
 pub struct Question {
     /// The question as an analyst puts it.
@@ -35,8 +40,8 @@ pub async fn answer(client: &Client, question: &Question, rows: usize) -> anyhow
                 table.set_header(columns.iter().map(|column| column.name().to_owned()));
             }
             SimpleQueryMessage::Row(row) if table.row_count() < rows => {
-                table
-                    .add_row((0..row.len()).map(|column| row.get(column).unwrap_or("").to_owned()));
+                let cell = |column| escape::terminal(row.get(column).unwrap_or(""), SHOWN);
+                table.add_row((0..row.len()).map(cell));
             }
             _ => {}
         }

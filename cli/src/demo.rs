@@ -14,7 +14,7 @@ use local_stack::{Stack, StackOptions, TopicEnd, queue};
 use tokio_postgres::Client;
 
 use crate::expectation::Expectation;
-use crate::generate::Generator;
+use crate::generate::{Choice, Messages};
 use crate::parameters::Parameters;
 use crate::progress::Journey;
 use crate::report as page;
@@ -32,11 +32,10 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "input")]
     events: Option<u64>,
     /// Send the lines of this file instead, each a message; `-` is standard input
-    #[arg(long, value_name = "FILE.jsonl")]
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["format", "seed"])]
     input: Option<PathBuf>,
-    /// What the made-up events are made from; the same number makes the same events
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    choice: Choice,
     /// Leave everything running at the end, until Ctrl-C, to look around
     #[arg(long)]
     keep: bool,
@@ -101,7 +100,7 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
         Some(path) => bodies::open(path)?,
         None => {
             let count = usize::try_from(messages.unwrap_or(DEFAULT_EVENTS))?;
-            Box::new(Generator::new(args.seed, Utc::now()).map(Ok).take(count))
+            Box::new(Messages::new(args.choice, Utc::now()).map(Ok).take(count))
         }
     };
     let database = tables::connect(stack.database_url()).await?;

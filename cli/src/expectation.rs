@@ -88,7 +88,7 @@ impl Expectation {
         self.distinct.events + self.duplicates + self.rejected
     }
 
-    /// Events that were sent before in the same words.
+    /// Events that were sent before.
     pub fn duplicates(&self) -> u64 {
         self.duplicates
     }

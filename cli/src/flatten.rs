@@ -12,10 +12,10 @@ use fact_model::{Arena, Envelope, Fact, Options, Rejection, flatten_in};
 use serde_json::{Map, Value};
 
 use crate::parameters::Parameters;
-use crate::{answers, place};
+use crate::{answers, escape, place};
 
 /// The columns of a fact, in the order in which they are shown.
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 43] = [
     "event_time",
     "event_name",
     "event_id",
@@ -39,6 +39,11 @@ const COLUMNS: [&str; 38] = [
     "price",
     "quantity",
     "discount",
+    "price_in_usd",
+    "item_revenue",
+    "item_revenue_in_usd",
+    "item_refund",
+    "item_refund_in_usd",
     "item_coupon",
     "affiliation",
     "location_id",
@@ -58,6 +63,8 @@ const COLUMNS: [&str; 38] = [
 
 /// How many characters of a value the table shows.
 const SHOWN: usize = 48;
+/// How many characters of a rejection's sentence and place are shown.
+const SENTENCE: usize = 400;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -187,15 +194,18 @@ impl<W: Write> Printer for Tables<W> {
             self.rows.push((line, row(fact)?));
         }
         for rejection in &envelope.rejected {
-            let Rejection {
-                reason, detail, at, ..
-            } = rejection;
             let of_line = if self.lines {
                 format!("line {line}: ")
             } else {
                 String::new()
             };
-            writeln!(self.out, "{of_line}rejected: {reason} at {at}\n  {detail}")?;
+            let [detail, at] =
+                [&rejection.detail, &rejection.at].map(|text| escape::terminal(text, SENTENCE));
+            writeln!(
+                self.out,
+                "{of_line}rejected: {} at {at}\n  {detail}",
+                rejection.reason
+            )?;
             for shown in place::marked(body, rejection) {
                 writeln!(self.out, "  {shown}")?;
             }
@@ -237,9 +247,11 @@ impl<W> Tables<W> {
         table.set_header(line.iter().chain(&columns));
         for (number, row) in &self.rows {
             let line = line.map(|_| number.to_string());
-            let values = columns
-                .iter()
-                .map(|column| row.get(*column).map_or_else(String::new, shown));
+            let values = columns.iter().map(|column| match row.get(*column) {
+                None => String::new(),
+                Some(extra) if *column == "extra" => shown_extra(extra),
+                Some(value) => shown(value),
+            });
             table.add_row(line.into_iter().chain(values));
         }
         answers::align_numbers(&mut table);
@@ -256,19 +268,25 @@ fn row(fact: &Fact<'_>) -> anyhow::Result<Map<String, Value>> {
 
 /// A value as the table shows it, without what would break its lines.
 fn shown(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let mut shown: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
+    match value {
+        Value::String(text) => escape::terminal(text, SHOWN),
+        other => escape::terminal(&other.to_string(), SHOWN),
     }
-    shown
+}
+
+/// What no column takes, a line a key: `item.in_stock = 1`. Texts are quoted, which tells them from
+/// numbers.
+fn shown_extra(extra: &Value) -> String {
+    let parts = extra.as_object().into_iter().flatten();
+    let lines = parts.flat_map(|(part, keys)| {
+        let keys = keys.as_object().into_iter().flatten();
+        keys.map(move |(key, value)| {
+            let key = escape::terminal(key, SHOWN);
+            let value = escape::terminal(&value.to_string(), SHOWN);
+            format!("{part}.{key} = {value}")
+        })
+    });
+    Vec::from_iter(lines).join("\n")
 }
 
 fn now_millis() -> Option<i64> {
@@ -276,7 +294,8 @@ fn now_millis() -> Option<i64> {
     i64::try_from(since.as_millis()).ok()
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Whether the reader of what is printed has closed the pipe.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -294,7 +313,7 @@ mod tests {
             "event_id": "e", "event_name": "n", "ts": 1_795_382_400, "user_id": "u", "client_id": "c", "session_id": "s",
             "platform": "IOS", "currency": "EUR", "value": 1, "transaction_id": "t", "tax": 1, "shipping": 1, "coupon": "c", "x": 1,
             "items": [{"item_id": "i", "item_name": "n", "item_brand": "b", "item_category": "a/b/c/d/e", "item_variant": "v",
-                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1,
+                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1, "price_in_usd": 1, "item_revenue": 1, "item_revenue_in_usd": 1, "item_refund": 1, "item_refund_in_usd": 1,
                        "coupon": "c", "affiliation": "a", "location_id": "l", "promotion_id": "p", "promotion_name": "p",
                        "creative_name": "c", "creative_slot": "s"}]
         });
@@ -355,5 +374,62 @@ mod tests {
         );
         assert!(printed.contains(" x y "), "{printed}");
         assert!(printed.ends_with("1 fact, 0 rejected\n"));
+    }
+    #[test]
+    fn what_no_column_takes_is_a_line_a_key() {
+        let printed = printed(
+            r#"{"name":"a","ts":1795382400,"replay_timestamp":"2026-02-03T10:11:12Z","items":[{"item_id":"x","in_stock":1,"number_of_installments":"12","color":null}]}"#,
+        );
+        for line in [
+            r#"event.replay_timestamp = "2026-02-03T10:11:12Z""#,
+            "item.in_stock = 1 ",
+            r#"item.number_of_installments = "12""#,
+        ] {
+            assert!(printed.contains(line), "no «{line}» in\n{printed}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_queue_shows_its_params_and_the_place_where_it_breaks_off() {
+        let body = r#"{"event_timestamp":1762101121131069,"event_name":"view_item","items":"[{item_id=A1, item_name=Sartén, 24 cm, item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, double_value=null}}, {key=discounts, value={string_value=A|B, int_value=null, float_value=null, double_value=null}}]}]"}"#;
+        let whole = printed(body);
+        for part in [
+            " Sartén, 24 cm ",
+            r#"item.discounts = "A|B" "#,
+            "item.in_stock = 1 ",
+        ] {
+            assert!(whole.contains(part), "no «{part}» in\n{whole}");
+        }
+        let cut = printed(&body.replace("double_value=null}}]}]", "double_value=nu"));
+        let lines: Vec<&str> = cut.lines().collect();
+        assert!(
+            lines[0].starts_with("line 7: rejected: bad-items at $.items"),
+            "{cut}"
+        );
+        assert!(
+            lines[2].ends_with("float_value=null, double_value=nu"),
+            "{cut}"
+        );
+        // Below the end of the text, where the value should have ended.
+        assert_eq!(lines[3].trim(), "^");
+        assert_eq!(lines[3].chars().count(), lines[2].chars().count() + 1);
+    }
+
+    #[test]
+    fn nothing_in_a_body_reaches_the_terminal_as_a_command() {
+        for body in [
+            "{\"name\":\"a\",\"ts\":1795382400,\"k\u{9b}31m\u{202e}\":\"\u{85}v\",\"items\":[{\"item_id\":\"\\u001b]0;x\\u0007\"}]}",
+            "{\"name\":\"a\",\"ts\":\"\\u001b[31m\u{9b}1m\"}",
+            "{\"name\":\"a\",\"ts\":1795382400,\"items\":[{\"\\u001b[31m\":1},\"\u{9b}\"]}",
+            "no event \u{1b}[31m",
+            "{\"name\":\"a\",\"ts\":1795382400,\"items\":\"[{item_id=\\u001b[31m, item_name=\u{9b}31m\"}",
+        ] {
+            let printed = printed(body);
+            let raw: Vec<char> = printed
+                .chars()
+                .filter(|c| *c != '\n' && (c.is_control() || *c == '\u{202e}'))
+                .collect();
+            assert!(raw.is_empty(), "{raw:?} of {body:?} in\n{printed:?}");
+        }
     }
 }

@@ -4,10 +4,10 @@
 //!
 //! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
 //! a body), [`migrate`], [`status`] and [`doctor`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`]
-//! (with [`topic`]), [`rejected`], [`partitions`], [`aggregates`], [`made_facts`] (`etl generate`), [`report`]. Around
-//! them what the demo is made of: [`generate`] (made-up events),
-//! [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars), [`answers`] (the analysts'
-//! questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say them).
+//! (with [`topic`]), [`rejected`], [`partitions`], [`aggregates`], [`generate`] (made-up events), [`report`]. Around
+//! them what several of them use: [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars),
+//! [`answers`] (the analysts' questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say
+//! them), [`escape`] (what others sent, shown as it is).
 
 mod aggregates;
 mod answers;
@@ -15,10 +15,10 @@ mod bodies;
 mod demo;
 mod doctor;
 mod endpoint;
+mod escape;
 mod expectation;
 mod flatten;
 mod generate;
-mod made_facts;
 mod migrate;
 mod parameters;
 mod partitions;
@@ -71,8 +71,8 @@ enum Command {
     Partitions(partitions::Args),
     /// Check or rebuild the hourly aggregates, change their settings
     Aggregates(aggregates::Args),
-    /// Make up facts, straight into the tables, to try the analysts' questions at size
-    Generate(made_facts::Args),
+    /// Make up shop events: message bodies a line each, or facts straight into the tables
+    Generate(generate::Args),
     /// Show queue, topic, sinks and tables side by side, once or again and again
     Status(status::Args),
     /// Write a page about some days: funnel, trend, lists, products, data quality
@@ -110,7 +110,7 @@ fn main() -> ExitCode {
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
             Command::Aggregates(args) => aggregates::run(args).await,
-            Command::Generate(args) => made_facts::run(args).await,
+            Command::Generate(args) => generate::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Report(args) => report::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use fact_model::Rejection;
 use serde_json::value::RawValue;
 
+use crate::escape;
+
 /// How many characters are shown in front of the place, and behind it.
 const BEFORE: usize = 60;
 const BEHIND: usize = 40;
@@ -105,15 +107,14 @@ fn mark(text: &str, at: usize) -> Vec<String> {
     if length > BEFORE {
         shown.push('…');
     }
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
     shown.extend(
         before
             .chars()
             .skip(length.saturating_sub(BEFORE))
-            .map(printable),
+            .map(escape::printable),
     );
     let caret = shown.chars().count();
-    shown.extend(behind.chars().take(BEHIND).map(printable));
+    shown.extend(behind.chars().take(BEHIND).map(escape::printable));
     if behind.chars().nth(BEHIND).is_some() {
         shown.push('…');
     }

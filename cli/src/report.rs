@@ -3,7 +3,6 @@
 mod catalogue;
 mod charts;
 mod days;
-mod escape;
 mod file;
 mod format;
 mod html;

@@ -10,5 +10,5 @@ WITH products AS (
     ON CONFLICT DO NOTHING
 )
 INSERT INTO dim_list (natural_key, list_id, list_name)
-SELECT 'id:gen_' || n, 'gen_' || n, 'Shelf ' || n FROM generate_series(1, 50) AS n
+SELECT E'id:gen_' || n || E'\x1fname:Shelf ' || n, 'gen_' || n, 'Shelf ' || n FROM generate_series(1, 50) AS n
 ON CONFLICT DO NOTHING;

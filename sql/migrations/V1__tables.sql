@@ -47,19 +47,17 @@ CREATE TABLE dim_list (
     natural_key text COLLATE "C" NOT NULL UNIQUE,
     list_id     text,
     list_name   text,
-    name_as_of  timestamptz,
     first_seen  timestamptz,
     last_seen   timestamptz
 ) WITH (fillfactor = 70);
 
 COMMENT ON TABLE dim_list IS
-    'One row per item list (a category page, a search result, a recommendation box). list_name holds the newest name that any event gave, by the minute of the event.';
+    'One row per item list (a category page, a search result, a recommendation box), by id and name together: one list id can carry many names, such as the texts of searches. Group by list_id to see them as one.';
 COMMENT ON COLUMN dim_list.list_key IS 'Surrogate key that fact_events.list_key points at.';
 COMMENT ON COLUMN dim_list.natural_key IS
-    'Identity of the list: its id and its name together, since one id can carry many names (searches). A list that is sent with an id alone and with id and name is two rows.';
+    'What tells lists apart: id:<list_id>, then name:<list_name>, with the control character U+001F between them where events gave both. A list that is sent with and without a name is two rows.';
 COMMENT ON COLUMN dim_list.list_id IS 'List id (GA4 item_list_id). NULL where the producer sent none.';
-COMMENT ON COLUMN dim_list.list_name IS 'Newest list name (GA4 item_list_name).';
-COMMENT ON COLUMN dim_list.name_as_of IS 'Minute of the event that gave list_name. NULL: only events dated in the future gave one.';
+COMMENT ON COLUMN dim_list.list_name IS 'List name (GA4 item_list_name). NULL where the producer sent none.';
 COMMENT ON COLUMN dim_list.first_seen IS 'Minute of the earliest event of the list. Events dated in the future (a broken clock) do not count.';
 COMMENT ON COLUMN dim_list.last_seen IS 'Minute of the latest event of the list. Events dated in the future (a broken clock) do not count.';
 
@@ -122,7 +120,7 @@ COMMENT ON COLUMN fact_events.event_id IS 'The producer''s id of the event. All 
 COMMENT ON COLUMN fact_events.user_id IS 'Id of a signed-in user (GA4 user_id).';
 COMMENT ON COLUMN fact_events.user_pseudo_id IS 'Id of the app installation or browser (GA4 user_pseudo_id).';
 COMMENT ON COLUMN fact_events.session_id IS 'Session id (GA4 ga_session_id).';
-COMMENT ON COLUMN fact_events.platform IS 'Where the event came from: ANDROID, IOS, WEB, ...';
+COMMENT ON COLUMN fact_events.platform IS 'Where the event came from, in upper case: ANDROID, IOS, WEB, ...';
 COMMENT ON COLUMN fact_events.product_key IS 'The product, dim_product.product_key. NULL where the event names none.';
 COMMENT ON COLUMN fact_events.product_variant IS 'Variant of the product in this interaction (GA4 item_variant).';
 COMMENT ON COLUMN fact_events.list_key IS 'The list the item was shown in or taken from, dim_list.list_key. NULL where the event names none.';
@@ -131,11 +129,11 @@ COMMENT ON COLUMN fact_events.item_ordinal IS 'Position of the item in the event
 COMMENT ON COLUMN fact_events.price IS 'Price of one unit, in currency.';
 COMMENT ON COLUMN fact_events.quantity IS 'Units. NULL where none was sent; GA4 counts that as one.';
 COMMENT ON COLUMN fact_events.discount IS 'Discount on one unit, in currency.';
-COMMENT ON COLUMN fact_events.price_in_usd IS 'Price of one unit in US dollars (GA4 price_in_usd), as sent.';
-COMMENT ON COLUMN fact_events.item_revenue IS 'Revenue of the line in currency (GA4 item_revenue), as sent: price times quantity, on purchases.';
-COMMENT ON COLUMN fact_events.item_revenue_in_usd IS 'Revenue of the line in US dollars (GA4 item_revenue_in_usd), as sent.';
-COMMENT ON COLUMN fact_events.item_refund IS 'Refunded amount of the line in currency (GA4 item_refund), as sent: on refunds.';
-COMMENT ON COLUMN fact_events.item_refund_in_usd IS 'Refunded amount of the line in US dollars (GA4 item_refund_in_usd), as sent.';
+COMMENT ON COLUMN fact_events.price_in_usd IS 'Price of one unit in US dollars, as sent.';
+COMMENT ON COLUMN fact_events.item_revenue IS 'Price times quantity of a purchased item in currency, as sent (GA4 item_revenue). NULL where none was sent.';
+COMMENT ON COLUMN fact_events.item_revenue_in_usd IS 'item_revenue in US dollars, as sent.';
+COMMENT ON COLUMN fact_events.item_refund IS 'Price times quantity of a refunded item in currency, as sent (GA4 item_refund). NULL where none was sent.';
+COMMENT ON COLUMN fact_events.item_refund_in_usd IS 'item_refund in US dollars, as sent.';
 COMMENT ON COLUMN fact_events.item_coupon IS 'Coupon of the item.';
 COMMENT ON COLUMN fact_events.affiliation IS 'Supplying shop or company (GA4 affiliation).';
 COMMENT ON COLUMN fact_events.location_id IS 'Physical location of the item (GA4 location_id).';

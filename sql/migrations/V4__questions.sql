@@ -46,14 +46,14 @@ END $$;
 COMMENT ON FUNCTION analytics.daily_people IS
     'Grain: one day. People with an event, and with one of each step (GA4 active users by event name). An open funnel: nobody has to take the steps in order; analytics.session_funnel is the ordered one.';
 
--- Visits of one visitor follow on each other in a session. The limit is the session gap, and 8 hours where a session id binds them: GA4 lets
+-- Visits of one visitor lie one behind the other, and follow on each other in a session. The limit is the session gap, and 8 hours where a session id binds them: GA4 lets
 -- no session pause longer.
 CREATE FUNCTION analytics.merged_visits(since timestamptz, until timestamptz, longer_until timestamptz, longer_visitors bigint[])
 RETURNS TABLE (visitor bigint, has_session_id boolean, person bigint, platform text, started_at timestamptz, ended_at timestamptz,
                events bigint, views bigint, done integer, steps text, entry_list bigint) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
     WITH visits AS (
-        SELECT v.*, max(v.last_at) OVER (PARTITION BY v.visitor ORDER BY v.first_at, v.last_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        SELECT v.*, lag(v.last_at) OVER (PARTITION BY v.visitor ORDER BY v.first_at, v.last_at) AS before
         FROM analytics.visits(since, longer_until) v WHERE v.hour < until OR v.visitor = ANY (longer_visitors)
     ), numbered AS (
         SELECT v.*, count(*) FILTER (WHERE v.before IS NULL OR v.first_at - v.before
@@ -90,7 +90,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION analytics.longer_sessions IS 'How far, and for which visitors, visits have to be read so that the sessions that begin before a moment are whole.';
 
-CREATE FUNCTION analytics.sessions(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+CREATE FUNCTION analytics.sessions_in(from_day date, to_day date)
 RETURNS TABLE (visitor bigint, has_session_id boolean, person bigint, platform text, day date, started_at timestamptz, ended_at timestamptz,
                events bigint, views bigint, is_engaged boolean, is_converted boolean, is_bounce boolean, steps text, entry_list bigint)
 STABLE PARALLEL RESTRICTED
@@ -102,7 +102,7 @@ BEGIN ATOMIC
                                          l.longer_until, l.visitors) s
     WHERE s.started_at >= analytics.start_of(from_day) AND s.started_at < analytics.start_of(to_day + 1);
 END;
-COMMENT ON FUNCTION analytics.sessions IS
+COMMENT ON FUNCTION analytics.sessions_in IS
     'Grain: one session that begins in the range, with all of it. Events with a session id are a session with the others of that id of the device (user_pseudo_id, else user_id), unless 8 hours lie between. Without one, a session is a device''s events with no gap above analytics.session_gap. A sign-in doesn''t split it. is_engaged as in GA4: longer than 10 seconds, or a purchase, or two views or more. is_bounce: it has one event.';
 
 CREATE FUNCTION analytics.sessions_by(dimension text, from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
@@ -115,7 +115,7 @@ BEGIN RETURN QUERY
                CASE dimension WHEN 'entry_list' THEN s.entry_list END AS entry_list, count(*) AS sessions,
                count(*) FILTER (WHERE s.is_engaged) AS engaged, count(*) FILTER (WHERE s.is_converted) AS converted,
                count(*) FILTER (WHERE s.is_bounce) AS bounces
-        FROM analytics.sessions(from_day, to_day) s GROUP BY 1, 2, 3
+        FROM analytics.sessions_in(from_day, to_day) s GROUP BY 1, 2, 3
     )
     SELECT CASE dimension WHEN 'day' THEN c.day::text WHEN 'platform' THEN coalesce(c.platform, 'no platform')
                 WHEN 'entry_list' THEN coalesce(analytics.list_label(d), 'no list') ELSE 'all' END,
@@ -132,7 +132,7 @@ RETURNS TABLE (step integer, event_name text, sessions bigint, rate_of_first num
 #variable_conflict use_column
 BEGIN RETURN QUERY
     WITH paths AS MATERIALIZED (
-        SELECT s.steps, count(*) AS sessions FROM analytics.sessions(from_day, to_day) s WHERE s.steps IS NOT NULL GROUP BY 1
+        SELECT s.steps, count(*) AS sessions FROM analytics.sessions_in(from_day, to_day) s WHERE s.steps IS NOT NULL GROUP BY 1
     ), steps AS (
         SELECT n.step, n.event_name, '%' || string_agg(substr('LSVACP', n.step, 1), '%') OVER (ORDER BY n.step) || '%' AS path
         FROM (VALUES (1, 'view_item_list'), (2, 'select_item'), (3, 'view_item'), (4, 'add_to_cart'), (5, 'begin_checkout'), (6, 'purchase')) n (step, event_name)
@@ -190,7 +190,7 @@ END;
 COMMENT ON FUNCTION analytics.order_facts IS
     'All purchase facts of the orders that have some on these days, also those of other days. order_began and is_repeated are those of the whole order: an earlier fact has the same transaction, product and place.';
 
-CREATE FUNCTION analytics.order_lines(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+CREATE FUNCTION analytics.order_lines_in(from_day date, to_day date)
 RETURNS TABLE (day date, order_id text, order_began timestamptz, event_time timestamptz, person text, session_id text, platform text, product_key bigint,
                product_variant text, list_key bigint, item_ordinal integer, units numeric, revenue numeric, currency text, revenue_in_usd numeric,
                reporting_revenue numeric, event_coupon text, item_coupon text, fact_hash uuid) STABLE PARALLEL RESTRICTED
@@ -204,10 +204,10 @@ BEGIN ATOMIC
     WHERE NOT o.is_repeated AND o.item_ordinal > 0
       AND o.order_began >= analytics.start_of(from_day) AND o.order_began < analytics.start_of(to_day + 1);
 END;
-COMMENT ON FUNCTION analytics.order_lines IS
+COMMENT ON FUNCTION analytics.order_lines_in IS
     'Grain: one item at one place of one order; a purchase is one of these. An order that was sent under several event ids counts once: of the facts with the same transaction_id, product and item_ordinal the earliest. Lines belong to the day on which their order began. revenue is item_revenue where it is sent, else price x units, without tax and shipping (GA4 item revenue).';
 
-CREATE FUNCTION analytics.orders(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+CREATE FUNCTION analytics.orders_in(from_day date, to_day date)
 RETURNS TABLE (day date, order_id text, order_began timestamptz, person text, platform text, purchases bigint, units numeric, revenue numeric, currency text,
                reporting_revenue numeric, is_by_value boolean, value numeric, tax numeric, shipping numeric, coupon text) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -229,10 +229,10 @@ BEGIN ATOMIC
     FROM orders o LEFT JOIN analytics.daily_rates(from_day, to_day) r USING (day, currency),
          LATERAL (SELECT CASE WHEN o.is_by_value THEN o.value ELSE o.revenue END AS revenue) a;
 END;
-COMMENT ON FUNCTION analytics.orders IS
+COMMENT ON FUNCTION analytics.orders_in IS
     'Grain: one order and currency; an order has one currency unless its items differ. Orders are told apart by transaction_id (GA4 transactions); without one the purchase event is the order. An order belongs to the day of its first event, with all its lines. revenue is that of its lines; of an order without items it is value, marked by is_by_value. value, tax and shipping are those of its first event.';
 
-CREATE FUNCTION analytics.refunds(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+CREATE FUNCTION analytics.refunds_in(from_day date, to_day date)
 RETURNS TABLE (day date, order_id text, event_time timestamptz, person text, platform text, refunded_units numeric, refunds numeric, currency text,
                reporting_refunds numeric, is_by_value boolean) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -249,7 +249,7 @@ BEGIN ATOMIC
     SELECT r.day, r.order_id, r.event_time, r.person, r.platform, r.units, a.amount, r.currency, a.amount * x.rate, r.is_by_value
     FROM refunds r LEFT JOIN analytics.daily_rates(from_day, to_day) x USING (day, currency), LATERAL (SELECT CASE WHEN r.is_by_value THEN r.value ELSE r.amount END AS amount) a;
 END;
-COMMENT ON FUNCTION analytics.refunds IS
+COMMENT ON FUNCTION analytics.refunds_in IS
     'Grain: one refund event and currency, on its own day. refunds is item_refund where it is sent, else price x units of its items; of a refund without items it is value, marked by is_by_value (GA4 refundAmount).';
 
 CREATE FUNCTION analytics.daily_revenue(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
@@ -259,9 +259,9 @@ RETURNS TABLE (day date, currency text, orders bigint, purchases bigint, units n
 BEGIN RETURN QUERY
     WITH amounts AS (
         SELECT o.day, o.currency, 1 AS orders, o.purchases, o.units, o.revenue, 0::numeric AS refunds, o.reporting_revenue, NULL::numeric AS reporting_refunds
-        FROM analytics.orders(from_day, to_day) o
+        FROM analytics.orders_in(from_day, to_day) o
         UNION ALL
-        SELECT r.day, r.currency, 0, 0, 0, 0, r.refunds, NULL, r.reporting_refunds FROM analytics.refunds(from_day, to_day) r
+        SELECT r.day, r.currency, 0, 0, 0, 0, r.refunds, NULL, r.reporting_refunds FROM analytics.refunds_in(from_day, to_day) r
     )
     SELECT a.day, a.currency, sum(a.orders)::bigint, sum(a.purchases)::bigint, sum(a.units), coalesce(sum(a.revenue), 0), coalesce(sum(a.refunds), 0),
            coalesce(sum(a.revenue), 0) - coalesce(sum(a.refunds), 0),
@@ -287,7 +287,7 @@ BEGIN RETURN QUERY
         FROM analytics.events(analytics.start_of(from_day), analytics.start_of(to_day + 1)) e
         WHERE e.day BETWEEN from_day AND to_day GROUP BY e.day
     ), sold AS (
-        SELECT o.day, sum(o.purchases)::bigint AS purchases, count(DISTINCT o.order_id COLLATE "C") AS orders FROM analytics.orders(from_day, to_day) o GROUP BY o.day
+        SELECT o.day, sum(o.purchases)::bigint AS purchases, count(DISTINCT o.order_id COLLATE "C") AS orders FROM analytics.orders_in(from_day, to_day) o GROUP BY o.day
     )
     SELECT e.day, e.list_views, e.impressions, e.selects, e.views, e.add_to_carts, e.checkouts, coalesce(s.purchases, 0), coalesce(s.orders, 0), e.events
     FROM events e LEFT JOIN sold s USING (day) ORDER BY e.day;
@@ -310,7 +310,7 @@ BEGIN RETURN QUERY
     ), sold AS (
         SELECT l.day, l.product_key, l.currency, count(*) AS purchases, sum(l.units) AS units, coalesce(sum(l.revenue), 0) AS revenue,
                sum(l.reporting_revenue) AS reporting_revenue
-        FROM analytics.order_lines(from_day, to_day) l WHERE l.product_key IS NOT NULL GROUP BY 1, 2, 3
+        FROM analytics.order_lines_in(from_day, to_day) l WHERE l.product_key IS NOT NULL GROUP BY 1, 2, 3
     )
     SELECT day, product_key, coalesce(c.impressions, 0), coalesce(c.views, 0), coalesce(c.add_to_carts, 0), coalesce(c.checkouts, 0),
            coalesce(s.purchases, 0), coalesce(s.units, 0), coalesce(s.revenue, 0), s.currency, s.reporting_revenue
@@ -340,7 +340,7 @@ BEGIN RETURN QUERY
     ), sold AS (
         SELECT l.product_key, l.currency, count(*) AS purchases, count(DISTINCT l.order_id COLLATE "C") AS orders, sum(l.units) AS units,
                coalesce(sum(l.revenue), 0) AS revenue, sum(l.reporting_revenue) AS reporting_revenue
-        FROM analytics.order_lines(from_day, to_day) l GROUP BY 1, 2
+        FROM analytics.order_lines_in(from_day, to_day) l GROUP BY 1, 2
     ), all_purchases AS (
         SELECT s.product_key, sum(s.purchases) AS purchases FROM sold s GROUP BY 1
     )
@@ -363,7 +363,7 @@ RETURNS TABLE (product_key_a bigint, product_a text, product_key_b bigint, produ
 #variable_conflict use_column
 BEGIN RETURN QUERY
     WITH baskets AS MATERIALIZED (
-        SELECT DISTINCT hashtextextended(l.order_id, 0) AS order_key, l.product_key FROM analytics.order_lines(from_day, to_day) l WHERE l.product_key IS NOT NULL
+        SELECT DISTINCT hashtextextended(l.order_id, 0) AS order_key, l.product_key FROM analytics.order_lines_in(from_day, to_day) l WHERE l.product_key IS NOT NULL
     ), singles AS (
         SELECT b.product_key, count(*) AS orders FROM baskets b GROUP BY b.product_key
     ), pairs AS (
@@ -404,12 +404,12 @@ END;
 COMMENT ON FUNCTION analytics.list_clicks IS
     'Grain: one click on a product in a list: a select_item item that names the list (GA4 itemListClickEvents by item), or the substitute for it, decided view by view: a view_item item of a product that a list showed to the person in the 30 minutes up to it, where no select_item of the product by the person was sent in these 30 minutes. Of several lists the one that showed it last.';
 
-CREATE FUNCTION analytics.list_sales(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity')
+CREATE FUNCTION analytics.list_sales_in(from_day date, to_day date)
 RETURNS TABLE (event_time timestamptz, fact_hash uuid, day date, order_id text, product_key bigint, units numeric, revenue numeric, currency text,
                reporting_revenue numeric, list_key bigint) STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
     WITH lines AS MATERIALIZED (
-        SELECT l.*, hashtextextended(l.person, 0) AS person_key FROM analytics.order_lines(from_day, to_day) l
+        SELECT l.*, hashtextextended(l.person, 0) AS person_key FROM analytics.order_lines_in(from_day, to_day) l
     ), open AS MATERIALIZED (
         SELECT l.* FROM lines l WHERE l.list_key IS NULL AND l.person_key IS NOT NULL AND l.product_key IS NOT NULL
     ), moments AS (
@@ -433,7 +433,7 @@ BEGIN ATOMIC
                    AND c.event_time = l.event_time AND c.fact_hash = l.fact_hash
     WHERE coalesce(l.list_key, c.led_by) IS NOT NULL;
 END;
-COMMENT ON FUNCTION analytics.list_sales IS
+COMMENT ON FUNCTION analytics.list_sales_in IS
     'Grain: one line of an order that a list led to: the list that the purchase''s item names, else the list of the person''s last click on the product (list_clicks) in the 24 hours up to it, also of the day before. GA4 item-list attribution.';
 
 CREATE FUNCTION analytics.list_performance(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0)
@@ -457,7 +457,7 @@ BEGIN RETURN QUERY
     ), sold AS (
         SELECT s.list_key, s.currency, count(*) AS purchases, count(DISTINCT s.order_id COLLATE "C") AS orders, sum(s.units) AS units,
                coalesce(sum(s.revenue), 0) AS revenue, sum(s.reporting_revenue) AS reporting_revenue
-        FROM analytics.list_sales(from_day, to_day) s GROUP BY 1, 2
+        FROM analytics.list_sales_in(from_day, to_day) s GROUP BY 1, 2
     )
     SELECT c.list_key, d.list_id, analytics.list_label(d), analytics.list_kind(d), c.list_views, c.impressions, c.viewers, c.clicks, c.clickers, c.engaged,
            c.engaged_viewers, c.clicks::numeric / nullif(c.impressions, 0), c.clicks::numeric / nullif(c.list_views, 0),
@@ -504,7 +504,7 @@ BEGIN RETURN QUERY
         FROM people p GROUP BY p.term
     ), sold AS (
         SELECT t.term, count(*) AS purchases, count(DISTINCT s.order_id COLLATE "C") AS orders
-        FROM analytics.list_sales(from_day, to_day) s JOIN terms t USING (list_key) GROUP BY t.term
+        FROM analytics.list_sales_in(from_day, to_day) s JOIN terms t USING (list_key) GROUP BY t.term
     )
     SELECT c.term, c.list_views, c.impressions, c.viewers, c.clicks, c.clickers, c.clicks::numeric / nullif(c.impressions, 0),
            c.clickers::numeric / nullif(c.viewers, 0), c.engaged / nullif(c.followed, 0), coalesce(s.purchases, 0), coalesce(s.orders, 0)
@@ -524,14 +524,14 @@ BEGIN RETURN QUERY
                    WHEN 'category' THEN coalesce(p.product_category, 'no category') WHEN 'coupon' THEN coalesce(l.event_coupon, l.item_coupon, 'no coupon')
                    WHEN 'list' THEN coalesce(d.list_name, d.list_id, 'no list') ELSE 'all' END AS value,
                l.currency, l.order_id, l.units, l.revenue, l.reporting_revenue, 1 AS line
-        FROM analytics.order_lines(from_day, to_day) l
+        FROM analytics.order_lines_in(from_day, to_day) l
         LEFT JOIN dim_product p USING (product_key)
-        LEFT JOIN analytics.list_sales(CASE WHEN dimension = 'list' THEN from_day ELSE 'infinity' END, to_day) s USING (fact_hash, event_time)
+        LEFT JOIN analytics.list_sales_in(CASE WHEN dimension = 'list' THEN from_day ELSE 'infinity' END, to_day) s USING (fact_hash, event_time)
         LEFT JOIN dim_list d ON d.list_key = s.list_key
         UNION ALL
         SELECT CASE dimension WHEN 'platform' THEN coalesce(o.platform, 'no platform') WHEN 'coupon' THEN coalesce(o.coupon, 'no coupon')
                    WHEN 'all' THEN 'all' ELSE 'no ' || dimension END, o.currency, o.order_id, 0, o.revenue, o.reporting_revenue, 0
-        FROM analytics.orders(from_day, to_day) o WHERE o.is_by_value
+        FROM analytics.orders_in(from_day, to_day) o WHERE o.is_by_value
     )
     SELECT l.value, l.currency, count(DISTINCT l.order_id COLLATE "C"), sum(l.line)::bigint, sum(l.units), coalesce(sum(l.revenue), 0),
            coalesce(sum(l.revenue), 0) / count(DISTINCT l.order_id COLLATE "C"), sum(l.line)::numeric / count(DISTINCT l.order_id COLLATE "C"),
@@ -589,7 +589,7 @@ BEGIN RETURN QUERY
     WITH counts AS (
         SELECT o.person, o.currency, count(*) AS orders, sum(o.purchases)::bigint AS purchases, coalesce(sum(o.revenue), 0) AS revenue,
                min(o.order_began) AS first_at, max(o.order_began) AS last_at
-        FROM analytics.orders(from_day, to_day) o WHERE o.person IS NOT NULL GROUP BY 1, 2
+        FROM analytics.orders_in(from_day, to_day) o WHERE o.person IS NOT NULL GROUP BY 1, 2
     )
     SELECT c.person, c.currency, c.orders, c.purchases, c.revenue, c.revenue / c.orders, c.first_at, c.last_at,
            (c.last_at - c.first_at) / nullif(c.orders - 1, 0), ntile(5) OVER (PARTITION BY c.currency ORDER BY c.last_at, c.person),
@@ -654,6 +654,23 @@ FROM sink_offsets GROUP BY topic, partition HAVING sum(records) > 0;
 COMMENT ON VIEW analytics.duplicates IS
     'Grain: one partition of a topic, as all sinks have read it. records_without_rows = records that brought no new fact and no new rejected event: sent again by a producer, delivered again by SQS, or read again.';
 
+-- Other questions are made of these, which the planner takes apart. Whoever calls one alone calls a function that sets what it needs.
+DO $make$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['sessions', 'orders', 'order_lines', 'refunds', 'list_sales'] LOOP
+        EXECUTE format($template$
+CREATE FUNCTION analytics.%1$s(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity') RETURNS %2$s
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $body$
+#variable_conflict use_column
+BEGIN RETURN QUERY SELECT * FROM analytics.%1$s_in(from_day, to_day); END $body$;
+COMMENT ON FUNCTION analytics.%1$s IS %3$L;
+COMMENT ON FUNCTION analytics.%1$s_in IS 'analytics.%1$s, for the questions that are made of it.';
+$template$, name, pg_get_function_result(format('analytics.%s_in', name)::regproc), obj_description(format('analytics.%s_in', name)::regproc, 'pg_proc'));
+    END LOOP;
+END $make$;
+
 -- Questions that add up much are planned for their range, with memory for it. They bind their tables here, whoever calls them.
 DO $$
 DECLARE
@@ -665,6 +682,8 @@ BEGIN
         EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_custom_plan', name);
         EXECUTE format('ALTER FUNCTION %s SET jit = off', name);
         EXECUTE format('ALTER FUNCTION %s SET work_mem = ''256MB''', name);
+        -- The planner can't know how many rows a window leaves, and would compare each with each.
+        EXECUTE format('ALTER FUNCTION %s SET enable_nestloop = off', name);
     END LOOP;
 END $$;
 
@@ -745,6 +764,7 @@ INSERT INTO analytics.glossary VALUES
     ('revenue_in_usd', 'Revenue in US dollars, where the events say it.'),
     ('refunds', 'Refunded amounts in currency.'),
     ('refunded_units', 'Units refunded.'),
+    ('rate', 'Units of the reporting currency for one unit of the currency.'),
     ('net_revenue', 'revenue - refunds.'),
     ('reporting_revenue', 'Revenue in the reporting currency; NULL where none is set or a rate is missing.'),
     ('reporting_refunds', 'Refunds in the reporting currency.'),

@@ -107,6 +107,26 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Sends every body in seven parts; while each is under way, one of `victims` in turn is killed and
+    /// started again.
+    ///
+    /// # Errors
+    /// The queue does not take a body, nothing arrives, or a part does not start again.
+    pub async fn send_among_kills(
+        &mut self,
+        bodies: &[String],
+        victims: &[Part],
+    ) -> anyhow::Result<()> {
+        let parts = bodies.chunks(bodies.len().div_ceil(7));
+        for (part, victim) in parts.zip(victims.iter().cycle()) {
+            let before = self.committed().await?;
+            self.send(part).await?;
+            self.committed_at_least(before + 1).await?;
+            self.kill_and_restart(*victim).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the queue is empty and the sink has committed the end of the topic.
     ///
     /// # Errors

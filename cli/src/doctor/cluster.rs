@@ -169,6 +169,11 @@ fn replication(report: &mut Report, deployment: &Deployment, topic: &TopicSpec) 
             "replication",
             "one copy of each record; messages are kept until their facts are committed",
         ),
+        (..=1, Some(DeleteAfter::Never)) => report.ok(
+            TOPIC,
+            "replication",
+            "one copy of each record; messages stay in the queue, and are produced again when the source is restarted",
+        ),
         (..=1, None) => report.ok(
             TOPIC,
             "replication",

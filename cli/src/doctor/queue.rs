@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use sqs_source::config::QueueRef;
+use sqs_source::config::{DeleteAfter, QueueRef};
 use sqs_source::queue::{Kind, Queue, QueueError, Receipt, Refusal};
 use sqs_source::sqs::{self, Sqs};
 
@@ -56,7 +56,8 @@ pub async fn check(
             report: &mut *report,
             name: named(queue, queues.len()),
         };
-        if !asking.permissions(&opened, receive).await {
+        let deletes = config.delete_after != DeleteAfter::Never;
+        if !asking.permissions(&opened, deletes, receive).await {
             continue;
         }
         let before = Utc::now();
@@ -90,11 +91,11 @@ struct Asking<'r> {
 }
 
 impl Asking<'_> {
-    /// Whether the queue tells its settings.
-    async fn permissions(self, queue: &Sqs, receive: bool) -> bool {
+    /// Whether the queue tells its settings. `deletes` is whether the source deletes messages.
+    async fn permissions(self, queue: &Sqs, deletes: bool, receive: bool) -> bool {
         let Self { report, name } = self;
         let mut tells = true;
-        match queue.visibility_timeout().await {
+        match queue.described().await {
             Ok(_) => report.ok(
                 AREA,
                 "attributes",
@@ -109,17 +110,26 @@ impl Asking<'_> {
                 tells = false;
             }
         }
-        let receipt: Receipt = Arc::from(NO_RECEIPT);
-        let deleted = queue.delete(std::slice::from_ref(&receipt)).await;
-        permitted(report, "delete", &name, "messages may be deleted", deleted);
-        let extended = queue.change_visibility(&[(receipt, Duration::ZERO)]).await;
-        permitted(
-            report,
-            "extend",
-            &name,
-            "messages may be kept hidden",
-            extended,
-        );
+        if deletes {
+            let receipt: Receipt = Arc::from(NO_RECEIPT);
+            let deleted = queue.delete(std::slice::from_ref(&receipt)).await;
+            let deleted = denial(queue, "DeleteMessageBatch", deleted);
+            permitted(report, "delete", &name, "messages may be deleted", deleted);
+            let extended = queue.change_visibility(&[(receipt, Duration::ZERO)]).await;
+            let extended = denial(queue, "ChangeMessageVisibilityBatch", extended);
+            permitted(
+                report,
+                "extend",
+                &name,
+                "messages may be kept hidden",
+                extended,
+            );
+        } else {
+            for check in ["delete", "extend"] {
+                let found = format!("{name}not needed with `delete-after: never`");
+                report.skip(AREA, check, found);
+            }
+        }
         if !receive {
             report.skip(
                 AREA,
@@ -143,27 +153,30 @@ impl Asking<'_> {
     }
 }
 
+/// The outcome of a call with a receipt handle that is none; an entry that is denied is a call that
+/// is denied.
+fn denial(
+    queue: &Sqs,
+    operation: &'static str,
+    outcome: Result<Vec<Refusal>, QueueError>,
+) -> Result<(), QueueError> {
+    let refusals = outcome?;
+    let denied = refusals.iter().find(|one| one.kind == Kind::AccessDenied);
+    denied.map_or(Ok(()), |refusal| {
+        Err(QueueError::of_entry(operation, queue.name(), refusal))
+    })
+}
+
 /// A call with a receipt handle that is none: all but a refusal of the call itself means that it is permitted.
 fn permitted(
     report: &mut Report,
     check: &'static str,
     name: &str,
     found: &str,
-    outcome: Result<Vec<Refusal>, QueueError>,
+    outcome: Result<(), QueueError>,
 ) {
     match outcome {
-        Ok(refusals) => match refusals
-            .iter()
-            .find(|refusal| refusal.code.contains("AccessDenied"))
-        {
-            None => report.ok(AREA, check, format!("{name}{found}")),
-            Some(refusal) => report.fail(
-                AREA,
-                check,
-                format!("{name}{}", refusal.message),
-                "allow it, as deploy/aws/source-policy.json does",
-            ),
-        },
+        Ok(()) => report.ok(AREA, check, format!("{name}{found}")),
         // Some servers refuse the whole call for the handle.
         Err(error) if error.kind == Kind::Other && error.code.contains("ReceiptHandle") => {
             report.ok(AREA, check, format!("{name}{found}"));
@@ -176,8 +189,12 @@ fn refused(report: &mut Report, check: &'static str, error: &QueueError) {
     let found = format!("{} on {}: {}", error.operation, error.queue, error.detail);
     let mend = match error.kind {
         Kind::AccessDenied => format!(
-            "allow sqs:{} on this queue for these credentials, as deploy/aws/source-policy.json does",
-            error.permission()
+            "allow sqs:{} on this queue for these credentials, as deploy/aws/source-policy.json does{}",
+            error.permission(),
+            match error.permission() {
+                "DeleteMessage" => ", or leave the messages in the queue with `delete-after: never`",
+                _ => "",
+            }
         ),
         Kind::Credentials => {
             "set access-key-id and secret-access-key, or check the AWS environment variables, profile or role"

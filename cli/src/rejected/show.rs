@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use fact_model::Rejection;
 
-use crate::{place, tables};
+use crate::{escape, place, tables};
 
 pub async fn run(url: &str, id: i64) -> anyhow::Result<ExitCode> {
     let client = tables::connect(url).await?;
@@ -27,8 +27,9 @@ pub async fn run(url: &str, id: i64) -> anyhow::Result<ExitCode> {
         raw: Cow::Owned(text("raw")),
         raw_encoding: encoding.map(Cow::Owned),
     };
-    println!("{} at {}", rejection.reason, rejection.at);
-    println!("  {}", rejection.detail);
+    let on_terminal = |text: &str| -> String { text.chars().map(escape::printable).collect() };
+    println!("{} at {}", rejection.reason, on_terminal(&rejection.at));
+    println!("  {}", on_terminal(&rejection.detail));
     if rejection.raw_encoding.is_none() {
         for line in place::marked(rejection.raw.as_bytes(), &rejection) {
             println!("  {line}");

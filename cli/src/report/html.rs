@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
+use crate::escape;
 use crate::report::charts::{self, Chart};
-use crate::report::escape;
 use crate::report::file::MARK;
 use crate::report::format;
 use crate::report::read::Figures;

@@ -1,9 +1,10 @@
 //! Tiles, tables, bars and figures as HTML. All that others sent goes through [`escape::html`] here.
 
+use crate::escape;
 use crate::report::charts::Chart;
+use crate::report::format;
 use crate::report::summary::Tile;
 use crate::report::table::{Cell, Kind, Shade, Table};
-use crate::report::{escape, format};
 
 /// Rows from which a table scrolls in a box of its own.
 const LONG: usize = 40;

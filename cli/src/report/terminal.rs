@@ -3,10 +3,11 @@
 use comfy_table::CellAlignment;
 
 use crate::answers;
+use crate::escape;
+use crate::report::format;
 use crate::report::read::Figures;
 use crate::report::summary::Tile;
 use crate::report::table::{Cell, Kind, Table};
-use crate::report::{escape, format};
 
 /// Characters shown of the name of a row, and of another one.
 const NAME: usize = 44;

@@ -22,6 +22,10 @@ pub struct Connector {
     pub messages_in_hand: Option<u64>,
     /// Of a source: since the oldest message in hand was sent to the queue.
     pub oldest_in_hand_seconds: Option<u64>,
+    /// Of a source: whether messages stay in the queue, by `delete-after: never`.
+    pub messages_stay: Option<bool>,
+    /// Of such a source: messages that it remembers as produced, and drops when they come again.
+    pub messages_remembered: Option<u64>,
     /// Since its start: of a source, records that the topic has acknowledged; of a sink, records committed.
     pub records: Option<u64>,
     /// Of a sink: facts that were new, since its start.
@@ -76,6 +80,10 @@ async fn ask(kind: Kind, endpoint: &Endpoint) -> Connector {
         troubles,
         messages_in_hand: count(metrics.sum("sqs_source_messages_in_flight")),
         oldest_in_hand_seconds: count(metrics.max("sqs_source_oldest_in_flight_seconds")),
+        messages_stay: metrics
+            .max("sqs_source_messages_stay_in_queue")
+            .map(|stay| stay > 0.0),
+        messages_remembered: count(metrics.sum("sqs_source_remembered_messages")),
         records: count(metrics.sum(records)),
         facts: count(metrics.sum("postgres_sink_facts_inserted_total")),
         records_per_second: None,

@@ -96,6 +96,12 @@ fn connector(one: &Connector) -> String {
             oldest.unwrap_or_default()
         ));
     }
+    if one.messages_stay == Some(true) {
+        lines.push(format!(
+            "messages stay in the queue (delete-after: never), {} remembered as produced",
+            one.messages_remembered.unwrap_or_default()
+        ));
+    }
     for (rate, what) in [
         (one.records_per_second, "records"),
         (one.facts_per_second, "new facts"),

@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 pub(crate) use self::known::Known;
 use self::known::Members;
 pub use self::member::Seen;
-use self::member::{Member, write_natural_key};
+use self::member::{Member, write_list_key, write_product_key};
 use self::table::{LIST, PRODUCT, Table};
 use self::values::Values;
 use crate::errors::{DatabaseError, Doing};
@@ -82,30 +82,32 @@ impl Dimension {
             fact.product_category5.as_deref(),
         ];
         let variant = [fact.product_variant.as_deref()];
-        self.note(
-            fact.product_id.as_deref(),
-            &[&name, &brand, &categories, &variant],
-            seen,
-        )
+        let id = fact.product_id.as_deref();
+        let told: [&[Option<&str>]; 4] = [&name, &brand, &categories, &variant];
+        write_product_key(&mut self.scratch, id, &told);
+        self.note(&[id], &told, seen)
     }
 
     /// Takes note of the list that `fact` names and returns its place; `None` if it names none.
     pub(crate) fn note_list(&mut self, fact: &Fact<'_>, seen: Seen) -> Option<u32> {
-        self.note(
-            fact.list_id.as_deref(),
-            &[&[fact.list_name.as_deref()]],
-            seen,
-        )
+        let [id, name] = [fact.list_id.as_deref(), fact.list_name.as_deref()];
+        write_list_key(&mut self.scratch, id, name);
+        self.note(&[id, name], &[], seen)
     }
 
-    /// `told` holds the attributes in the table's order, the name first.
-    fn note(&mut self, id: Option<&str>, told: &[&[Option<&str>]], seen: Seen) -> Option<u32> {
-        let mut key = std::mem::take(&mut self.scratch);
-        write_natural_key(&mut key, id, told);
+    /// Takes note of the member whose natural key is in `scratch`. `identity` and `told` hold the values of the
+    /// columns and attributes in the table's order.
+    fn note(
+        &mut self,
+        identity: &[Option<&str>],
+        told: &[&[Option<&str>]],
+        seen: Seen,
+    ) -> Option<u32> {
+        let key = std::mem::take(&mut self.scratch);
         let place = if key.is_empty() {
             None
         } else {
-            Some(self.place(&key, id))
+            Some(self.place(&key, identity))
         };
         self.scratch = key;
         let member = self.members.get_mut(place? as usize)?;
@@ -113,14 +115,14 @@ impl Dimension {
         place
     }
 
-    fn place(&mut self, natural_key: &str, id: Option<&str>) -> u32 {
+    fn place(&mut self, natural_key: &str, identity: &[Option<&str>]) -> u32 {
         if let Some(place) = self.places.get(natural_key) {
             return *place;
         }
         // A batch is bounded far below four thousand million rows.
         let place = self.members.len() as u32;
         self.places.insert(natural_key.to_owned(), place);
-        let member = Member::new(natural_key, id, self.table.attributes);
+        let member = Member::new(natural_key, identity, self.table.attributes);
         self.members.push(member);
         place
     }

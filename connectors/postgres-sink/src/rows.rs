@@ -29,7 +29,7 @@ const HOUR: i64 = 3600 * 1_000_000;
 const AROUND: i64 = HOUR / 2;
 
 /// The columns that differ from fact to fact, in the order in which [`Rows::push`] and [`Ends`] write them.
-const COLUMNS: [(&str, &str); 31] = [
+const COLUMNS: [(&str, &str); 36] = [
     ("event_time", "timestamptz"),
     ("event_name", "text"),
     ("event_id", "text"),
@@ -43,6 +43,11 @@ const COLUMNS: [(&str, &str); 31] = [
     ("price", "numeric"),
     ("quantity", "numeric"),
     ("discount", "numeric"),
+    ("price_in_usd", "numeric"),
+    ("item_revenue", "numeric"),
+    ("item_revenue_in_usd", "numeric"),
+    ("item_refund", "numeric"),
+    ("item_refund_in_usd", "numeric"),
     ("item_coupon", "text"),
     ("affiliation", "text"),
     ("location_id", "text"),
@@ -137,6 +142,11 @@ impl Rows {
         put_decimal(row, fact.price.as_ref());
         put_decimal(row, fact.quantity.as_ref());
         put_decimal(row, fact.discount.as_ref());
+        put_decimal(row, fact.price_in_usd.as_ref());
+        put_decimal(row, fact.item_revenue.as_ref());
+        put_decimal(row, fact.item_revenue_in_usd.as_ref());
+        put_decimal(row, fact.item_refund.as_ref());
+        put_decimal(row, fact.item_refund_in_usd.as_ref());
         put_text(row, fact.item_coupon.as_deref());
         put_text(row, fact.affiliation.as_deref());
         put_text(row, fact.location_id.as_deref());

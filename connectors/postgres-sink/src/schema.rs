@@ -51,7 +51,19 @@ const TABLES: [Expected; 5] = [
             ),
             (
                 "numeric",
-                &["price", "quantity", "discount", "value", "tax", "shipping"],
+                &[
+                    "price",
+                    "quantity",
+                    "discount",
+                    "price_in_usd",
+                    "item_revenue",
+                    "item_revenue_in_usd",
+                    "item_refund",
+                    "item_refund_in_usd",
+                    "value",
+                    "tax",
+                    "shipping",
+                ],
             ),
             (
                 "integer",
@@ -103,7 +115,7 @@ const TABLES: [Expected; 5] = [
         columns: &[
             ("bigint", &["list_key"]),
             ("text", &["natural_key", "list_id", "list_name"]),
-            (TIME, &["name_as_of", "first_seen", "last_seen"]),
+            (TIME, &["first_seen", "last_seen"]),
         ],
         unique: &["natural_key"],
         rights: &["SELECT", "INSERT", "UPDATE"],

@@ -22,8 +22,8 @@ pub struct Config {
 
     /// The queue by its name, in the account of the credentials, or a list of queues. Needs the
     /// permission `sqs:GetQueueUrl` besides those that the connector needs anyway:
-    /// `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:ChangeMessageVisibility` and
-    /// `sqs:GetQueueAttributes`.
+    /// `sqs:ReceiveMessage`, `sqs:GetQueueAttributes` and, unless `delete-after: never`,
+    /// `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility`.
     ///
     /// Of a FIFO queue (`….fifo`) the records of a message group have the group as their key, with
     /// `delete-after: tables` the group and the message's id, with a space between. Either way one partition has
@@ -63,6 +63,13 @@ pub struct Config {
     /// How long a received message stays hidden from other receivers before it is extended or comes
     /// back: whole seconds, 1s to 12h. It is extended at half this time for as long as the message is
     /// in hand. Default: the queue's own visibility timeout.
+    ///
+    /// With `delete-after: never` nothing is extended: each message comes again after this time, to
+    /// this source or another reader, and is hidden from the others until then. A longer timeout
+    /// costs fewer receives. It has to be longer than one pass over the queue takes, or the newest
+    /// messages are reached late. SQS hides at most 120,000 messages of a queue at once. There,
+    /// `0s` is allowed: it hides nothing from other readers, but SQS may then hand out the same
+    /// messages again and again before others, so it suits a queue that holds few.
     #[serde(default, with = "humantime_serde")]
     pub visibility_timeout: Option<Duration>,
 
@@ -113,8 +120,8 @@ pub struct Config {
     #[serde(default = "default_acknowledgement_timeout", with = "humantime_serde")]
     pub acknowledgement_timeout: Duration,
 
-    /// What has to hold a message before it is deleted: `topic` (default) or `tables`. See
-    /// [`DeleteAfter`].
+    /// What has to hold a message before it is deleted: `topic` (default) or `tables`; or `never`,
+    /// which leaves it in the queue. See [`DeleteAfter`].
     #[serde(default)]
     pub delete_after: DeleteAfter,
 
@@ -123,6 +130,13 @@ pub struct Config {
     /// write to one database.
     #[serde(default)]
     pub sink: Option<String>,
+
+    /// With `delete-after: never`, the most messages of a queue that are remembered as produced: 1
+    /// to 100,000,000. Each takes up to 64 bytes of memory. Beyond it the oldest is forgotten; if
+    /// that message is still in the queue, it is produced again, which changes no row. So choose it
+    /// above the number of messages that the queue holds. Default: 1000000.
+    #[serde(default)]
+    pub max_remembered: Option<usize>,
 
     /// How long a stop may take to produce and delete what is in hand. What is left then is made
     /// visible in the queue again. Default: 20s.
@@ -166,6 +180,24 @@ pub enum DeleteAfter {
     /// for what comes in between a receive and its commit, and a `visibility-timeout` of minutes,
     /// since each message is extended twice in that time.
     Tables,
+    /// Nothing: messages stay in the queue until its retention ends. For a queue that may only be
+    /// read, or that others read as well. Needs `sqs:ReceiveMessage` alone, and
+    /// `sqs:GetQueueAttributes` unless `visibility-timeout` is set.
+    ///
+    /// - A message that comes again is dropped: the source remembers the ids of up to
+    ///   `max-remembered` messages, each once the topic has acknowledged its record. The memory is
+    ///   empty after a restart; then each message is produced once more, which changes no row.
+    /// - Every receive counts for the queue's redrive policy, whoever receives. A policy moves each
+    ///   message to its dead-letter queue after `maxReceiveCount` receives, though nothing is wrong
+    ///   with it. So the queue should have no redrive policy, or a `visibility-timeout` that is
+    ///   longer than its retention divided by `maxReceiveCount`.
+    /// - Where the messages that come again are all there is, receiving slows down to one pass over
+    ///   the queue in 2.5 to 5 seconds. Anything new is received at full speed.
+    /// - A record that the topic finds too large is not tried again before the source is restarted.
+    ///
+    /// Refused for FIFO queues, of which SQS hands out no further messages of a group before the
+    /// first are deleted, and with `dead-letter-queue`, which would delete.
+    Never,
 }
 
 fn default_wait_time() -> Duration {
@@ -194,6 +226,9 @@ fn default_start_timeout() -> Duration {
 
 /// Receives after which a message is moved where nobody says otherwise.
 const DEFAULT_MAX_RECEIVES: u32 = 10;
+
+/// Messages that are remembered as produced where nobody says otherwise.
+const DEFAULT_MAX_REMEMBERED: usize = 1_000_000;
 
 fn default_acknowledgement_timeout() -> Duration {
     Duration::from_secs(30)
@@ -242,6 +277,12 @@ impl Config {
         let urls = self.queue_url.iter().cloned().map(QueueRef::Url);
         urls.chain(self.queue_name.iter().cloned().map(QueueRef::Name))
             .collect()
+    }
+
+    /// The most messages to remember as produced.
+    #[must_use]
+    pub fn max_remembered(&self) -> usize {
+        self.max_remembered.unwrap_or(DEFAULT_MAX_REMEMBERED)
     }
 
     /// The dead-letter queue, and how many receives a message has before it goes there.

@@ -98,6 +98,9 @@ pub struct InHand {
     pub bytes: usize,
     /// When the oldest of them was sent.
     pub oldest_sent_at: Option<SystemTime>,
+    /// Messages that are produced, stay in the queue and are remembered, with `delete-after:
+    /// never`.
+    pub remembered: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,10 +173,12 @@ impl Custody {
         };
         table.held.insert(id.clone(), held);
         table.extend_at(&id, Some(now + self.visibility_timeout / 2));
-        let key = match (group, self.delete_after) {
-            (None, _) => Arc::clone(&id),
-            (Some(group), DeleteAfter::Topic) => group,
-            (Some(group), DeleteAfter::Tables) => keys::of_group_and_message(&group, &id).into(),
+        let key = match group {
+            None => Arc::clone(&id),
+            Some(group) if self.delete_after == DeleteAfter::Tables => {
+                keys::of_group_and_message(&group, &id).into()
+            }
+            Some(group) => group,
         };
         Some(Message {
             key,
@@ -189,18 +194,20 @@ impl Custody {
         let mut table = self.table();
         let held = table.held.get_mut(id)?;
         held.body = None;
-        match (held.stage, self.delete_after) {
-            (Stage::Safe, _) => None,
-            (Stage::Received { in_tables: true }, _) | (_, DeleteAfter::Topic) => {
+        match held.stage {
+            Stage::Safe => None,
+            Stage::Received { in_tables: false } | Stage::Produced { .. }
+                if self.delete_after == DeleteAfter::Tables =>
+            {
+                held.stage = Stage::Produced { place, since: now };
+                None
+            }
+            Stage::Received { .. } | Stage::Produced { .. } => {
                 held.stage = Stage::Safe;
                 Some(Safe {
                     id: id.clone(),
                     place: Some(place),
                 })
-            }
-            (_, DeleteAfter::Tables) => {
-                held.stage = Stage::Produced { place, since: now };
-                None
             }
         }
     }
@@ -296,6 +303,7 @@ impl Custody {
             messages: table.held.len(),
             bytes: self.bodies.bytes(),
             oldest_sent_at: table.held.values().filter_map(|held| held.sent_at).min(),
+            remembered: 0,
         }
     }
 

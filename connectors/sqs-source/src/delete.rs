@@ -1,9 +1,10 @@
 //! From safe to deleted: ten messages a call, several calls at once, each entry's answer looked at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use connector_common::Warnings;
+use connector_common::{Health, Warnings};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -11,7 +12,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::backoff::Backoff;
 use crate::custody::{Custody, Safe};
 use crate::progress::Progress;
-use crate::queue::{BATCH, Kind, Queue, Receipt, Refusal};
+use crate::queue::{BATCH, Kind, Queue, QueueError, Receipt, Refusal};
+
+/// The call, by its name in SQS.
+const OPERATION: &str = "DeleteMessageBatch";
 
 /// How long a delete waits for others to go with it.
 const LINGER: Duration = Duration::from_millis(20);
@@ -27,6 +31,9 @@ pub(crate) struct Deleter {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) custody: Arc<Custody>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) health: Health,
+    /// Whether the health has the deletes in trouble.
+    pub(crate) is_troubled: AtomicBool,
     pub(crate) warnings: Warnings,
 }
 
@@ -70,24 +77,58 @@ impl Deleter {
             }
             match self.queue.delete(&receipts).await {
                 Ok(refusals) => {
+                    let denied = refusals
+                        .iter()
+                        .find(|refusal| refusal.kind == Kind::AccessDenied);
+                    let pause = backoff.after(denied.map_or(Kind::Unreachable, |one| one.kind));
+                    match denied {
+                        Some(refusal) => {
+                            let error = QueueError::of_entry(OPERATION, self.queue.name(), refusal);
+                            self.troubled(&error, pause);
+                        }
+                        None => self.works(),
+                    }
                     refusals_left = refusals_left.saturating_sub(1);
                     batch = self.settle(with_receipts, &refusals, refusals_left > 0);
                     if batch.is_empty() {
                         return;
                     }
-                    tokio::time::sleep(backoff.after(Kind::Unreachable)).await;
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => {
                     self.progress.failed(&error);
                     let pause = backoff.after(error.kind);
-                    if let Some(held_back) = self.warnings.due() {
-                        tracing::warn!(again_in = ?pause, held_back, "cannot delete, trying again: {error}");
-                    }
+                    self.troubled(&error, pause);
                     batch = with_receipts.into_iter().map(|(safe, _)| safe).collect();
                     tokio::time::sleep(pause).await;
                 }
             }
         }
+    }
+
+    /// A call failed, or an entry was denied as a call would be. Someone has to mend what does not
+    /// pass by itself, so the health has it.
+    fn troubled(&self, error: &QueueError, pause: Duration) {
+        if !error.kind.may_pass() {
+            self.health.troubled(&self.part(), error);
+            self.is_troubled.store(true, Ordering::Relaxed);
+        }
+        if let Some(held_back) = self.warnings.due() {
+            tracing::warn!(again_in = ?pause, held_back, "cannot delete, trying again: {error}");
+        }
+    }
+
+    fn works(&self) {
+        if self.is_troubled.swap(false, Ordering::Relaxed) {
+            self.health.works(&self.part());
+            self.warnings.reset();
+            tracing::info!(queue = self.queue.name(), "deletes work again");
+        }
+    }
+
+    /// The deletes' name in the connector's health.
+    fn part(&self) -> String {
+        format!("deletes from {}", self.queue.name())
     }
 
     /// Settles what the queue answered, and returns what is to be tried again.
@@ -106,9 +147,11 @@ impl Deleter {
                 }
                 continue;
             };
-            self.progress.refused("DeleteMessageBatch", refusal);
+            self.progress.refused(OPERATION, refusal);
             let (code, reason) = (&refusal.code, &refusal.message);
-            if refusal.senders_fault || !try_again {
+            if refusal.kind == Kind::AccessDenied {
+                again.push(safe);
+            } else if refusal.senders_fault || !try_again {
                 tracing::warn!(
                     queue = self.queue.name(), message_id = %safe.id(), place = ?safe.place(), code,
                     "not deleted though it is safe; it will be delivered again: {reason}"

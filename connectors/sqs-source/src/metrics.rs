@@ -12,6 +12,7 @@ pub struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) received: IntCounterVec,
     pub(crate) duplicates: IntCounterVec,
+    pub(crate) repeats: IntCounterVec,
     pub(crate) produced: IntCounterVec,
     pub(crate) produced_bytes: IntCounterVec,
     pub(crate) deleted: IntCounterVec,
@@ -25,6 +26,8 @@ pub struct Metrics {
     pub(crate) oldest_in_flight: IntGaugeVec,
     pub(crate) pollers: IntGaugeVec,
     pub(crate) queue_messages: IntGaugeVec,
+    pub(crate) stay: IntGaugeVec,
+    pub(crate) remembered: IntGaugeVec,
 }
 
 /// What has been done since the start, over all queues.
@@ -34,6 +37,8 @@ pub struct Counts {
     pub received: u64,
     /// Deliveries of messages that were in hand already.
     pub duplicates: u64,
+    /// Deliveries of messages that were produced before and stay in the queue.
+    pub repeats: u64,
     /// Records that the topic has acknowledged.
     pub produced: u64,
     /// Messages deleted from the queue.
@@ -64,6 +69,7 @@ impl Metrics {
         Ok(Self {
             received: new.counter("messages_received_total", "Messages received, without duplicates.", &[])?,
             duplicates: new.counter("messages_duplicate_total", "Deliveries of messages that were in hand already.", &[])?,
+            repeats: new.counter("messages_repeated_total", "Deliveries of messages that were produced before and stay in the queue.", &[])?,
             produced: new.counter("records_produced_total", "Records that the topic has acknowledged.", &[])?,
             produced_bytes: new.counter("record_bytes_produced_total", "Bytes of the values of those records.", &[])?,
             deleted: new.counter("messages_deleted_total", "Messages deleted from the queue.", &[])?,
@@ -77,6 +83,8 @@ impl Metrics {
             oldest_in_flight: new.gauge("oldest_in_flight_seconds", "Since the oldest message in hand was sent.", &[])?,
             pollers: new.gauge("pollers", "Receives that run at once.", &[])?,
             queue_messages: new.gauge("queue_messages", "Messages in the queue as SQS counts them, approximately, by state: visible, in_flight, delayed.", &["state"])?,
+            stay: new.gauge("messages_stay_in_queue", "1 with `delete-after: never`: messages are never deleted.", &[])?,
+            remembered: new.gauge("remembered_messages", "Messages that are remembered as produced, with `delete-after: never`.", &[])?,
             registry: new.registry(),
         })
     }
@@ -93,6 +101,7 @@ impl Metrics {
         Counts {
             received: sum(&self.received),
             duplicates: sum(&self.duplicates),
+            repeats: sum(&self.repeats),
             produced: sum(&self.produced),
             deleted: sum(&self.deleted),
             dead_lettered: sum(&self.dead_lettered),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use connector_common::Health;
@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::backoff::Backoff;
-use crate::custody::{Custody, Message, Safe};
+use crate::custody::Message;
 use crate::pending::{Outcome, Sent, Waiting};
 use crate::progress::Progress;
 use crate::topic::{NotProduced, Producer, Topic};
+use crate::tracker::Tracker;
 
 /// The topic's name in the connector's health.
 pub(crate) const TOPIC: &str = "topic";
@@ -27,13 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What messages are produced to, and who is told.
 pub(crate) struct Writer {
     pub(crate) topic: Arc<dyn Topic>,
-    pub(crate) custody: Arc<Custody>,
+    pub(crate) tracker: Arc<dyn Tracker>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) acknowledgement_timeout: Duration,
     pub(crate) health: Health,
     /// Whether the health has the topic in trouble.
     pub(crate) is_troubled: AtomicBool,
-    pub(crate) safe: mpsc::UnboundedSender<Safe>,
 }
 
 impl Writer {
@@ -159,11 +159,7 @@ impl Writer {
                 if let Some(message) = sent.acknowledge_oldest() {
                     self.progress.produced(message.body.len(), message.sent_at);
                     self.works();
-                    let safe = self
-                        .custody
-                        .acknowledged(&message.id, place, Instant::now());
-                    // Without a receiver the deleting task has failed, which ends the whole source.
-                    safe.map(|safe| self.safe.send(safe));
+                    self.tracker.acknowledged(&message.id, place);
                 }
                 Ok(())
             }
@@ -191,7 +187,7 @@ impl Writer {
                 "not produced and not deleted, left to the queue's redrive policy: {reason}"
             );
             self.progress.left.inc();
-            self.custody.release(&message.id);
+            self.tracker.refused(&message.id);
         } else {
             waiting.put_alone(message);
         }

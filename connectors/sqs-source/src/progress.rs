@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use crate::custody::Custody;
+use crate::custody::InHand;
 use crate::metrics::Metrics;
 use crate::queue::{Depth, QueueError, Refusal};
 
@@ -19,6 +19,7 @@ pub struct Progress {
     metrics: Metrics,
     pub(crate) received: IntCounter,
     pub(crate) duplicates: IntCounter,
+    pub(crate) repeats: IntCounter,
     produced: IntCounter,
     produced_bytes: IntCounter,
     pub(crate) deleted: IntCounter,
@@ -30,6 +31,8 @@ pub struct Progress {
     in_flight_bytes: IntGauge,
     oldest_in_flight: IntGauge,
     pub(crate) pollers: IntGauge,
+    stay: IntGauge,
+    remembered: IntGauge,
 }
 
 impl Progress {
@@ -41,6 +44,7 @@ impl Progress {
         Self {
             received: metrics.received.with_label_values(&label),
             duplicates: metrics.duplicates.with_label_values(&label),
+            repeats: metrics.repeats.with_label_values(&label),
             produced: metrics.produced.with_label_values(&label),
             produced_bytes: metrics.produced_bytes.with_label_values(&label),
             deleted: metrics.deleted.with_label_values(&label),
@@ -52,9 +56,16 @@ impl Progress {
             in_flight_bytes: metrics.in_flight_bytes.with_label_values(&label),
             oldest_in_flight: metrics.oldest_in_flight.with_label_values(&label),
             pollers: metrics.pollers.with_label_values(&label),
+            stay: metrics.stay.with_label_values(&label),
+            remembered: metrics.remembered.with_label_values(&label),
             metrics: metrics.clone(),
             queue,
         }
+    }
+
+    /// The queue's messages are never deleted.
+    pub(crate) fn messages_stay(&self) {
+        self.stay.set(1);
     }
 
     /// The topic has acknowledged a record of so many bytes, whose message was sent then.
@@ -98,20 +109,27 @@ impl Progress {
     }
 
     /// Measures what is in hand, every second, and tells the progress at every interval in which there was any.
-    pub(crate) async fn tell(self: Arc<Self>, custody: Arc<Custody>) {
+    pub(crate) async fn tell(self: Arc<Self>, in_hand: impl Fn() -> InHand) {
         let mut told = 0;
         for second in 1_u64.. {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let in_hand = custody.in_hand();
+            let in_hand = in_hand();
             self.in_flight.set(signed(in_hand.messages));
             self.in_flight_bytes.set(signed(in_hand.bytes));
+            self.remembered.set(signed(in_hand.remembered));
             let age = in_hand
                 .oldest_sent_at
                 .and_then(|sent_at| sent_at.elapsed().ok());
             self.oldest_in_flight
                 .set(age.map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
-            let done =
-                self.received.get() + self.duplicates.get() + self.deleted.get() + self.left.get();
+            let counters = [
+                &self.received,
+                &self.duplicates,
+                &self.repeats,
+                &self.deleted,
+                &self.left,
+            ];
+            let done: u64 = counters.iter().map(|counter| counter.get()).sum();
             if second % INTERVAL.as_secs() == 0 && done != told {
                 self.log("progress", in_hand.messages);
                 told = done;
@@ -124,6 +142,7 @@ impl Progress {
             queue = self.queue,
             received = self.received.get(),
             duplicates = self.duplicates.get(),
+            repeats = self.repeats.get(),
             produced = self.produced.get(),
             deleted = self.deleted.get(),
             dead_lettered = self.dead_lettered.get(),

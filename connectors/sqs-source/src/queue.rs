@@ -55,6 +55,8 @@ pub struct Refusal {
     pub index: usize,
     /// Whether the queue would refuse the same entry again.
     pub senders_fault: bool,
+    /// What helps.
+    pub kind: Kind,
     /// The queue's error code.
     pub code: String,
     /// The queue's words.
@@ -141,6 +143,18 @@ pub struct QueueError {
 }
 
 impl QueueError {
+    /// An entry's refusal as the error of its call.
+    #[must_use]
+    pub fn of_entry(operation: &'static str, queue: &str, refusal: &Refusal) -> Self {
+        Self {
+            operation,
+            queue: queue.to_owned(),
+            kind: refusal.kind,
+            code: refusal.code.clone(),
+            detail: format!("{}: {}", refusal.code, refusal.message),
+        }
+    }
+
     /// The permission that the operation needs, without `sqs:`: that of a batch is the single operation's.
     #[must_use]
     pub fn permission(&self) -> &str {

@@ -10,11 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::backoff::Backoff;
 use crate::bodies::Bodies;
 use crate::config::RecordFormat;
-use crate::custody::{Custody, Message};
+use crate::custody::Message;
 use crate::pollers::Pollers;
 use crate::progress::Progress;
 use crate::queue::{BATCH, Queue, QueueError, Received};
 use crate::record;
+use crate::tracker::{Taken, Tracker};
 
 /// How long a receive under way may go on after the stop. Messages that the queue gives out to a
 /// receive that isn't there any more stay hidden until their timeout; a busy queue answers within
@@ -33,7 +34,7 @@ pub(crate) fn part(queue: &str) -> String {
 /// What all pollers share.
 pub(crate) struct Receiver {
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) custody: Arc<Custody>,
+    pub(crate) tracker: Arc<dyn Tracker>,
     pub(crate) progress: Arc<Progress>,
     /// One permit for each message that may be in hand.
     pub(crate) in_flight: Arc<Semaphore>,
@@ -41,9 +42,7 @@ pub(crate) struct Receiver {
     pub(crate) bodies: Bodies,
     pub(crate) pollers: Pollers,
     pub(crate) format: RecordFormat,
-    /// Messages received more often than this go to `dead`.
-    pub(crate) max_receives: u32,
-    pub(crate) dead: mpsc::UnboundedSender<Received>,
+    pub(crate) dead: Option<Dead>,
     pub(crate) health: Health,
     pub(crate) wait_time: Duration,
     pub(crate) visibility_timeout: Duration,
@@ -52,6 +51,21 @@ pub(crate) struct Receiver {
     pub(crate) warnings: Warnings,
     /// Whether the queue has ever answered a receive.
     pub(crate) has_answered: AtomicBool,
+}
+
+/// Where messages go that were received too often.
+pub(crate) struct Dead {
+    /// More often than this.
+    pub(crate) max_receives: u32,
+    pub(crate) sender: mpsc::UnboundedSender<Received>,
+}
+
+/// What a receive brought.
+struct Brought {
+    /// Messages that were not received before in this pass over the queue.
+    fresh: usize,
+    /// How long to pause before the next receive.
+    pause: Duration,
 }
 
 impl Receiver {
@@ -74,10 +88,13 @@ impl Receiver {
                     if backoff.reset() || !self.has_answered.swap(true, Ordering::Relaxed) {
                         self.health.works(&part);
                     }
-                    self.pollers.received(number, messages.len());
-                    self.progress.pollers.set(self.pollers.wanted() as i64);
-                    if self.take_in(messages, permits).await.is_err() {
+                    let Ok(brought) = self.take_in(messages, permits).await else {
                         return Ok(());
+                    };
+                    self.pollers.received(number, brought.fresh);
+                    self.progress.pollers.set(self.pollers.wanted() as i64);
+                    if !brought.pause.is_zero() {
+                        self.pause(brought.pause).await;
                     }
                 }
                 Err(error)
@@ -93,10 +110,7 @@ impl Receiver {
                     if let Some(held_back) = self.warnings.due() {
                         tracing::warn!(again_in = ?pause, held_back, "cannot receive, trying again: {error}");
                     }
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = self.stop.requested() => return Ok(()),
-                    }
+                    self.pause(pause).await;
                 }
             }
         }
@@ -128,6 +142,14 @@ impl Receiver {
         }
     }
 
+    /// Pauses until the stop at the latest.
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.stop.requested() => {}
+        }
+    }
+
     /// The queue's name in the connector's health.
     fn part(&self) -> String {
         part(self.queue.name())
@@ -143,33 +165,54 @@ impl Receiver {
         &self,
         messages: Vec<Received>,
         mut permits: OwnedSemaphorePermit,
-    ) -> Result<(), mpsc::error::SendError<Message>> {
+    ) -> Result<Brought, mpsc::error::SendError<Message>> {
         let now = Instant::now();
-        // All are in custody before the first may have to wait for the inbox.
-        let mut fresh = Vec::with_capacity(messages.len());
+        let (received, mut again) = (messages.len(), 0);
+        // All are tracked before the first may have to wait for the inbox.
+        let mut fresh = Vec::with_capacity(received);
         for mut received in messages {
             let Some(permit) = permits.split(1) else {
                 tracing::warn!(message_id = %received.id, "more messages than asked for; this one will be delivered again");
                 continue;
             };
-            let dead = (received.receive_count > self.max_receives).then(|| received.clone());
+            let dead = self.dead.as_ref();
+            let dead = dead.filter(|dead| received.receive_count > dead.max_receives);
+            let dead = dead.map(|dead| (&dead.sender, received.clone()));
             received.body = record::value(self.format, self.queue.name(), &mut received);
-            match (self.custody.take_in(received, now, permit), dead) {
-                (None, _) => self.progress.duplicates.inc(),
-                (Some(_), Some(dead)) => {
+            match self.tracker.take_in(received, now, permit) {
+                Taken::New(message) => {
                     self.progress.received.inc();
-                    // Without a receiver the task that moves them has failed, which ends the whole source.
-                    let _ = self.dead.send(dead);
+                    match dead {
+                        // Without a receiver the task that moves them has failed, which ends the
+                        // whole source.
+                        Some((sender, dead)) => drop(sender.send(dead)),
+                        None => fresh.push(message),
+                    }
                 }
-                (Some(message), None) => {
-                    self.progress.received.inc();
-                    fresh.push(message);
+                Taken::Known {
+                    is_produced,
+                    is_again,
+                } => {
+                    if is_produced {
+                        self.progress.repeats.inc();
+                    } else {
+                        self.progress.duplicates.inc();
+                    }
+                    again += usize::from(is_again);
                 }
             }
         }
         for message in fresh {
             self.inbox.send(message).await?;
         }
-        Ok(())
+        let is_over = again > 0 && again == received;
+        Ok(Brought {
+            fresh: received - again,
+            pause: if is_over {
+                self.tracker.next_pass()
+            } else {
+                Duration::ZERO
+            },
+        })
     }
 }

@@ -17,9 +17,9 @@ use crate::fluvio_commits::Follower;
 use crate::fluvio_topic::FluvioTopic;
 use crate::metrics::Metrics;
 use crate::produce::TOPIC;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Kind, Queue, QueueError};
 use crate::receive;
-use crate::sqs::{self, Sqs};
+use crate::sqs::{self, Described, Sqs};
 use crate::stream::{Settings, Shared, Until, stream};
 
 /// Announcements that wait to be looked at.
@@ -127,14 +127,19 @@ async fn open_all(
         health.troubled(&part, "not reached yet");
         let opening = || async {
             let queue = Sqs::open(&client, &queue, wants_attributes).await?;
-            let timeout = queue.visibility_timeout().await?;
-            Ok((queue, timeout))
+            let described = described(&queue, config).await?;
+            Ok((queue, described))
         };
-        let Some((opened, of_queue)) = patiently(&queue, config, opening, stop).await? else {
+        let Some((opened, described)) = patiently(&queue, config, opening, stop).await? else {
             return Ok(None);
         };
+        let of_queue = described.map_or(Duration::ZERO, |described| described.visibility_timeout);
         let settings = Settings::new(config, opened.name(), of_queue)?;
-        check_linger(meta, &settings)?;
+        if config.delete_after == DeleteAfter::Never {
+            report_messages_stay(opened.name(), described);
+        } else {
+            check_linger(meta, &settings)?;
+        }
         health.works(&part);
         tracing::info!(queue = opened.name(), visibility_timeout = ?settings.visibility_timeout, "reading");
         queues.push((opened, settings));
@@ -154,6 +159,37 @@ async fn open_all(
             }),
         )
     }))
+}
+
+/// What the queue says of itself. One that may only be read may refuse to; then the file has to
+/// give the visibility timeout.
+async fn described(queue: &Sqs, config: &Config) -> Result<Option<Described>, QueueError> {
+    let is_needed =
+        config.delete_after != DeleteAfter::Never || config.visibility_timeout.is_none();
+    match queue.described().await {
+        Err(error) if error.kind == Kind::AccessDenied && !is_needed => Ok(None),
+        described => described.map(Some),
+    }
+}
+
+fn report_messages_stay(queue: &str, described: Option<Described>) {
+    match described.map(|described| described.max_receives) {
+        Some(None) => tracing::info!(
+            queue,
+            "messages stay in the queue until its retention ends (`delete-after: never`); it has no redrive policy"
+        ),
+        Some(Some(max_receives)) => tracing::warn!(
+            queue,
+            max_receives,
+            "messages stay in the queue (`delete-after: never`), and its redrive policy moves each to the dead-letter \
+             queue after {max_receives} receives, by whomever"
+        ),
+        None => tracing::warn!(
+            queue,
+            "messages stay in the queue (`delete-after: never`); if it has a redrive policy, each goes to the \
+             dead-letter queue after `maxReceiveCount` receives, by whomever: allow sqs:GetQueueAttributes to have it read"
+        ),
+    }
 }
 
 /// Opens a queue; waits while it can't be reached. None when the stop comes first.
@@ -235,6 +271,7 @@ async fn untils(
 ) -> anyhow::Result<(Vec<Until>, Option<Follower>)> {
     match config.delete_after {
         DeleteAfter::Topic => Ok(((0..queues).map(|_| Until::Topic).collect(), None)),
+        DeleteAfter::Never => Ok(((0..queues).map(|_| Until::Never).collect(), None)),
         DeleteAfter::Tables => {
             let (senders, untils) = (0..queues)
                 .map(|_| {

@@ -15,8 +15,8 @@ use aws_sdk_sqs::types::{
 };
 use md5::{Digest, Md5};
 
-use self::classify::classify;
 pub use self::classify::words;
+use self::classify::{classify, kind_of_code};
 pub use self::client::client;
 use crate::config::QueueRef;
 use crate::queue::{Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, is_fifo};
@@ -46,6 +46,15 @@ pub struct Sqs {
     polling: Client,
     url: String,
     wants_attributes: bool,
+}
+
+/// A queue's own settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// How long a received message stays hidden unless the receive says otherwise.
+    pub visibility_timeout: Duration,
+    /// After how many receives its redrive policy moves a message to the dead-letter queue.
+    pub max_receives: Option<u64>,
 }
 
 impl Sqs {
@@ -80,28 +89,31 @@ impl Sqs {
         })
     }
 
-    /// The queue's own visibility timeout.
+    /// The queue's own settings.
     ///
     /// # Errors
     /// As any call.
-    pub async fn visibility_timeout(&self) -> Result<Duration, QueueError> {
-        let name = QueueAttributeName::VisibilityTimeout;
-        let found = self.attributes(std::slice::from_ref(&name)).await?;
-        found
-            .get(&name)
-            .copied()
-            .map(Duration::from_secs)
-            .ok_or_else(|| {
-                let detail = "an answer without the visibility timeout";
-                unexpected("GetQueueAttributes", &self.url, detail)
-            })
+    pub async fn described(&self) -> Result<Described, QueueError> {
+        let visibility = QueueAttributeName::VisibilityTimeout;
+        let redrive = QueueAttributeName::RedrivePolicy;
+        let found = self
+            .attributes(&[visibility.clone(), redrive.clone()])
+            .await?;
+        let visibility = found.get(&visibility).and_then(|value| value.parse().ok());
+        let visibility = visibility.ok_or_else(|| {
+            let detail = "an answer without the visibility timeout";
+            unexpected("GetQueueAttributes", &self.url, detail)
+        })?;
+        Ok(Described {
+            visibility_timeout: Duration::from_secs(visibility),
+            max_receives: found.get(&redrive).and_then(|policy| max_receives(policy)),
+        })
     }
 
-    /// Attributes of the queue that are numbers.
     async fn attributes(
         &self,
         names: &[QueueAttributeName],
-    ) -> Result<HashMap<QueueAttributeName, u64>, QueueError> {
+    ) -> Result<HashMap<QueueAttributeName, String>, QueueError> {
         let request = self
             .client
             .get_queue_attributes()
@@ -111,10 +123,7 @@ impl Sqs {
             .send()
             .await
             .map_err(|error| classify("GetQueueAttributes", &self.url, &error))?;
-        let attributes = described.attributes.unwrap_or_default().into_iter();
-        Ok(attributes
-            .filter_map(|(name, value)| Some((name, value.parse().ok()?)))
-            .collect())
+        Ok(described.attributes.unwrap_or_default())
     }
 
     /// The message as the source has it; `None` for one that can't be used and so stays in the queue.
@@ -288,13 +297,22 @@ impl Queue for Sqs {
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
         let found = self.attributes(&names).await?;
-        let [visible, in_flight, delayed] = names.map(|name| found.get(&name).copied());
+        let [visible, in_flight, delayed] = names.map(|name| found.get(&name)?.parse().ok());
         Ok(Depth {
             visible,
             in_flight,
             delayed,
         })
     }
+}
+
+/// After how many receives a redrive policy moves a message to the dead-letter queue. AWS writes
+/// the number as a number, or as a text where it was given as one.
+#[must_use]
+pub fn max_receives(redrive_policy: &str) -> Option<u64> {
+    let policy: serde_json::Value = serde_json::from_str(redrive_policy).ok()?;
+    let count = policy.get("maxReceiveCount")?;
+    count.as_u64().or_else(|| count.as_str()?.parse().ok())
 }
 
 fn timeouts(wait: Duration) -> TimeoutConfig {
@@ -326,12 +344,14 @@ fn refusals<'a>(
             Some(entry) => Refusal {
                 index,
                 senders_fault: entry.sender_fault,
+                kind: kind_of_code(&entry.code),
                 code: entry.code.clone(),
                 message: entry.message.clone().unwrap_or_default(),
             },
             None => Refusal {
                 index,
                 senders_fault: false,
+                kind: Kind::Unreachable,
                 code: "NoAnswer".to_owned(),
                 message: "the answer does not mention this entry".to_owned(),
             },
@@ -367,6 +387,15 @@ fn count(messages: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redrive_policy_is_read_in_both_spellings() {
+        let number =
+            r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:1:d","maxReceiveCount":5}"#;
+        assert_eq!(max_receives(number), Some(5));
+        assert_eq!(max_receives(r#"{"maxReceiveCount":"7"}"#), Some(7));
+        assert_eq!(max_receives("{}"), None);
+    }
 
     #[test]
     fn an_entry_that_the_answer_forgets_is_not_taken_for_done() {

@@ -8,21 +8,22 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::custody::{Custody, Message, Safe};
+use crate::custody::{Custody, Message};
 use crate::dead_letters::Undertaker;
 use crate::delete::Deleter;
 use crate::pollers::Pollers;
 use crate::produce::Writer;
+use crate::produced_ids::ProducedIds;
 use crate::progress::Progress;
 use crate::queue::{Queue, QueueError, Received};
-use crate::receive::Receiver;
+use crate::receive::{Dead, Receiver};
 use crate::stream::{Settings, Shared, Until};
 use crate::tables::{Stands, Tables};
+use crate::tracker::{Deletable, Tracker};
 
 /// What the stages share.
 pub(crate) struct Stages {
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) custody: Arc<Custody>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) shared: Shared,
     pub(crate) settings: Settings,
@@ -31,20 +32,29 @@ pub(crate) struct Stages {
 type Tasks = JoinSet<Result<(), QueueError>>;
 
 impl Stages {
-    /// Starts the stages. Each ends when the one before it has ended and what it sent is settled.
-    pub(crate) fn start(&self, until: Until) -> Tasks {
-        let (inbox, received) = mpsc::channel(self.settings.max_in_flight);
-        let (dead, to_bury) = mpsc::unbounded_channel();
+    /// Starts the stages of a queue whose messages stay: receive → produce.
+    pub(crate) fn start_without_delete(&self, produced: Arc<ProducedIds>) -> Tasks {
+        let mut tasks = JoinSet::new();
+        self.receive_and_produce(&mut tasks, produced, None);
+        tasks
+    }
+
+    /// Starts the stages: receive → produce → (tables) → delete. Each ends when the one before it
+    /// has ended and what it sent is settled.
+    pub(crate) fn start(&self, custody: &Arc<Custody>, until: Until) -> Tasks {
         let (safe, to_delete) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        self.receive(&mut tasks, inbox, dead);
-        self.bury(&mut tasks, to_bury, safe.clone());
-        let written = self.produce(&mut tasks, received, safe.clone());
+        let tracker = Arc::new(Deletable {
+            custody: Arc::clone(custody),
+            safe: safe.clone(),
+        });
+        let dead = self.forward_dead_letters(&mut tasks, &tracker);
+        let written = self.receive_and_produce(&mut tasks, tracker, dead);
         if let Until::Tables { sink, commits } = until {
             let tables = Tables {
                 queue: Arc::clone(&self.queue),
                 topic: Arc::clone(&self.shared.topic),
-                custody: Arc::clone(&self.custody),
+                custody: Arc::clone(custody),
                 sink,
                 patience: self.settings.patience,
                 safe,
@@ -59,8 +69,10 @@ impl Stages {
         }
         let deleter = Deleter {
             queue: Arc::clone(&self.queue),
-            custody: Arc::clone(&self.custody),
+            custody: Arc::clone(custody),
             progress: Arc::clone(&self.progress),
+            health: self.shared.health.clone(),
+            is_troubled: AtomicBool::new(false),
             warnings: Warnings::default(),
         };
         tasks.spawn(async move {
@@ -70,26 +82,56 @@ impl Stages {
         tasks
     }
 
+    /// Starts what moves dead letters, if there is a queue for them, and returns the way to it.
+    fn forward_dead_letters(&self, tasks: &mut Tasks, deletable: &Deletable) -> Option<Dead> {
+        let dead_letters = self.shared.dead_letters.clone()?;
+        let (sender, dead) = mpsc::unbounded_channel::<Received>();
+        let max_receives = dead_letters.max_receives;
+        let undertaker = Undertaker {
+            dead_letters,
+            source: Arc::clone(&self.queue),
+            custody: Arc::clone(&deletable.custody),
+            progress: Arc::clone(&self.progress),
+            safe: deletable.safe.clone(),
+            stop: self.shared.stop.clone(),
+        };
+        tasks.spawn(async move {
+            undertaker.run(dead).await;
+            Ok(())
+        });
+        Some(Dead {
+            max_receives,
+            sender,
+        })
+    }
+
+    /// Starts the stages that any queue has. Returns what tells that everything is written.
+    fn receive_and_produce(
+        &self,
+        tasks: &mut Tasks,
+        tracker: Arc<dyn Tracker>,
+        dead: Option<Dead>,
+    ) -> CancellationToken {
+        let (inbox, received) = mpsc::channel(self.settings.max_in_flight);
+        self.receive(tasks, Arc::clone(&tracker), inbox, dead);
+        self.produce(tasks, tracker, received)
+    }
+
     fn receive(
         &self,
         tasks: &mut Tasks,
+        tracker: Arc<dyn Tracker>,
         inbox: mpsc::Sender<Message>,
-        dead: mpsc::UnboundedSender<Received>,
+        dead: Option<Dead>,
     ) {
-        let max_receives = self
-            .shared
-            .dead_letters
-            .as_ref()
-            .map(|dead| dead.max_receives);
         let receiver = Arc::new(Receiver {
             queue: Arc::clone(&self.queue),
-            custody: Arc::clone(&self.custody),
+            tracker,
             progress: Arc::clone(&self.progress),
             in_flight: Arc::new(Semaphore::new(self.settings.max_in_flight)),
             bodies: self.shared.bodies.clone(),
             pollers: Pollers::new(self.settings.pollers.clone()),
             format: self.settings.record_format,
-            max_receives: max_receives.unwrap_or(u32::MAX),
             dead,
             health: self.shared.health.clone(),
             wait_time: self.settings.wait_time,
@@ -105,44 +147,19 @@ impl Stages {
         }
     }
 
-    fn bury(
-        &self,
-        tasks: &mut Tasks,
-        to_bury: mpsc::UnboundedReceiver<Received>,
-        safe: mpsc::UnboundedSender<Safe>,
-    ) {
-        let Some(dead_letters) = self.shared.dead_letters.clone() else {
-            return;
-        };
-        let undertaker = Undertaker {
-            dead_letters,
-            source: Arc::clone(&self.queue),
-            custody: Arc::clone(&self.custody),
-            progress: Arc::clone(&self.progress),
-            safe,
-            stop: self.shared.stop.clone(),
-        };
-        tasks.spawn(async move {
-            undertaker.run(to_bury).await;
-            Ok(())
-        });
-    }
-
-    /// Returns what tells that everything is written.
     fn produce(
         &self,
         tasks: &mut Tasks,
+        tracker: Arc<dyn Tracker>,
         received: mpsc::Receiver<Message>,
-        safe: mpsc::UnboundedSender<Safe>,
     ) -> CancellationToken {
         let writer = Writer {
             topic: Arc::clone(&self.shared.topic),
-            custody: Arc::clone(&self.custody),
+            tracker,
             progress: Arc::clone(&self.progress),
             acknowledgement_timeout: self.settings.acknowledgement_timeout,
             health: self.shared.health.clone(),
             is_troubled: AtomicBool::new(false),
-            safe,
         };
         let written = CancellationToken::new();
         let when_written = written.clone().drop_guard();

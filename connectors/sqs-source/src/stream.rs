@@ -1,4 +1,5 @@
-//! One queue's messages on their way: receive → produce → (tables) → delete, with visibility kept alive beside it.
+//! One queue's messages on their way: receive → produce → (tables) → delete, with visibility kept
+//! alive beside it; or receive → produce where messages stay in the queue.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::custody::Custody;
 use crate::dead_letters::DeadLetters;
 use crate::depth;
 use crate::metrics::Metrics;
+use crate::produced_ids::ProducedIds;
 use crate::progress::Progress;
 use crate::queue::{Queue, QueueError};
 use crate::stages::Stages;
@@ -32,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How a queue is read: what is left of the [`Config`] once it is open.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a received message is hidden; kept alive at half this time.
+    /// How long a received message is hidden; kept alive at half this time, unless messages stay in
+    /// the queue.
     pub visibility_timeout: Duration,
     /// See [`Config::wait_time`].
     pub wait_time: Duration,
@@ -44,6 +47,8 @@ pub struct Settings {
     pub record_format: RecordFormat,
     /// See [`Config::acknowledgement_timeout`].
     pub acknowledgement_timeout: Duration,
+    /// See [`Config::max_remembered`].
+    pub max_remembered: usize,
     /// See [`Config::stop_timeout`].
     pub stop_timeout: Duration,
     /// How long a produced message is left alone before it is looked for, with `delete-after: tables`.
@@ -61,16 +66,21 @@ pub enum Until {
         /// What sinks announce.
         commits: mpsc::Receiver<Commit>,
     },
+    /// Never: it stays in the queue.
+    Never,
 }
 
 impl Settings {
     /// The settings of `config` for a queue with this visibility timeout.
     ///
     /// # Errors
-    /// The queue's own visibility timeout hides nothing.
+    /// The queue's own visibility timeout hides nothing, and messages have to be hidden until they
+    /// are deleted.
     pub fn new(config: &Config, queue: &str, of_queue: Duration) -> anyhow::Result<Self> {
         let visibility_timeout = config.visibility_timeout.unwrap_or(of_queue);
-        if visibility_timeout.is_zero() || visibility_timeout > LONGEST_VISIBILITY {
+        let hides_nothing =
+            visibility_timeout.is_zero() && config.delete_after != DeleteAfter::Never;
+        if hides_nothing || visibility_timeout > LONGEST_VISIBILITY {
             return Err(anyhow!(
                 "the queue `{queue}` has a visibility timeout of {visibility_timeout:?}; set `visibility-timeout`"
             ));
@@ -82,6 +92,7 @@ impl Settings {
             pollers: config.min_pollers..=config.pollers,
             record_format: config.record_format,
             acknowledgement_timeout: config.acknowledgement_timeout,
+            max_remembered: config.max_remembered(),
             stop_timeout: config.stop_timeout,
             patience: PATIENCE,
         })
@@ -116,49 +127,85 @@ pub async fn stream(
     settings: &Settings,
     shared: &Shared,
 ) -> anyhow::Result<()> {
-    let delete_after = match until {
-        Until::Topic => DeleteAfter::Topic,
-        Until::Tables { .. } => DeleteAfter::Tables,
-    };
-    let custody = Custody::new(
-        settings.visibility_timeout,
-        delete_after,
-        shared.bodies.clone(),
-    );
-    let custody = Arc::new(custody);
     let progress = Arc::new(Progress::new(&shared.metrics, queue.name()));
-    let keeper = Keeper {
-        queue: Arc::clone(&queue),
-        custody: Arc::clone(&custody),
-        visibility_timeout: settings.visibility_timeout,
-        progress: Arc::clone(&progress),
-        warnings: Warnings::default(),
-    };
-    let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
-    let teller = AbortOnDropHandle::new(tokio::spawn(
-        Arc::clone(&progress).tell(Arc::clone(&custody)),
-    ));
     let depth = depth::watch(Arc::clone(&queue), Arc::clone(&progress));
-    let depth = AbortOnDropHandle::new(tokio::spawn(depth));
+    let _depth = AbortOnDropHandle::new(tokio::spawn(depth));
     let stages = Stages {
-        queue: Arc::clone(&queue),
-        custody: Arc::clone(&custody),
-        progress: Arc::clone(&progress),
+        queue,
+        progress,
         shared: shared.clone(),
         settings: settings.clone(),
     };
-    let mut stages = stages.start(until);
+    match until {
+        Until::Never => read(&stages).await,
+        Until::Topic => drain(&stages, DeleteAfter::Topic, until).await,
+        Until::Tables { .. } => drain(&stages, DeleteAfter::Tables, until).await,
+    }
+}
+
+/// Produces a queue's messages and leaves them where they are: there is nothing to extend, delete
+/// or give back.
+async fn read(stages: &Stages) -> anyhow::Result<()> {
+    let Stages {
+        queue,
+        progress,
+        shared,
+        settings,
+    } = stages;
+    progress.messages_stay();
+    let produced = ProducedIds::new(settings.max_remembered, shared.bodies.clone());
+    let produced = Arc::new(produced);
+    let counted = Arc::clone(&produced);
+    let in_hand = move || counted.in_hand();
+    let _teller = AbortOnDropHandle::new(tokio::spawn(Arc::clone(progress).tell(in_hand)));
+    let mut tasks = stages.start_without_delete(Arc::clone(&produced));
+    let ended = tokio::select! {
+        ended = all_end(&mut tasks) => ended,
+        () = deadline(&shared.stop, settings.stop_timeout) => {
+            let in_hand = produced.in_hand().messages;
+            tracing::warn!(queue = queue.name(), in_hand, "the stop takes longer than {:?}", settings.stop_timeout);
+            Ok(())
+        }
+    };
+    tasks.shutdown().await;
+    progress.log("stopped", produced.in_hand().messages);
+    ended
+}
+
+/// Produces and deletes a queue's messages, and keeps them hidden until then.
+async fn drain(stages: &Stages, delete_after: DeleteAfter, until: Until) -> anyhow::Result<()> {
+    let Stages {
+        queue,
+        progress,
+        shared,
+        settings,
+    } = stages;
+    let bodies = shared.bodies.clone();
+    let custody = Custody::new(settings.visibility_timeout, delete_after, bodies);
+    let custody = Arc::new(custody);
+    let keeper = Keeper {
+        queue: Arc::clone(queue),
+        custody: Arc::clone(&custody),
+        visibility_timeout: settings.visibility_timeout,
+        progress: Arc::clone(progress),
+        warnings: Warnings::default(),
+    };
+    let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
+    let counted = Arc::clone(&custody);
+    let in_hand = move || counted.in_hand();
+    let teller = AbortOnDropHandle::new(tokio::spawn(Arc::clone(progress).tell(in_hand)));
+    let mut tasks = stages.start(&custody, until);
 
     let ended = tokio::select! {
-        ended = all_end(&mut stages) => ended,
+        ended = all_end(&mut tasks) => ended,
         ended = keeper => Err(anyhow!("the task that extends visibility ended: {ended:?}")),
         () = deadline(&shared.stop, settings.stop_timeout) => {
             tracing::warn!(queue = queue.name(), in_hand = custody.len(), "the stop takes longer than {:?}", settings.stop_timeout);
             Ok(())
         }
     };
-    stages.shutdown().await;
-    drop((teller, depth));
+    tasks.shutdown().await;
+    drop(teller);
     let in_hand = custody.len();
     if in_hand > 0 {
         let given_back = tokio::time::timeout(GIVE_BACK, give_back(queue.as_ref(), &custody)).await;
@@ -168,8 +215,8 @@ pub async fn stream(
     ended
 }
 
-async fn all_end(stages: &mut JoinSet<Result<(), QueueError>>) -> anyhow::Result<()> {
-    while let Some(ended) = stages.join_next().await {
+async fn all_end(tasks: &mut JoinSet<Result<(), QueueError>>) -> anyhow::Result<()> {
+    while let Some(ended) = tasks.join_next().await {
         ended.context("a task of the source failed")??;
     }
     Ok(())

@@ -154,6 +154,26 @@ async fn a_message_without_a_receipt_is_passed_over_and_the_rest_of_its_batch_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_whose_delete_is_denied_is_reported_and_tried_again() {
+    let canned = Canned::start().await;
+    canned.answers(RECEIVE, [Answer::Result(message("{}", "r-1", MD5))]);
+    let denied =
+        json!({"Id": "0", "Code": "AccessDenied", "SenderFault": true, "Message": "no policy"});
+    let answer = json!({"Successful": [], "Failed": [denied]});
+    canned.answers("DeleteMessageBatch", [Answer::Result(answer)]);
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = source(&canned, &topic).await;
+    until("unready", || {
+        let ready = source.health.ready();
+        ready.is_err_and(|why| why.contains("no policy; allow sqs:DeleteMessage"))
+    })
+    .await;
+    until("deleted", || source.metrics.counts().deleted == 1).await;
+    until("ready again", || source.health.ready() == Ok(())).await;
+    assert_eq!(source.stop().await.left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_is_refused_for_good_is_told_with_its_code_and_let_go() {
     let canned = Canned::start().await;
     canned.answers(RECEIVE, [Answer::Result(message("{}", "r-1", MD5))]);

@@ -111,6 +111,30 @@ async fn failed_entries_are_tried_again_unless_that_is_no_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn denied_deletes_are_reported_until_they_are_allowed_and_then_made_good() {
+    let bench = Bench::new().await;
+    let faults = bench.endpoint.faults();
+    let operation = Operation::DeleteMessageBatch;
+    faults.fail_share(operation, Fault::Deny, 1.0).unwrap();
+    bench.send_all(bodies(30)).await;
+    let topic = StandIn::new(Mood::Acknowledge);
+    let source = bench.start(&topic, bench.settings(60)).await;
+    until("unready", || {
+        let ready = source.health.ready();
+        ready.is_err_and(|why| why.contains("allow sqs:DeleteMessage on this queue"))
+    })
+    .await;
+    until("all produced", || topic.records().len() == 30).await;
+    assert_eq!(source.health.alive(), Ok(()), "a restart would not help");
+    assert_eq!(bench.queue().undeleted(), 30);
+    faults.clear();
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    until("ready again", || source.health.ready() == Ok(())).await;
+    assert_eq!(source.stop().await.deleted, 30);
+    assert_eq!(topic.records().len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_arrives_through_throttling_cut_and_late_replies_and_duplicates() {
     use Operation as O;
     let bench = Bench::new().await;

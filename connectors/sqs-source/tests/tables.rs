@@ -12,6 +12,7 @@ mod support;
 use std::time::Duration;
 
 use connector_common::committed::Commit;
+use sqs_endpoint::{Fault, Operation};
 use sqs_source::stream::{Settings, Until};
 use support::{Bench, Mood, Running, StandIn, bodies, until};
 use tokio::sync::mpsc;
@@ -152,4 +153,31 @@ async fn the_bound_holds_and_a_stop_gives_back_what_is_not_committed() {
         (bench.queue().in_flight(), bench.queue().undeleted()),
         (0, 200)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_deletes_of_committed_messages_are_reported_until_they_are_allowed() {
+    let bench = Bench::new().await;
+    let faults = bench.endpoint.faults();
+    let operation = Operation::DeleteMessageBatch;
+    faults.fail_share(operation, Fault::Deny, 1.0).unwrap();
+    bench.send_all(bodies(80)).await;
+    let topic = StandIn::new(Mood::Acknowledge);
+    let mut settings = settings(&bench, 3600);
+    settings.max_in_flight = 50;
+    let (source, sink) = start(&bench, &topic, settings).await;
+    until("the bound", || topic.records().len() == 50).await;
+    sink.send(commit(50, &topic.records())).await.unwrap();
+    until("unready", || {
+        let ready = source.health.ready();
+        ready.is_err_and(|why| why.contains("allow sqs:DeleteMessage on this queue"))
+    })
+    .await;
+    assert_eq!(topic.records().len(), 50);
+    faults.clear();
+    until("the others are received", || topic.records().len() == 80).await;
+    until("ready again", || source.health.ready() == Ok(())).await;
+    sink.send(commit(80, &topic.records())).await.unwrap();
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    assert_eq!(source.stop().await.deleted, 80);
 }

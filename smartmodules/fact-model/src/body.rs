@@ -11,7 +11,7 @@
 //!    client.
 //! 4. `"`: a JSON string, whose text is read from the top, up to three strings deep.
 //! 5. What begins as JSON and is none: several documents one after another; then what iOS logs in brackets;
-//!    then a literal of Python or JavaScript; then what iOS prints of a dictionary.
+//!    then rows as Java prints them; then a literal of Python or JavaScript; then what iOS prints of a dictionary.
 //! 6. What does not begin as JSON: a line that a Firebase SDK logs ([`log_line`]), `dataLayer.push(…)` or a
 //!    string of Python ([`literal`]), a web hit ([`hit`]), base64 of gzip or of any of the above.
 //!
@@ -25,6 +25,8 @@ use crate::arena::Arena;
 use crate::budget::Budget;
 use crate::envelope::Envelope;
 use crate::event;
+use crate::formats::json_text::JsonText;
+use crate::formats::printed_rows::{self, Names};
 use crate::formats::shape::{self, Shape};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
 use crate::items::literal_or_plist;
@@ -291,6 +293,12 @@ impl<'a> Reader<'a, '_> {
         }
         if !text.starts_with(['{', '"']) && log_line::is_log_line(text) {
             return self.log_lines(text, raw);
+        }
+        if printed_rows::is_rows(text) {
+            let mut out = JsonText::new(self.arena);
+            printed_rows::read(text, Names::Event, &mut out)
+                .map_err(|fault| malformed(&fault, text))?;
+            return self.rewritten(out.finish(), raw, layers);
         }
         match (literal_or_plist(text, self.arena), error) {
             (Ok(json), Some(_)) => self.rewritten(json, raw, layers),

@@ -4,21 +4,26 @@ use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::decimal::Decimal;
-use crate::json::each_entry;
+use crate::json::{each_entry, unescape};
 use crate::raw::Raw;
+use crate::write::write_text;
 
 /// Appends the canonical text of `json`: no white space, keys sorted and each once, numbers as
 /// [`Decimal`] writes them, strings with the fewest escapes.
 ///
 /// `json` is the text of values that are kept in `extra`, whose depth is limited.
-pub(crate) fn write(json: &str, out: &mut Vec<u8>) {
-    let arena = Arena::new();
-    value(json, &arena, out);
-}
-
-fn value<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
+pub(crate) fn write<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
     match json.as_bytes().first() {
-        Some(b'{') => object(json, arena, out),
+        Some(b'{') => {
+            let mut entries: Vec<(&str, Raw<'_>)> = Vec::new();
+            // What is no JSON is none of ours: every value was read once before it was kept.
+            let _ = each_entry(json, arena, |key, value| entries.push((key, value)));
+            // Of a key that came twice the later value counts, as in `jsonb`.
+            entries.reverse();
+            entries.sort_by_key(|(key, _)| *key);
+            entries.dedup_by_key(|(key, _)| *key);
+            write_sorted(entries.iter(), arena, out);
+        }
         Some(b'[') => {
             let elements: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
             out.push(b'[');
@@ -26,13 +31,13 @@ fn value<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b',');
                 }
-                value(element.get(), arena, out);
+                write(element.get(), arena, out);
             }
             out.push(b']');
         }
-        Some(b'"') => match serde_json::from_str::<String>(json) {
-            Ok(text) => string(&text, out),
-            Err(_) => out.extend_from_slice(json.as_bytes()),
+        Some(b'"') => match unescape(json, arena) {
+            Some(text) => write_text(text, out),
+            None => out.extend_from_slice(json.as_bytes()),
         },
         _ => match Decimal::parse(json) {
             Some(number) => out.extend_from_slice(number.as_str().as_bytes()),
@@ -41,32 +46,23 @@ fn value<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
     }
 }
 
-fn object<'a>(json: &'a str, arena: &'a Arena, out: &mut Vec<u8>) {
-    let mut entries: Vec<(&str, Raw<'_>)> = Vec::new();
-    // What is no JSON is none of ours: every value was read once before it was kept.
-    let _ = each_entry(json, arena, |key, value| entries.push((key, value)));
-    entries.sort_by_key(|(key, _)| *key);
+/// Appends the canonical text of the object with these entries, which are sorted by key, each key once.
+pub(crate) fn write_sorted<'a, 'e, 'k: 'a + 'e>(
+    entries: impl Iterator<Item = &'e (&'k str, Raw<'k>)>,
+    arena: &'a Arena,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
     out.push(b'{');
-    let mut first = true;
-    for (index, (key, raw)) in entries.iter().enumerate() {
-        // Of a key that came twice the later value counts, as in `jsonb`.
-        if entries.get(index + 1).is_some_and(|(next, _)| next == key) {
-            continue;
-        }
-        if !first {
+    for (key, raw) in entries {
+        if out.len() > start + 1 {
             out.push(b',');
         }
-        first = false;
-        string(key, out);
+        write_text(key, out);
         out.push(b':');
-        value(raw.get(), arena, out);
+        write(raw.get(), arena, out);
     }
     out.push(b'}');
-}
-
-fn string(text: &str, out: &mut Vec<u8>) {
-    // Writing a text to a `Vec` can't fail.
-    serde_json::to_writer(out, text).unwrap_or_default();
 }
 
 #[cfg(test)]
@@ -77,7 +73,7 @@ mod tests {
     fn one_text_for_each_meaning() {
         let canonical = |json: &str| {
             let mut out = Vec::new();
-            write(json, &mut out);
+            write(json, &Arena::new(), &mut out);
             String::from_utf8(out).unwrap()
         };
         for (json, expected) in [

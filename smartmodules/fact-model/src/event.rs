@@ -68,7 +68,7 @@ pub(crate) fn flatten<'a>(
             .map(|(item, ordinal)| event.fact(ordinal, item)),
     );
     if let Some(facts) = facts.get_mut(start..) {
-        hash::identify(facts, budget.options.identity);
+        hash::identify(facts, budget.options);
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ impl<'a> Event<'a> {
             user_id: keys.text(Known::UserId, arena),
             user_pseudo_id: keys.text(Known::UserPseudoId, arena),
             session_id: keys.text(Known::SessionId, arena),
-            platform: keys.text(Known::Platform, arena),
+            platform: keys.column(Known::Platform, |raw| value::upper(raw, arena)),
             currency: keys.column(Known::Currency, |raw| value::currency(raw, arena)),
             value: keys.column(Known::Value, |raw| value::decimal(raw, arena)),
             transaction_id: keys.text(Known::TransactionId, arena),
@@ -196,6 +196,11 @@ impl<'a> Event<'a> {
             price: item.price.clone(),
             quantity: item.quantity.clone(),
             discount: item.discount.clone(),
+            price_in_usd: item.price_in_usd.clone(),
+            item_revenue: item.revenue.clone(),
+            item_revenue_in_usd: item.revenue_in_usd.clone(),
+            item_refund: item.refund.clone(),
+            item_refund_in_usd: item.refund_in_usd.clone(),
             item_coupon: text(item.coupon),
             affiliation: text(item.affiliation.or(self.affiliation)),
             location_id: text(item.location_id),

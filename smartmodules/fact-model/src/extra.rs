@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::arena::Arena;
+use crate::canonical;
 use crate::raw::Raw;
 use crate::write::{serialize_json, write_plain, write_text};
 
@@ -81,6 +83,33 @@ impl<'a> Extra<'a> {
             write_part(item, out);
         }
         out.push(b'}');
+    }
+
+    /// Appends the object as canonical JSON, without the event's keys that `ignores` names. Appends nothing
+    /// where no key is left.
+    pub(crate) fn write_canonical(&self, ignores: impl Fn(&str) -> bool, out: &mut Vec<u8>) {
+        let arena = Arena::new();
+        let (event, item) = match &self.0 {
+            Form::Json(json) => return canonical::write(json.get(), &arena, out),
+            Form::Parts { event, item } => (event, item),
+        };
+        let mut before = b'{';
+        let mut part = |name: &str, keys: &mut dyn Iterator<Item = &(&'a str, Raw<'a>)>| {
+            let mut keys = keys.peekable();
+            if keys.peek().is_none() {
+                return;
+            }
+            out.push(before);
+            before = b',';
+            write_text(name, out);
+            out.push(b':');
+            canonical::write_sorted(keys, &arena, out);
+        };
+        part("event", &mut event.iter().filter(|(key, _)| !ignores(key)));
+        part("item", &mut item.iter());
+        if before == b',' {
+            out.push(b'}');
+        }
     }
 
     /// The same object with its own copy of every text.

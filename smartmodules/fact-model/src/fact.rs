@@ -37,7 +37,7 @@ pub struct Fact<'a> {
     /// The visit that it was part of.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub session_id: Option<Cow<'a, str>>,
-    /// `WEB`, `IOS`, `ANDROID`, or whatever the producer says.
+    /// `WEB`, `IOS`, `ANDROID`, or whatever the producer says, in upper case.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub platform: Option<Cow<'a, str>>,
     /// `item_id`.
@@ -87,6 +87,21 @@ pub struct Fact<'a> {
     /// The discount on one unit.
     #[serde(borrow, default)]
     pub discount: Option<Decimal<'a>>,
+    /// `price_in_usd`: the price of one unit in US dollars.
+    #[serde(borrow, default)]
+    pub price_in_usd: Option<Decimal<'a>>,
+    /// `item_revenue`: price times quantity, as the producer says. GA4 sets it for purchases alone.
+    #[serde(borrow, default)]
+    pub item_revenue: Option<Decimal<'a>>,
+    /// `item_revenue_in_usd`: the same in US dollars.
+    #[serde(borrow, default)]
+    pub item_revenue_in_usd: Option<Decimal<'a>>,
+    /// `item_refund`: price times quantity of what was refunded, as the producer says.
+    #[serde(borrow, default)]
+    pub item_refund: Option<Decimal<'a>>,
+    /// `item_refund_in_usd`: the same in US dollars.
+    #[serde(borrow, default)]
+    pub item_refund_in_usd: Option<Decimal<'a>>,
     /// `coupon` of the item.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub item_coupon: Option<Cow<'a, str>>,
@@ -160,6 +175,11 @@ impl Fact<'_> {
             price: self.price.map(Decimal::into_owned),
             quantity: self.quantity.map(Decimal::into_owned),
             discount: self.discount.map(Decimal::into_owned),
+            price_in_usd: self.price_in_usd.map(Decimal::into_owned),
+            item_revenue: self.item_revenue.map(Decimal::into_owned),
+            item_revenue_in_usd: self.item_revenue_in_usd.map(Decimal::into_owned),
+            item_refund: self.item_refund.map(Decimal::into_owned),
+            item_refund_in_usd: self.item_refund_in_usd.map(Decimal::into_owned),
             item_coupon: self.item_coupon.map(owned),
             affiliation: self.affiliation.map(owned),
             location_id: self.location_id.map(owned),

@@ -12,7 +12,9 @@
 //!   `event_name`, `item_ordinal`.
 //! - An event **without**, and every event where the parameter `identity` is `content`: `content` = hash of the fields `etl-fact-1`, `content` and then, for each
 //!   fact of the event in the order of `item_ordinal`, all columns of [`Fact`] in their order from
-//!   `event_time` to `extra`, as their envelope texts, `event_id` always as null; then `fact_hash` = hash of the fields
+//!   `event_time` to `extra`, as their envelope texts, `event_id` always as null, `extra` without the event's keys
+//!   that tell of its delivery (`replay_timestamp`, and those that the parameter `identity-ignores` names), or null
+//!   where nothing is left; then `fact_hash` = hash of the fields
 //!   `etl-fact-1`, `fact`, `content` (its 32 hex digits), `item_ordinal`.
 //!
 //! Numbers are decimal texts, those of the envelope, which are equal when the numbers are. `extra` is
@@ -44,9 +46,9 @@
 //! |---|---|
 //! | `event_id` `e-1`, `event_name` `purchase`, `item_ordinal` `1` | `07cb5846d191f7343b387d366cabbc54` |
 //! | the same, `item_ordinal` `2` | `a307b8e2ac3daf25dd051f79bd489ad9` |
-//! | `event_time` `2026-11-22T21:20:00.000000Z`, `event_name` `view_item`, `item_ordinal` `0`, all else null | `92e84f270cbbc601333a289d57ee753b` |
+//! | `event_time` `2026-11-22T21:20:00.000000Z`, `event_name` `view_item`, `item_ordinal` `0`, all else null | `5aaabe47162b48e22947e5de8b6a94e9` |
 //!
-//! The tests hold one with two items and `extra`.
+//! The tests hold one with two items and `extra`, and one whose event was sent into the queue again.
 //!
 //! # Why an event id stands alone
 //!
@@ -63,11 +65,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::borrow::Text;
-use crate::canonical;
 use crate::decimal::Decimal;
 use crate::extra::Extra;
 use crate::fact::Fact;
-use crate::options::Identity;
+use crate::options::{Identity, Options};
 use crate::time::rfc3339_micros;
 use crate::write::{write_integer, write_plain};
 
@@ -101,17 +102,17 @@ impl FactHash {
 }
 
 /// Gives the facts of one event, all of them and in their order, their identities.
-pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
+pub(crate) fn identify(facts: &mut [Fact<'_>], options: &Options) {
     let Some(first) = facts.first() else { return };
     let mut fields;
-    if let (Some(event_id), Identity::EventId) = (&first.event_id, identity) {
+    if let (Some(event_id), Identity::EventId) = (&first.event_id, options.identity) {
         fields = Fields::with_room(ROOM);
         fields.rule("id");
         fields.text(event_id);
         fields.text(&first.event_name);
     } else {
         fields = Fields::with_room(facts.len().saturating_mul(ROOM));
-        let content = content(facts, &mut fields);
+        let content = content(facts, options, &mut fields);
         fields.rule("fact");
         fields.text(std::str::from_utf8(&content.digits()).unwrap_or_default());
     }
@@ -124,7 +125,7 @@ pub(crate) fn identify(facts: &mut [Fact<'_>], identity: Identity) {
 }
 
 /// The hash of all that an event says.
-fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
+fn content(facts: &[Fact<'_>], options: &Options, fields: &mut Fields) -> FactHash {
     fields.rule("content");
     // What the event says of itself, the same in each of its facts.
     let mut event = None;
@@ -160,7 +161,16 @@ fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
             None => fields.optional(None),
         }
         fields.integer(fact.item_ordinal);
-        for decimal in [&fact.price, &fact.quantity, &fact.discount] {
+        for decimal in [
+            &fact.price,
+            &fact.quantity,
+            &fact.discount,
+            &fact.price_in_usd,
+            &fact.item_revenue,
+            &fact.item_revenue_in_usd,
+            &fact.item_refund,
+            &fact.item_refund_in_usd,
+        ] {
             fields.optional(decimal.as_ref().map(Decimal::as_str));
         }
         for text in [
@@ -189,7 +199,11 @@ fn content(facts: &[Fact<'_>], fields: &mut Fields) -> FactHash {
             }
             Some(extra) => {
                 let start = fields.0.len();
-                fields.with(|bytes| canonical::write(&extra.json(), bytes));
+                fields.with(|bytes| extra.write_canonical(|key| options.is_ignored(key), bytes));
+                if fields.0.len() == start + 4 {
+                    fields.0.truncate(start);
+                    fields.optional(None);
+                }
                 extra_place = start..fields.0.len();
             }
             None => fields.optional(None),

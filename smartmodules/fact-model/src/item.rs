@@ -3,9 +3,10 @@
 use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::extra::Keys;
+use crate::formats::bigquery;
 use crate::raw::Raw;
 use crate::unknown::Unknown;
-use crate::value::{self, Column, trim};
+use crate::value::{self, Column, is_null, trim};
 
 /// What an item says, before the event's own values fill its gaps.
 #[derive(Debug, Default)]
@@ -22,6 +23,11 @@ pub(crate) struct Item<'a> {
     pub(crate) price: Option<Decimal<'a>>,
     pub(crate) quantity: Option<Decimal<'a>>,
     pub(crate) discount: Option<Decimal<'a>>,
+    pub(crate) price_in_usd: Option<Decimal<'a>>,
+    pub(crate) revenue: Option<Decimal<'a>>,
+    pub(crate) revenue_in_usd: Option<Decimal<'a>>,
+    pub(crate) refund: Option<Decimal<'a>>,
+    pub(crate) refund_in_usd: Option<Decimal<'a>>,
     pub(crate) coupon: Option<&'a str>,
     pub(crate) affiliation: Option<&'a str>,
     pub(crate) location_id: Option<&'a str>,
@@ -34,6 +40,61 @@ pub(crate) struct Item<'a> {
     pub(crate) extra: Keys<'a>,
     /// Values under other names than GA4's, as they came.
     other_names: Vec<(&'a str, Raw<'a>)>,
+    /// `item_params` as they came.
+    params: Option<Raw<'a>>,
+}
+
+/// The name of a field that is known, among those of its kind of row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownName {
+    pub(crate) number: u8,
+    /// True for free text, false for ids, codes, numbers and times.
+    pub(crate) is_text: bool,
+}
+
+/// Looks up a column of an item in GA4's BigQuery export, or one of GA4's other item parameters.
+pub(crate) fn known_name(key: &str) -> Option<KnownName> {
+    let code = |number| KnownName {
+        number,
+        is_text: false,
+    };
+    let text = |number| KnownName {
+        number,
+        is_text: true,
+    };
+    Some(match key.as_bytes() {
+        b"item_id" => code(0),
+        b"item_name" => text(1),
+        b"item_brand" => text(2),
+        b"item_variant" => text(3),
+        b"item_category" => text(4),
+        b"item_category2" => text(5),
+        b"item_category3" => text(6),
+        b"item_category4" => text(7),
+        b"item_category5" => text(8),
+        b"price_in_usd" => code(9),
+        b"price" => code(10),
+        b"quantity" => code(11),
+        b"item_revenue_in_usd" => code(12),
+        b"item_revenue" => code(13),
+        b"item_refund_in_usd" => code(14),
+        b"item_refund" => code(15),
+        b"coupon" => text(16),
+        b"affiliation" => text(17),
+        b"location_id" => code(18),
+        b"item_list_id" => code(19),
+        b"item_list_name" => text(20),
+        b"item_list_index" => code(21),
+        b"promotion_id" => code(22),
+        b"promotion_name" => text(23),
+        b"creative_name" => text(24),
+        b"creative_slot" => text(25),
+        b"item_params" => code(26),
+        b"index" => code(27),
+        b"discount" => code(28),
+        b"currency" => code(29),
+        _ => return None,
+    })
 }
 
 /// The name in GA4 of what older tags call otherwise: those of Universal Analytics, which gtag.js takes in an
@@ -63,6 +124,7 @@ impl<'a> Item<'a> {
     ) {
         match self.column(key, raw, arena) {
             Some(true) => {}
+            None if key == "item_params" && !is_null(raw) => self.params = Some(raw),
             None if other_name(key).is_some() => self.other_names.push((key, raw)),
             _ => unknown.push(key, raw),
         }
@@ -90,17 +152,32 @@ impl<'a> Item<'a> {
             b"promotion_name" => &mut self.promotion_name,
             b"creative_name" => &mut self.creative_name,
             b"creative_slot" => &mut self.creative_slot,
-            b"price" => return Some(set(&mut self.price, value::decimal(raw, arena))),
-            b"quantity" => return Some(set(&mut self.quantity, value::decimal(raw, arena))),
-            b"discount" => return Some(set(&mut self.discount, value::decimal(raw, arena))),
             b"index" => return Some(set(&mut self.index, value::integer(raw, arena))),
             b"currency" => {
                 let currency = value::currency(raw, arena).map(|currency| (currency, raw));
                 return Some(set(&mut self.currency, currency));
             }
-            _ => return None,
+            _ => {
+                let decimal = self.decimal(key)?;
+                return Some(set(decimal, value::decimal(raw, arena)));
+            }
         };
         Some(set(text, value::text(raw, arena)))
+    }
+
+    /// The column of decimals with this name.
+    fn decimal(&mut self, key: &str) -> Option<&mut Option<Decimal<'a>>> {
+        Some(match key.as_bytes() {
+            b"price" => &mut self.price,
+            b"quantity" => &mut self.quantity,
+            b"discount" => &mut self.discount,
+            b"price_in_usd" => &mut self.price_in_usd,
+            b"item_revenue" => &mut self.revenue,
+            b"item_revenue_in_usd" => &mut self.revenue_in_usd,
+            b"item_refund" => &mut self.refund,
+            b"item_refund_in_usd" => &mut self.refund_in_usd,
+            _ => return None,
+        })
     }
 
     /// Whether the column of `key`, one of those with another name, has a value.
@@ -132,6 +209,9 @@ impl<'a> Item<'a> {
             && path.as_bytes().contains(&b'/')
         {
             self.categories = levels(path);
+        }
+        if let Some(raw) = self.params.take() {
+            unknown.unpack("item_params", raw, bigquery::params(raw, arena));
         }
         self.extra = unknown.take(arena);
     }

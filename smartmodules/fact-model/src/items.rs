@@ -8,16 +8,18 @@
 //! 4. `Bundle[…]`, `[Bundle[…], …]`: what Android prints ([`bundle`]).
 //! 5. A query string with a key such as `pr1` or `il1pi1id`: parameters of a web hit ([`hit`]).
 //! 6. At least two parts with `~` between them, both with a two-letter key of gtag.js ([`hit_items`]).
-//! 7. A literal of Python or JavaScript ([`literal`]).
-//! 8. What iOS prints of an array or a dictionary ([`plist`]).
+//! 7. Rows as Java prints them: `[{item_id=…, …}, …]` ([`printed_rows`]).
+//! 8. A literal of Python or JavaScript ([`literal`]).
+//! 9. What iOS prints of an array or a dictionary ([`plist`]).
 //!
-//! From 3 on the items are rewritten as the JSON that they mean. What is none of these is refused, with the
+//! A null among the items is no item. From 3 on the items are rewritten as the JSON that they mean. What is none of these is refused, with the
 //! error of the reader that got furthest.
 
 use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::formats::json_text::JsonText;
+use crate::formats::printed_rows::{self, Names};
 use crate::formats::{Fault, bundle, hit, hit_items, is_further, literal, plist};
 use crate::item::Item;
 use crate::json::{repair, trim, unescape, why_not};
@@ -97,6 +99,8 @@ pub(crate) fn rewrite<'a>(text: &'a str, name: &str, arena: &'a Arena) -> Result
         hit::write_items(text, &mut out);
     } else if hit_items::is_parts(text) {
         hit_items::write_parts(text, &mut out);
+    } else if printed_rows::is_rows(text) {
+        printed_rows::read(text, Names::Item, &mut out).map_err(|fault| bad(&fault))?;
     } else if text.starts_with(['[', '{', '(']) {
         return match literal_or_plist(text, arena) {
             Ok(json) => Ok(json),
@@ -200,7 +204,7 @@ fn first_bad(json: &str, found: &Found<'_>, error: &serde_json::Error) -> Refusa
     };
     let index = elements
         .iter()
-        .position(|element| !element.get().starts_with('{'))
+        .position(|element| !element.get().starts_with('{') && element.get() != "null")
         .unwrap_or(0);
     let detail = format!("item {} of {} is no object", index + 1, elements.len());
     Refusal::at(Reason::BadItems, detail, format!("{place}[{index}]"))
@@ -254,6 +258,9 @@ fn read_item<'a>(
     unknown: &mut Unknown<'a>,
     arena: &'a Arena,
 ) -> Result<(), GiveUp> {
+    if scanner.null() {
+        return Ok(());
+    }
     // An item is large: it is made in its place.
     items.push(Item::default());
     let item = items.last_mut().ok_or(GiveUp)?;

@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::extra::Keys;
 use crate::formats::shape;
-use crate::item::Item;
+use crate::item::{Item, KnownName};
 use crate::items::{self, ReadAhead};
 use crate::json::read_entries;
 use crate::raw::Raw;
@@ -79,6 +79,58 @@ impl Known {
         })
     }
 }
+
+/// Tells whether a key of an event has a column or is `items`.
+pub(crate) fn is_known(key: &str) -> bool {
+    Known::named(key).is_some()
+}
+
+/// Looks up a key of an event that has a column, `items`, or another column of an event in GA4's BigQuery export.
+pub(crate) fn known_name(key: &str) -> Option<KnownName> {
+    use Known::{Affiliation, Coupon, CreativeName, CreativeSlot, ListName, PromotionName};
+    if let Some((known, _)) = Known::named(key) {
+        return Some(KnownName {
+            number: known as u8,
+            is_text: matches!(
+                known,
+                Coupon | Affiliation | ListName | PromotionName | CreativeName | CreativeSlot
+            ),
+        });
+    }
+    let place = OTHER_COLUMNS.iter().position(|column| *column == key)?;
+    Some(KnownName {
+        number: u8::try_from(KNOWN + place).ok()?,
+        is_text: false,
+    })
+}
+
+/// Columns of an event in GA4's export that become no column of a fact, and what wraps an event's parameters.
+const OTHER_COLUMNS: [&str; 24] = [
+    "app_info",
+    "batch_event_index",
+    "batch_ordering_id",
+    "batch_page_id",
+    "collected_traffic_source",
+    "device",
+    "ecommerce",
+    "event_bundle_sequence_id",
+    "event_date",
+    "event_dimensions",
+    "event_params",
+    "event_previous_timestamp",
+    "event_server_timestamp_offset",
+    "event_value_in_usd",
+    "geo",
+    "is_active_user",
+    "params",
+    "privacy_info",
+    "replay_timestamp",
+    "stream_id",
+    "traffic_source",
+    "user_first_touch_timestamp",
+    "user_ltv",
+    "user_properties",
+];
 
 /// Where in an event a key stands. Earlier places win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@
 //!
 //! - A body is one event, or several: as JSON in GA4's shapes (app events, Measurement Protocol, BigQuery rows,
 //!   data layers, those of Universal Analytics too), as a web hit of either, as a line that a Firebase SDK
-//!   logs, as a literal of JavaScript or Python; and any of these in JSON strings, envelopes of SNS,
+//!   logs, as a row that Java prints, as a literal of JavaScript or Python; and any of these in JSON strings, envelopes of SNS,
 //!   EventBridge or the SQS source, gzip, base64. The order in which they are told apart stands in `body.rs`.
 //! - An event's values stand at its top or in an object `params` or `event_params`; where both have one, the
 //!   top's wins.
@@ -20,7 +20,8 @@
 //!   a text is cut off.
 //! - Numbers are exact decimals, also where people wrote them: `1.234,56`, `€ 9,99`. What is ambiguous, as
 //!   `1,234`, is no guess: it is kept in `extra` and the column is null, as with all that a column can't hold.
-//! - Keys that no column takes are kept in [`Extra`].
+//! - Keys that no column takes are kept in [`Extra`]. Parameters (`item_params` of an item, `event_params` of an
+//!   event) become keys there, under their own names and with their own types.
 //! - What PostgreSQL can't hold never comes out: U+0000 is removed and counted, half surrogate pairs become
 //!   U+FFFD, values of `extra` that `jsonb` refuses become strings.
 //!

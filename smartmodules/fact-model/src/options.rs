@@ -7,6 +7,7 @@
 //! | `max-items` | how many items an event may have; one with more is rejected | no limit |
 //! | `max-body` | how large a body may be: bytes, `256KiB`, `1MiB`; a larger one is rejected | no limit |
 //! | `identity` | `event-id`, or `content`: the event id is no part of `fact_hash` | `event-id` |
+//! | `identity-ignores` | keys of an event that are no part of `fact_hash`, besides `replay_timestamp`: `sent_at,attempt`, or a JSON array | none |
 //!
 //! An event that does not pass leaves an envelope without facts, `{"facts":[]}`, since one record in must
 //! be one record out. An event whose name can't be read is a rejection all the same.
@@ -14,9 +15,20 @@
 //! `missing-time: record` is for formats that carry no time, such as web hits. It costs deduplication: a message
 //! that is delivered again is another record at another time, so that its facts are new rows.
 
+//!
+//! `identity-ignores` is for keys that tell how an event was delivered, not what happened. An event that comes again
+//! with another value of such a key is the same fact; the value that came first stays in `extra`. The default is:
+//!
+//! - `replay_timestamp`: when the event was sent into the queue again. Each time has another one.
+//!
+//! Where the producer's event id is the identity, no other key is part of it anyway. A key that has a column, such as
+//! `user_id`, can't be ignored: facts that differ in a column differ.
+
 use std::fmt;
 
 use serde::Deserialize as _;
+
+use crate::keys;
 
 /// What an operator chose. The default is that of each parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +39,8 @@ pub struct Options {
     pub(crate) max_items: usize,
     pub(crate) max_body: usize,
     pub(crate) identity: Identity,
+    /// Sorted.
+    identity_ignores: Vec<String>,
 }
 
 /// What becomes of an event that says no time.
@@ -54,18 +68,23 @@ impl Default for Options {
             max_items: usize::MAX,
             max_body: usize::MAX,
             identity: Identity::EventId,
+            identity_ignores: IGNORED.map(str::to_owned).into(),
         }
     }
 }
 
+/// Keys of an event that never have a part in an identity. The module gives the reasons.
+const IGNORED: [&str; 1] = ["replay_timestamp"];
+
 impl Options {
     /// The names of all parameters.
-    pub const NAMES: [&'static str; 5] = [
+    pub const NAMES: [&'static str; 6] = [
         "events",
         "missing-time",
         "max-items",
         "max-body",
         "identity",
+        "identity-ignores",
     ];
 
     /// Reads parameters, each a name and a value. White space around a value is ignored.
@@ -89,7 +108,7 @@ impl Options {
             allowed,
         };
         match name {
-            "events" => self.events = Some(names(value).ok_or_else(|| bad(NAMES_OF_EVENTS))?),
+            "events" => self.events = Some(names(value).ok_or_else(|| bad(SOME_NAMES))?),
             "missing-time" => {
                 self.missing_time = match value {
                     "reject" => MissingTime::Reject,
@@ -108,23 +127,40 @@ impl Options {
                     _ => return Err(bad("`event-id` or `content`")),
                 }
             }
+            "identity-ignores" => {
+                let keys = names(value).ok_or_else(|| bad(SOME_NAMES))?;
+                if keys.iter().any(|key| keys::is_known(key)) {
+                    return Err(bad("names of keys that have no column"));
+                }
+                self.identity_ignores.extend(keys);
+                self.identity_ignores.sort();
+            }
             _ => return Err(BadOption::Unknown(name.to_owned())),
         }
         Ok(())
     }
 
+    /// Tells whether a key of an event has no part in an identity.
+    pub(crate) fn is_ignored(&self, key: &str) -> bool {
+        contains(&self.identity_ignores, key)
+    }
+
     /// Whether events of this name become facts.
     pub(crate) fn pass(&self, event_name: &str) -> bool {
-        self.events.as_ref().is_none_or(|names| {
-            names
-                .binary_search_by(|name| name.as_str().cmp(event_name))
-                .is_ok()
-        })
+        self.events
+            .as_ref()
+            .is_none_or(|names| contains(names, event_name))
     }
 }
 
-const NAMES_OF_EVENTS: &str =
-    "names of events, separated by commas or as a JSON array of strings, none of them empty";
+/// Tells whether `sorted` contains `name`.
+fn contains(sorted: &[String], name: &str) -> bool {
+    let found = sorted.binary_search_by(|known| known.as_str().cmp(name));
+    found.is_ok()
+}
+
+const SOME_NAMES: &str =
+    "names, separated by commas or as a JSON array of strings, none of them empty";
 const A_SIZE: &str = "a number of bytes from 1 on, also as `256KiB` or `1MiB`";
 
 /// The error for a parameter that can't be used.
@@ -215,6 +251,7 @@ mod tests {
             ("max-items", "200"),
             ("max-body", "256KiB"),
             ("identity", "content"),
+            ("identity-ignores", "sent_at"),
         ])
         .unwrap();
         assert!(options.pass("view_item") && options.pass("purchase"));
@@ -223,6 +260,8 @@ mod tests {
         assert_eq!(options.max_items, 200);
         assert_eq!(options.max_body, 262_144);
         assert_eq!(options.identity, Identity::Content);
+        assert!(options.is_ignored("sent_at") && options.is_ignored("replay_timestamp"));
+        assert!(!options.is_ignored("attempt"));
     }
 
     #[test]
@@ -239,7 +278,7 @@ mod tests {
                 "event",
                 "purchase",
                 "there is no parameter `event`; the parameters are \
-                 events, missing-time, max-items, max-body, identity",
+                 events, missing-time, max-items, max-body, identity, identity-ignores",
             ),
             (
                 "missing-time",
@@ -261,6 +300,12 @@ mod tests {
                 "identity",
                 "",
                 "the parameter `identity` is ``; it can be `event-id` or `content`",
+            ),
+            (
+                "identity-ignores",
+                "user_id",
+                "the parameter `identity-ignores` is `user_id`; \
+                 it can be names of keys that have no column",
             ),
         ] {
             let error = Options::parse([(name, value)]).unwrap_err();

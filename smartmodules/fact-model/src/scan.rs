@@ -80,6 +80,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Passes over a null, and tells whether there was one.
+    pub(crate) fn null(&mut self) -> bool {
+        self.peek();
+        let is_null = self
+            .json
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with("null"));
+        self.at += if is_null { "null".len() } else { 0 };
+        is_null
+    }
+
     /// Reads a value of any kind.
     pub(crate) fn value(&mut self) -> Result<Raw<'a>, GiveUp> {
         let is_text = self.peek() == Some(b'"');

@@ -53,6 +53,26 @@ impl<'a> Unknown<'a> {
         left_out
     }
 
+    /// Adds the entries of the list of parameters `raw`, which is a value of these keys itself. Of a
+    /// parameter that comes twice the first counts. Where one has the name of a key that is here already, or
+    /// the list can't be read, the list is kept whole.
+    pub(crate) fn unpack(
+        &mut self,
+        key: &'a str,
+        raw: Raw<'a>,
+        entries: Option<Vec<(&'a str, Raw<'a>)>>,
+    ) {
+        let Some(mut entries) = entries else {
+            return self.push(key, raw);
+        };
+        entries.sort_by_key(|(key, _)| *key);
+        entries.dedup_by_key(|(key, _)| *key);
+        self.sort();
+        if self.join(&Self(entries)) {
+            self.push(key, raw);
+        }
+    }
+
     /// The sorted keys with values that `jsonb` takes, and the collection empty for the next object.
     pub(crate) fn take(&mut self, arena: &'a Arena) -> Keys<'a> {
         if self.0.is_empty() {

@@ -109,16 +109,25 @@ pub(crate) fn integer(raw: Raw<'_>, arena: &Arena) -> Column<i32> {
     decimal(raw, arena).and_then(|decimal| decimal.to_integer())
 }
 
+/// A value as a text in upper case.
+pub(crate) fn upper<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
+    text(raw, arena).map(|text| {
+        if text
+            .bytes()
+            .all(|byte| byte.is_ascii() && !byte.is_ascii_lowercase())
+        {
+            text
+        } else {
+            arena.text(&text.to_uppercase())
+        }
+    })
+}
+
 /// A value as a currency: three letters, upper-cased. A symbol or a name is none.
 pub(crate) fn currency<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
-    text(raw, arena).and_then(|text| {
-        if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-            return None;
-        }
-        if text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Some(text);
-        }
-        Some(arena.text(&text.to_ascii_uppercase()))
+    upper(raw, arena).and_then(|text| {
+        let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+        is_code.then_some(text)
     })
 }
 

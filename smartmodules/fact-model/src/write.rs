@@ -204,7 +204,9 @@ fn write_offer(fact: &Fact<'_>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b",\"item_ordinal\":");
     write_integer(fact.item_ordinal, out);
-    decimal!(fact, out, price quantity discount);
+    decimal!(fact, out,
+        price quantity discount price_in_usd item_revenue item_revenue_in_usd item_refund item_refund_in_usd
+    );
     text!(fact, out,
         item_coupon affiliation location_id promotion_id promotion_name creative_name creative_slot
     );

@@ -20,7 +20,7 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 /// Bodies in every format, well formed, to be cut, changed, mixed and repeated.
-const FORMATS: [&str; 16] = [
+const FORMATS: [&str; 18] = [
     r#"{"client_id":"C","events":[{"name":"a","params":{"items":[{"item_id":"x","price":"1.234,56"}]}}]}"#,
     r#"{"event_timestamp":"1653679818347831","event_name":"a","event_params":[{"key":"k","value":{"int_value":"1"}}],"ecommerce":{"transaction_id":"T"},"items":[{"item_list_index":"x"}]}"#,
     "Logging event: origin=app,name=a,params=Bundle[{items=[Bundle[{item_id=x, price=Double(1.9)}], Bundle[{n=String(a, b=c)}]], c_(_s)=USD}]",
@@ -36,11 +36,13 @@ const FORMATS: [&str; 16] = [
     r#"{"name":"a","ts":1795382400}{"name":"b","ts":1795382400};{name:'c'}"#,
     r#"{"name":"a","ts":1795382400,"params":"Bundle[{items=[Bundle[{a=1}]], b=2}]"}"#,
     r#"{"name":"a","ts":1795382400,"items":["idx~nmy","Bundle[{a=1}]","{'a':1}","{ a = 1; }",{"id":1}]}"#,
+    r#"{"name":"a","ts":1795382400,"items":"[{item_id=x, item_name=a, b=c] {d}, price=1.2E7, item_params=[{key=k, value={string_value=null, int_value=1}}]}, null, {item_id=y}]"}"#,
+    "{event_name=a, ts=1795382400, items=[{item_id=x, item_list_name=, price=null}], device={category=mobile, tags=[a, b]}}",
     r#"{"name":"a","ts":1795382400,"ecommerce":{"impressions":[{"id":"a"}],"promoView":{"promotions":[{"id":1}]},"add":{"products":[]}}}"#,
 ];
 
 /// What opens, closes, separates or escapes in some format.
-const PIECES: [&str; 58] = [
+const PIECES: [&str; 72] = [
     "Bundle[{",
     "Bundle[",
     "Bundle[{a=",
@@ -97,6 +99,20 @@ const PIECES: [&str; 58] = [
     "{\"ecommerce\":null}",
     "a.",
     "u{",
+    "{item_id=",
+    "{item_id=1},",
+    ", item_name=",
+    ",item_name",
+    "}, {",
+    "}, null",
+    ", null",
+    "null,",
+    "}}]}",
+    "item_params=[{key=",
+    "{key=k, value={",
+    "=[",
+    "={a=",
+    "=(not set), ",
     "\0",
     " ",
 ];
@@ -151,6 +167,13 @@ fn repetition_takes_no_longer_than_its_size() {
             format!("v=2&en=a&event_time=1795382400&pr1=id{repeated}"),
             format!("v=2&cid={repeated}\n{}", "en=a\n".repeat(1000)),
             format!("view_item, {{ a = {repeated}; }}"),
+            format!("[{{item_id={repeated}"),
+            format!("[{{item_id=1, item_name={repeated}}}]"),
+            format!("[{{item_id=1, x={repeated}, price=1}}]"),
+            format!("[{{item_id=1, item_params=[{repeated}]}}]"),
+            format!("[{{item_id=1, item_params=[{{key={repeated}}}]}}]"),
+            format!("{{event_name=a, ts=1795382400, items=[{repeated}]}}"),
+            format!("{{a={repeated}, b=c}}"),
             format!("[{repeated}"),
             format!("{{{repeated}"),
         ] {

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use fact_model::{FactHash, NoFactHash, flatten};
+use fact_model::{Arena, FactHash, NoFactHash, Options, flatten, flatten_in};
 
 fn hashes(body: &str) -> Vec<String> {
     let envelope = flatten(body.as_bytes());
@@ -34,7 +34,7 @@ fn another_program_computes_the_same_hashes() {
     );
     assert_eq!(
         hashes(r#"{"event_name":"view_item","ts":1795382400}"#),
-        ["92e84f270cbbc601333a289d57ee753b"]
+        ["5aaabe47162b48e22947e5de8b6a94e9"]
     );
     assert_eq!(
         hashes(
@@ -43,9 +43,16 @@ fn another_program_computes_the_same_hashes() {
                 "items":[{"item_id":"SKU-1","item_name":"Caf\u00e9","index":3,"price":9.9,"z":"\u00e9"},{"item_id":"SKU-1"}]}"#
         ),
         [
-            "313da8048dc8e4c706eadd35675905bf",
-            "e8929973445b2ca2b92c8355040e4659"
+            "372fb3d5db506857da654c411b262c3d",
+            "240284bf4cf0ef1ab14820a5dab739d3"
         ]
+    );
+    assert_eq!(
+        hashes(
+            r#"{"event_name":"purchase","ts":1795382400,"platform":"ios","replay_timestamp":"2026-11-23T00:00:00Z",
+                "items":"[{item_id=A1, price=899.0, item_revenue_in_usd=97.742804, item_revenue=1798.0, item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, double_value=null}}, {key=installment_price, value={string_value=$1,249.92, int_value=null, float_value=null, double_value=null}}]}]"}"#
+        ),
+        ["3bc53f03c7f0d819e7b652494bddc78f"]
     );
 }
 
@@ -104,6 +111,42 @@ fn without_an_id_every_value_counts() {
     let all: Vec<String> = bodies.iter().flat_map(|body| hashes(body)).collect();
     let distinct: HashSet<&String> = all.iter().collect();
     assert_eq!(distinct.len(), all.len());
+}
+
+#[test]
+fn what_tells_of_the_delivery_does_not_count() {
+    let hash = |keys: &str, options: &[(&str, &str)]| {
+        let arena = Arena::new();
+        let options = Options::parse(options.iter().copied()).unwrap();
+        let body = format!(
+            r#"{{"name":"a","ts":1795382400{keys},"items":[{{"item_id":"x","sent_at":1}}]}}"#
+        );
+        let envelope = flatten_in(&arena, &options, body.as_bytes(), None);
+        (
+            envelope.facts[0].fact_hash,
+            envelope.facts[0]
+                .extra
+                .as_ref()
+                .map(|extra| extra.json().into_owned()),
+        )
+    };
+    let (once, _) = hash("", &[]);
+    let (again, extra) = hash(r#","replay_timestamp":"2026-11-23T00:00:00Z""#, &[]);
+    assert_eq!(again, once);
+    assert_eq!(
+        extra.unwrap(),
+        r#"{"event":{"replay_timestamp":"2026-11-23T00:00:00Z"},"item":{"sent_at":1}}"#
+    );
+    let sent = r#","sent_at":5,"attempt":2,"params":{"replay_timestamp":"x"}"#;
+    assert_ne!(hash(sent, &[]).0, once);
+    assert_ne!(hash(sent, &[("identity-ignores", "sent_at")]).0, once);
+    assert_eq!(
+        hash(sent, &[("identity-ignores", "sent_at, attempt")]).0,
+        once
+    );
+    // A key of an item is part of what happened, whatever its name.
+    let ignoring = [("identity-ignores", "sent_at")];
+    assert_eq!(hash("", &ignoring).0, once);
 }
 
 #[test]

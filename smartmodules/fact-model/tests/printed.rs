@@ -76,6 +76,17 @@ impl Item {
         )
     }
 
+    /// As Java prints a row.
+    fn java(&self) -> String {
+        let Self {
+            id, name, quantity, ..
+        } = self;
+        format!(
+            "{{item_id={id}, item_name={name}, price={}, quantity={quantity}}}",
+            self.price()
+        )
+    }
+
     /// As iOS prints a dictionary.
     fn ios(&self) -> String {
         let text = |text: &str| {
@@ -146,6 +157,10 @@ proptest! {
         prop_assert_eq!(&facts(&in_a_string(&python)), &expected);
         let ios = format!("(\n{}\n)", joined(&items, Item::ios, ",\n"));
         prop_assert_eq!(&facts(&in_a_string(&ios)), &expected);
+        let java = format!("[{}]", joined(&items, Item::java, ", "));
+        prop_assert_eq!(&facts(&in_a_string(&java)), &expected);
+        let java = format!("[{}]", joined(&items, Item::java, ","));
+        prop_assert_eq!(&facts(&in_a_string(&java)), &expected);
     }
 
     #[test]

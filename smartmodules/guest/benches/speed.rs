@@ -24,8 +24,9 @@ use smartmodule_guest::batch::{Flattener, Records};
 /// Makes the event of a number.
 type Event = fn(usize) -> String;
 
-/// Events without an id are hashed whole, and items in a string are unescaped first.
-const KINDS: [(&str, Event); 3] = [
+/// Events without an id are hashed whole, and items in a string are unescaped first. Items as Java prints rows stand
+/// beside the same ones as JSON in a string.
+const KINDS: [(&str, Event); 5] = [
     ("with an event id", support::event),
     ("without", |number| {
         support::event(number).replacen("event_id", "other_id", 1)
@@ -35,7 +36,84 @@ const KINDS: [(&str, Event); 3] = [
         event["items"] = event["items"].to_string().into();
         event.to_string()
     }),
+    ("rows as Java prints them", |number| {
+        queue_event(number, ROW)
+    }),
+    ("the same as JSON in a string", |number| {
+        queue_event(number, JSON)
+    }),
 ];
+
+/// How a row of GA4's export is printed: what is around a name, and around a text.
+type Print = [&'static str; 3];
+const ROW: Print = ["", "=", ""];
+const JSON: Print = ["\"", "\":", "\""];
+
+/// An event with three items, each with all columns of GA4's export and three parameters.
+fn queue_event(number: usize, [quote, is, quoted]: Print) -> String {
+    let row = |fields: &[(&str, &str)]| {
+        let is_bare = |value: &str| value == "null" || value.starts_with(['[', '{', '1', '8']);
+        let print = |(name, value): &(&str, &str)| {
+            let mark = if is_bare(value) { "" } else { quoted };
+            format!("{quote}{name}{is}{mark}{value}{mark}")
+        };
+        let fields: Vec<String> = fields.iter().map(print).collect();
+        format!("{{{}}}", fields.join(", "))
+    };
+    let nothing = "(not set)";
+    let param = |key: &str, int: &str, double: &str| {
+        let values = [
+            ("string_value", "null"),
+            ("int_value", int),
+            ("float_value", "null"),
+            ("double_value", double),
+        ];
+        row(&[("key", key), ("value", &row(&values))])
+    };
+    let item = |place: usize| {
+        let params = [
+            param("in_stock", "1", "null"),
+            param("discountt", "null", "150.5"),
+            param("totalPrice", "null", "899.0"),
+        ];
+        row(&[
+            ("item_id", &format!("prod_{number}_{place}")),
+            ("item_name", "Audífonos Lira 520, con Micrófono (negro)"),
+            ("item_brand", nothing),
+            ("item_variant", nothing),
+            ("item_category", nothing),
+            ("item_category2", nothing),
+            ("item_category3", nothing),
+            ("item_category4", nothing),
+            ("item_category5", nothing),
+            ("price_in_usd", "null"),
+            ("price", "899.0"),
+            ("quantity", "null"),
+            ("item_revenue_in_usd", "null"),
+            ("item_revenue", "null"),
+            ("item_refund_in_usd", "null"),
+            ("item_refund", "null"),
+            ("coupon", nothing),
+            ("affiliation", nothing),
+            ("location_id", nothing),
+            ("item_list_id", "list_0"),
+            ("item_list_name", "Audífonos"),
+            ("item_list_index", nothing),
+            ("promotion_id", nothing),
+            ("promotion_name", nothing),
+            ("creative_name", nothing),
+            ("creative_slot", nothing),
+            ("item_params", &format!("[{}]", params.join(", "))),
+        ])
+    };
+    let items: Vec<String> = (1..=3).map(item).collect();
+    serde_json::json!({
+        "event_timestamp": 1_762_101_113_131_045_usize + number, "user_id": "user_0001",
+        "event_name": "view_item_list", "platform": "ANDROID",
+        "items": format!("[{}]", items.join(", ")), "replay_timestamp": "2025-11-02T16:40:07.512Z",
+    })
+    .to_string()
+}
 const EVENTS: usize = 1000;
 const BATCH: usize = 16 * 1024;
 const ROUNDS: usize = 7;

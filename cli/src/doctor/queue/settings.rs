@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use chrono::{DateTime, Utc};
 use sqs_source::config::DeleteAfter;
 use sqs_source::queue::is_fifo;
-use sqs_source::sqs::words;
+use sqs_source::sqs::{max_receives, words};
 
 use super::super::deployment::Deployment;
 use super::super::report::Report;
@@ -35,6 +35,8 @@ pub(super) struct Settings {
     retention: Option<u32>,
     /// After how many receives a message goes to the dead-letter queue, if there is one.
     max_receives: Option<u64>,
+    /// Messages in the queue, approximately: to be received, and hidden.
+    messages: u64,
 }
 
 /// Asks for the settings of the queue at `url`, and for SQS's time.
@@ -53,11 +55,21 @@ pub(super) async fn read(
         .await
         .map_err(|error| anyhow!("{url}: {}", words(&error)))?;
     let attribute = |name| answer.attributes()?.get(&name).map(String::as_str);
-    let settings = Settings::of(
-        attribute(QueueAttributeName::VisibilityTimeout),
-        attribute(QueueAttributeName::MessageRetentionPeriod),
-        attribute(QueueAttributeName::RedrivePolicy),
-    );
+    let counts = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let messages = counts
+        .into_iter()
+        .filter_map(|name| attribute(name)?.parse::<u64>().ok());
+    let settings = Settings {
+        visibility: attribute(QueueAttributeName::VisibilityTimeout)
+            .and_then(|seconds| seconds.parse().ok()),
+        retention: attribute(QueueAttributeName::MessageRetentionPeriod)
+            .and_then(|seconds| seconds.parse().ok()),
+        max_receives: attribute(QueueAttributeName::RedrivePolicy).and_then(max_receives),
+        messages: messages.sum(),
+    };
     Ok((settings, date.told()))
 }
 
@@ -90,21 +102,6 @@ impl Intercept for DateOf {
 }
 
 impl Settings {
-    fn of(visibility: Option<&str>, retention: Option<&str>, redrive: Option<&str>) -> Self {
-        let policy: Option<serde_json::Value> =
-            redrive.and_then(|policy| serde_json::from_str(policy).ok());
-        // AWS writes the number as a number, or as a text where it was given as one.
-        let receives = policy.as_ref().and_then(|policy| {
-            let count = policy.get("maxReceiveCount")?;
-            count.as_u64().or_else(|| count.as_str()?.parse().ok())
-        });
-        Self {
-            visibility: visibility.and_then(|seconds| seconds.parse().ok()),
-            retention: retention.and_then(|seconds| seconds.parse().ok()),
-            max_receives: receives,
-        }
-    }
-
     pub(super) fn check(
         &self,
         report: &mut Report,
@@ -112,7 +109,11 @@ impl Settings {
         queue: &str,
         oldest: Option<f64>,
     ) {
-        self.redrive(report, deployment);
+        if deployment.delete_after() == Some(DeleteAfter::Never) {
+            self.messages_stay(report, deployment);
+        } else {
+            self.redrive(report, deployment);
+        }
         self.visibility(report, deployment);
         self.retention(report, oldest);
         if is_fifo(queue) {
@@ -121,6 +122,52 @@ impl Settings {
                 "fifo",
                 "a FIFO queue gives no more than ten messages of a group until these are deleted, and the records of a group one partition",
                 "use it only where the order of events matters, with many groups: the user of an event, say",
+            );
+        }
+    }
+
+    /// What `delete-after: never` means on this queue.
+    fn messages_stay(&self, report: &mut Report, deployment: &Deployment) {
+        match self.max_receives {
+            Some(receives) => report.warn(
+                AREA,
+                "redrive",
+                format!(
+                    "messages stay in the queue (`delete-after: never`) and every receive counts, by whomever: \
+                     each goes to the dead-letter queue after {receives} receives, though nothing is wrong with it"
+                ),
+                "remove the redrive policy, or read a queue of its own that gets a copy of each message (SNS); \
+                 raising maxReceiveCount and a longer `visibility-timeout` delay it",
+            ),
+            None => report.ok(
+                AREA,
+                "redrive",
+                "messages stay in the queue until its retention ends (`delete-after: never`); there is no redrive policy",
+            ),
+        }
+        let remembered = deployment
+            .queue
+            .as_ref()
+            .map_or(0, |queue| queue.max_remembered() as u64);
+        if self.messages > remembered {
+            report.warn(
+                AREA,
+                "remembered",
+                format!(
+                    "the queue holds {} messages and the source remembers {remembered}: the others are produced again \
+                     with each receive, which changes no row",
+                    self.messages
+                ),
+                "raise `max-remembered` in the source's file; each takes up to 64 bytes of memory",
+            );
+        } else {
+            report.ok(
+                AREA,
+                "remembered",
+                format!(
+                    "the queue holds {} messages and the source remembers up to {remembered}",
+                    self.messages
+                ),
             );
         }
     }
@@ -171,7 +218,13 @@ impl Settings {
             .source
             .as_ref()
             .and_then(|source| source.meta.producer.linger);
-        if let Some(linger) = linger.filter(|linger| *linger >= timeout / 2) {
+        if deployment.delete_after() == Some(DeleteAfter::Never) {
+            report.ok(
+                AREA,
+                "visibility",
+                format!("a message stays hidden from other readers for {timeout:?} after each receive, and comes again then"),
+            );
+        } else if let Some(linger) = linger.filter(|linger| *linger >= timeout / 2) {
             report.fail(
                 AREA,
                 "visibility",
@@ -221,20 +274,5 @@ impl Settings {
             ),
             _ => report.ok(AREA, "retention", format!("messages are kept for {kept}")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redrive_policy_is_read_in_both_spellings() {
-        let receives = |policy| Settings::of(None, None, Some(policy)).max_receives;
-        let number =
-            r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:1:d","maxReceiveCount":5}"#;
-        assert_eq!(receives(number), Some(5));
-        assert_eq!(receives(r#"{"maxReceiveCount":"7"}"#), Some(7));
-        assert_eq!(receives("{}"), None);
     }
 }

@@ -10,7 +10,8 @@ const MINUTE: i64 = 60_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Member {
     pub(super) natural_key: String,
-    pub(super) id: Option<String>,
+    /// The values of the columns that tell members apart.
+    pub(super) identity: Vec<Option<String>>,
     pub(super) attributes: Vec<Told>,
     pub(super) first_seen: Option<i64>,
     pub(super) last_seen: Option<i64>,
@@ -36,42 +37,56 @@ impl Seen {
     }
 }
 
-/// The rule that the comment on the column `natural_key` states. Leaves `key` empty if nothing is named.
-pub(super) fn write_natural_key(key: &mut String, id: Option<&str>, told: &[&[Option<&str>]]) {
+/// Writes the natural key of a product by the rule that the comment on the column states. `told` holds the
+/// attributes, the name first. Leaves `key` empty if nothing is named.
+pub(super) fn write_product_key(key: &mut String, id: Option<&str>, told: &[&[Option<&str>]]) {
     key.clear();
-    let name = told
-        .first()
-        .and_then(|name| name.first())
-        .copied()
-        .flatten();
-    if let Some((prefix, text)) = id
-        .map(|id| ("id:", id))
-        .or(name.map(|name| ("name:", name)))
-    {
-        key.push_str(prefix);
-        key.push_str(text);
-        return;
-    }
-    let rest = || told.iter().skip(1).flat_map(|values| values.iter());
-    if rest().any(Option::is_some) {
+    let mut told = told.iter().copied().flatten();
+    let name = told.next().copied().flatten();
+    if let Some(id) = id {
+        key.push_str("id:");
+        key.push_str(id);
+    } else if let Some(name) = name {
+        key.push_str("name:");
+        key.push_str(name);
+    } else if told.clone().any(Option::is_some) {
         key.push_str("is:");
-        for value in rest() {
+        for value in told {
             key.push_str(value.unwrap_or_default());
             key.push('\u{1f}');
         }
     }
 }
 
+/// Writes the natural key of a list by the rule that the comment on the column states. Leaves `key` empty if
+/// nothing is named.
+pub(super) fn write_list_key(key: &mut String, id: Option<&str>, name: Option<&str>) {
+    key.clear();
+    for (prefix, text) in [("id:", id), ("name:", name)] {
+        if let Some(text) = text {
+            if !key.is_empty() {
+                key.push('\u{1f}');
+            }
+            key.push_str(prefix);
+            key.push_str(text);
+        }
+    }
+}
+
 impl Member {
     /// One of which nothing is told yet.
-    pub(super) fn new(natural_key: &str, id: Option<&str>, attributes: &[Attribute]) -> Self {
+    pub(super) fn new(
+        natural_key: &str,
+        identity: &[Option<&str>],
+        attributes: &[Attribute],
+    ) -> Self {
         let nothing = |attribute: &Attribute| Told {
             as_of: None,
             values: vec![None; attribute.columns.len()],
         };
         Self {
             natural_key: natural_key.to_owned(),
-            id: id.map(str::to_owned),
+            identity: identity.iter().map(|id| id.map(str::to_owned)).collect(),
             attributes: attributes.iter().map(nothing).collect(),
             first_seen: None,
             last_seen: None,

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 pub(super) struct Table {
     name: &'static str,
     key: &'static str,
-    id: &'static str,
+    /// The columns that tell members apart and never change.
+    pub(super) identity: &'static [&'static str],
     pub(super) attributes: &'static [Attribute],
     statements: fn() -> &'static Statements,
 }
@@ -23,7 +24,7 @@ pub(super) struct Attribute {
 pub(super) const PRODUCT: Table = Table {
     name: "dim_product",
     key: "product_key",
-    id: "product_id",
+    identity: &["product_id"],
     attributes: &[
         Attribute {
             as_of: "name_as_of",
@@ -58,11 +59,8 @@ pub(super) const PRODUCT: Table = Table {
 pub(super) const LIST: Table = Table {
     name: "dim_list",
     key: "list_key",
-    id: "list_id",
-    attributes: &[Attribute {
-        as_of: "name_as_of",
-        columns: &["list_name"],
-    }],
+    identity: &["list_id", "list_name"],
+    attributes: &[],
     statements: || {
         static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements::of(&LIST));
         &STATEMENTS
@@ -76,7 +74,7 @@ impl Table {
 }
 
 /// The statements for one table. All but `find` take the arrays of `Values`: the natural keys, the
-/// ids, the columns of the attributes, their times, first and last seen.
+/// columns of the identity, those of the attributes, their times, first and last seen.
 #[derive(Debug)]
 pub(super) struct Statements {
     /// The keys of the members whose natural keys are in `$1`.
@@ -92,7 +90,7 @@ impl Statements {
         let Table {
             name,
             key,
-            id,
+            identity,
             attributes,
             ..
         } = table;
@@ -103,19 +101,24 @@ impl Statements {
             .collect();
         let times: Vec<&str> = attributes.iter().map(|attribute| attribute.as_of).collect();
         let columns = [
-            &["natural_key", id],
+            &["natural_key"],
+            *identity,
             texts.as_slice(),
             times.as_slice(),
             &["first_seen", "last_seen"],
         ]
         .concat()
         .join(", ");
-        let arrays: Vec<String> = (1..=2 + texts.len())
-            .map(|number| format!("${number}::text[]"))
-            .chain(
-                (3 + texts.len()..=4 + texts.len() + times.len())
-                    .map(|number| format!("${number}::timestamptz[]")),
-            )
+        let last_text = 1 + identity.len() + texts.len();
+        let arrays: Vec<String> = (1..=last_text + times.len() + 2)
+            .map(|number| {
+                let kind = if number <= last_text {
+                    "text"
+                } else {
+                    "timestamptz"
+                };
+                format!("${number}::{kind}[]")
+            })
             .collect();
         let told = format!("unnest({}) AS told ({columns})", arrays.join(", "));
         let changes: Vec<String> = attributes
@@ -124,7 +127,11 @@ impl Statements {
             .chain([seen_changes()])
             .collect();
         let changes = changes.join(" OR ");
-        let assignments: Vec<String> = attributes.iter().flat_map(Attribute::assignments).collect();
+        let assignments: Vec<String> = attributes
+            .iter()
+            .flat_map(Attribute::assignments)
+            .chain(seen_assignments())
+            .collect();
         Self {
             find: format!("SELECT natural_key, {key} FROM {name} WHERE natural_key = ANY ($1)"),
             insert: format!(
@@ -132,9 +139,7 @@ impl Statements {
                  RETURNING natural_key, {key}"
             ),
             update: format!(
-                "UPDATE {name} known SET {}, first_seen = least(known.first_seen, told.first_seen), \
-                 last_seen = greatest(known.last_seen, told.last_seen) \
-                 FROM {told} WHERE known.natural_key = told.natural_key AND ({changes})",
+                "UPDATE {name} known SET {} FROM {told} WHERE known.natural_key = told.natural_key AND ({changes})",
                 assignments.join(", ")
             ),
         }
@@ -146,6 +151,11 @@ fn seen_changes() -> String {
     "least(known.first_seen, told.first_seen) IS DISTINCT FROM known.first_seen \
      OR greatest(known.last_seen, told.last_seen) IS DISTINCT FROM known.last_seen"
         .to_owned()
+}
+
+fn seen_assignments() -> [String; 2] {
+    [("first_seen", "least"), ("last_seen", "greatest")]
+        .map(|(column, pick)| format!("{column} = {pick}(known.{column}, told.{column})"))
 }
 
 impl Attribute {

@@ -15,13 +15,12 @@ pub(super) struct Values<'a> {
 impl<'a> Values<'a> {
     pub(super) fn of(table: &Table, members: &[&'a Member]) -> Self {
         let time = |micros: Option<i64>| micros.and_then(DateTime::from_timestamp_micros);
-        let mut texts = vec![
-            members
-                .iter()
-                .map(|member| Some(member.natural_key.as_str()))
-                .collect(),
-            members.iter().map(|member| member.id.as_deref()).collect(),
-        ];
+        let natural_key = |member: &&'a Member| Some(member.natural_key.as_str());
+        let mut texts: Vec<Vec<Option<&str>>> = vec![members.iter().map(natural_key).collect()];
+        for column in 0..table.identity.len() {
+            let value = |member: &&'a Member| member.identity.get(column)?.as_deref();
+            texts.push(members.iter().map(value).collect());
+        }
         let mut times = Vec::new();
         for (place, attribute) in table.attributes.iter().enumerate() {
             let told = |member: &&'a Member| member.attributes.get(place);

@@ -18,13 +18,13 @@ async fn a_dimension_depends_on_the_events_and_not_on_their_order() {
         told(
             1,
             "2026-11-01T00:00:00Z",
-            json!({"product_name": "oldest", "product_category": "A", "product_category2": "B", "list_name": "old"}),
+            json!({"product_name": "oldest", "product_category": "A", "product_category2": "B"}),
         ),
         told(2, "2026-11-03T00:00:00Z", json!({"product_brand": "brand"})),
         told(
             3,
             "2026-11-02T00:00:00Z",
-            json!({"product_name": "middle", "product_category": "C", "list_name": "new"}),
+            json!({"product_name": "middle", "product_category": "C"}),
         ),
         told(
             4,
@@ -77,7 +77,7 @@ async fn a_dimension_depends_on_the_events_and_not_on_their_order() {
             &json!("2026-11-03T00:00:00+00:00")
         )
     );
-    assert_eq!(list["list_name"], "new");
+    assert_eq!(list["natural_key"], "id:L1");
     assert!(seen.iter().all(|rows| *rows == seen[0]));
 }
 
@@ -141,6 +141,36 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
 }
 
 #[tokio::test]
+async fn a_list_is_told_by_id_and_name() {
+    let tables = Tables::new().await;
+    let lists = [
+        json!({"list_id": "search", "list_name": "red shoes"}),
+        json!({"list_id": "search", "list_name": "blue shoes"}),
+        json!({"list_id": "search", "list_name": "red shoes"}),
+        json!({"list_id": "search"}),
+        json!({"list_name": "red shoes"}),
+    ];
+    let facts: Vec<Value> = (1..)
+        .zip(lists)
+        .map(|(hash, list)| fact(hash, NOON, list))
+        .collect();
+    let mut writer = tables.writer(0);
+    writer.write(&batch(0, [envelope(&facts)])).await.unwrap();
+    let named = tables
+        .rows("SELECT list_id AS id, list_name AS name, count(*) AS facts FROM fact_events JOIN dim_list USING (list_key) GROUP BY 1, 2 ORDER BY 1, 2")
+        .await;
+    assert_eq!(
+        named,
+        [
+            json!({"id": "search", "name": "blue shoes", "facts": 1}),
+            json!({"id": "search", "name": "red shoes", "facts": 2}),
+            json!({"id": "search", "name": null, "facts": 1}),
+            json!({"id": null, "name": "red shoes", "facts": 1}),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn products_and_lists_without_an_id_go_by_their_name() {
     let tables = Tables::new().await;
     let facts = [
@@ -168,7 +198,7 @@ async fn products_and_lists_without_an_id_go_by_their_name() {
     assert_eq!(
         keys,
         [
-            json!({"fact": "1", "product": "id:X", "list": "id:X"}),
+            json!({"fact": "1", "product": "id:X", "list": "id:X\u{1f}name:Sale"}),
             json!({"fact": "2", "product": "name:X", "list": "name:X"}),
             json!({"fact": "3", "product": "is:B\u{1f}\u{1f}C\u{1f}\u{1f}\u{1f}\u{1f}\u{1f}", "list": null}),
             json!({"fact": "4", "product": "name:X", "list": null}),

@@ -76,7 +76,7 @@ async fn the_two_questions_are_answered_as_their_headers_define() {
             .await,
         [json!({
             "product": "B", "product_id": "B", "viewers": 20, "buyers": 5,
-            "view_to_purchase_rate": 0.25, "units_sold": 10, "revenue": 105.0, "currency": "EUR",
+            "view_to_purchase_rate": 0.25, "units": 10, "revenue": 105.0, "currency": "EUR",
         })]
     );
 }

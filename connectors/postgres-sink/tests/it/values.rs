@@ -17,7 +17,8 @@ async fn every_field_arrives_exactly() {
         "product_category2": "Adult", "product_category3": "Shirts", "product_category4": "Crew",
         "product_category5": "Short sleeve", "product_variant": "green", "list_id": "L1",
         "list_name": "Related", "list_position": -3, "item_ordinal": 2,
-        "price": "0.0000000000000000000000000001", "quantity": "3", "discount": "-2.5",
+        "price": "0.0000000000000000000000000001", "quantity": "3", "discount": "-2.5", "price_in_usd": "0.05", "item_revenue": "3.1", "item_revenue_in_usd": "0.15",
+        "item_refund": "-1.5", "item_refund_in_usd": "-0.07",
         "item_coupon": "SUMMER", "affiliation": "Store", "location_id": "ChIJ", "promotion_id": "P1",
         "promotion_name": "Sale", "creative_name": "banner", "creative_slot": "slot-1",
         "currency": "EUR", "value": "9999999999999999999999999999", "transaction_id": "T-1",
@@ -32,6 +33,9 @@ async fn every_field_arrives_exactly() {
     assert_eq!(written, inserted(2_002, 0));
 
     let decimals = "f.price::text AS price, f.quantity::text AS quantity, f.discount::text AS discount, \
+                    f.price_in_usd::text AS price_in_usd, f.item_revenue::text AS item_revenue, \
+                    f.item_revenue_in_usd::text AS item_revenue_in_usd, f.item_refund::text AS item_refund, \
+                    f.item_refund_in_usd::text AS item_refund_in_usd, \
                     f.value::text AS value, f.tax::text AS tax, f.shipping::text AS shipping";
     let rows = tables
         .rows(&format!(

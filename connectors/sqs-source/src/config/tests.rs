@@ -87,10 +87,48 @@ fn what_cannot_work_is_refused_with_the_field_named() {
         ("{queue-name: a, max_in_flight: 100}", "max_in_flight"),
         ("{queue-name: a, delete-after: sink}", "delete"),
         ("{queue-name: a, sink: s}", "delete-after"),
+        (
+            "{queue-name: a, sink: s, delete-after: never}",
+            "delete-after: tables",
+        ),
+        (
+            "{queue-name: a, max-remembered: 5}",
+            "`delete-after: never`",
+        ),
+        (
+            "{queue-name: a, delete-after: never, max-remembered: 0}",
+            "max-remembered",
+        ),
+        (
+            "{queue-name: a, delete-after: never, dead-letter-queue: d}",
+            "dead-letter-queue",
+        ),
+        (
+            "{queue-name: a, delete-after: never, max-receives: 5}",
+            "dead-letter-queue",
+        ),
+        (
+            "{queue-name: [b, a.fifo], delete-after: never}",
+            "FIFO queue `a.fifo`",
+        ),
     ] {
         let error = parse(yaml).expect_err(yaml);
         assert!(error.contains(named), "{yaml}: {error}");
     }
+}
+
+#[test]
+fn only_a_queue_that_is_never_deleted_from_may_hide_nothing() {
+    let config = parse("{queue-name: a, delete-after: never, visibility-timeout: 0s}").unwrap();
+    let own = Duration::from_secs(30);
+    let settings = crate::stream::Settings::new(&config, "a", own).unwrap();
+    assert_eq!(settings.visibility_timeout, Duration::ZERO);
+    assert_eq!(settings.max_remembered, 1_000_000);
+    let config = parse("{queue-name: a, delete-after: never}").unwrap();
+    assert!(crate::stream::Settings::new(&config, "a", Duration::ZERO).is_ok());
+    let config = parse("queue-name: a").unwrap();
+    let error = crate::stream::Settings::new(&config, "a", Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("visibility-timeout"), "{error}");
 }
 
 #[test]

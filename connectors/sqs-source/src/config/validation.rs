@@ -12,6 +12,9 @@ use crate::queue::is_fifo;
 /// SQS holds no more than 120,000 received and undeleted messages a queue (quota "in-flight messages").
 const QUEUE_IN_FLIGHT: usize = 120_000;
 
+/// At 64 bytes each, 6 GB.
+const MOST_REMEMBERED: usize = 100_000_000;
+
 /// SQS takes no message above this size (quota "message size").
 const LARGEST_MESSAGE: ByteSize = ByteSize::mib(1);
 
@@ -19,6 +22,7 @@ impl Validate for Config {
     fn validate(&self) -> Result<(), String> {
         self.validate_queues()?;
         self.validate_dead_letters()?;
+        self.validate_never()?;
         if let Some(url) = self.endpoint_url.as_deref().filter(|url| !is_http(url)) {
             return Err(format!("`endpoint-url` is no http(s) URL: `{url}`"));
         }
@@ -37,10 +41,17 @@ impl Validate for Config {
             );
         }
         if let Some(timeout) = self.visibility_timeout {
+            if timeout.is_zero() && self.delete_after != DeleteAfter::Never {
+                return Err(
+                    "`visibility-timeout: 0s` needs `delete-after: never`: a message has to stay \
+                     hidden until it is deleted"
+                        .to_owned(),
+                );
+            }
             check_range(
                 "visibility-timeout",
                 timeout,
-                Duration::from_secs(1),
+                Duration::ZERO,
                 LONGEST_VISIBILITY,
             )?;
             check_whole_seconds("visibility-timeout", timeout)?;
@@ -65,7 +76,7 @@ impl Validate for Config {
                 self.max_in_flight
             ));
         }
-        if self.sink.is_some() && self.delete_after == DeleteAfter::Topic {
+        if self.sink.is_some() && self.delete_after != DeleteAfter::Tables {
             return Err("`sink` needs `delete-after: tables`".to_owned());
         }
         if !(1..=100).contains(&self.pollers) {
@@ -107,6 +118,38 @@ impl Config {
                     "`queue-url` is no http(s) URL: `{url}`; a bare name goes into `queue-name`"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// What `delete-after: never` excludes, and what only it allows.
+    fn validate_never(&self) -> Result<(), String> {
+        if self.delete_after != DeleteAfter::Never {
+            return match self.max_remembered {
+                Some(_) => Err("`max-remembered` needs `delete-after: never`".to_owned()),
+                None => Ok(()),
+            };
+        }
+        if self.dead_letter_queue.is_some() {
+            return Err(
+                "`dead-letter-queue` and `delete-after: never` exclude each other: a message that \
+                 is moved is deleted from its queue"
+                    .to_owned(),
+            );
+        }
+        let queues = self.queues();
+        if let Some(fifo) = queues.iter().find(|queue| is_fifo(queue.shown())) {
+            return Err(format!(
+                "`delete-after: never` cannot read the FIFO queue `{}`: SQS hands out no further \
+                 messages of a group before the first are deleted",
+                fifo.shown()
+            ));
+        }
+        if !(1..=MOST_REMEMBERED).contains(&self.max_remembered()) {
+            return Err(format!(
+                "`max-remembered` is between 1 and {MOST_REMEMBERED}, not {}",
+                self.max_remembered()
+            ));
         }
         Ok(())
     }

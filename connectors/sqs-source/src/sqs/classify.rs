@@ -6,6 +6,9 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use crate::queue::{Kind, QueueError};
 
+/// The HTTP status of a denied call, whatever code a server gives it.
+const FORBIDDEN: u16 = 403;
+
 pub(super) fn classify<E>(
     operation: &'static str,
     queue: &str,
@@ -19,9 +22,11 @@ where
             Kind::Unreachable
         }
         // A proxy's page, say, whatever its status: waiting helps or someone mends it.
-        SdkError::ServiceError(answer) => {
-            answer.err().code().map_or(Kind::Unreachable, kind_of_code)
-        }
+        SdkError::ServiceError(answer) => match answer.err().code().map(kind_of_code) {
+            None => Kind::Unreachable,
+            Some(Kind::Other) if answer.raw().status().as_u16() == FORBIDDEN => Kind::AccessDenied,
+            Some(kind) => kind,
+        },
         _ if lacks_credentials(error) => Kind::Credentials,
         SdkError::ConstructionFailure(_) => Kind::Other,
         _ => Kind::Unreachable,
@@ -64,7 +69,7 @@ where
 
 /// Sources: "common error types" of the SQS API reference, and the codes that the AWS SDKs' own
 /// retry treats as throttling.
-fn kind_of_code(code: &str) -> Kind {
+pub(super) fn kind_of_code(code: &str) -> Kind {
     match code {
         "ThrottlingException"
         | "Throttling"
@@ -82,6 +87,7 @@ fn kind_of_code(code: &str) -> Kind {
         | "AccessDeniedException"
         | "NotAuthorized"
         | "OptInRequired"
+        | "KmsAccessDenied"
         | "KMS.AccessDeniedException" => Kind::AccessDenied,
         "InvalidClientTokenId"
         | "UnrecognizedClientException"

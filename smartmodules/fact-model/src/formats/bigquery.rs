@@ -4,13 +4,17 @@
 //! <https://support.google.com/analytics/answer/7029846>. A column that is null says nothing, and exports leave it
 //! out or write it, so it is dropped.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use crate::arena::Arena;
 use crate::formats::Rewritten;
 use crate::formats::json_text::JsonText;
 use crate::formats::shape::{Entries, entries, get};
+use crate::json::{each_entry, unescape};
 use crate::raw::Raw;
+use crate::scan::{GiveUp, Scanner};
 
 /// Columns of `ecommerce` by the names of the parameters that they come from.
 const ECOMMERCE: [(&str, &str); 4] = [
@@ -22,7 +26,10 @@ const ECOMMERCE: [(&str, &str); 4] = [
 
 /// Rewrites a row; `None` where `event_params` is no list of keys and values.
 pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<'a>> {
-    let params = params(get(row, "event_params")?, arena)?;
+    let params = params(
+        get(row, "event_params").filter(|list| !list.is_object())?,
+        arena,
+    )?;
     let lifts = ECOMMERCE.map(|(column, param)| {
         let is_said = params.iter().any(|(key, _)| *key == param);
         (column, (!is_said).then_some(param))
@@ -60,51 +67,91 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
     for (key, value) in lifted {
         out.entry(key, value.get());
     }
+    let mut known = BTreeSet::new();
     for (key, value) in params {
-        out.entry(key, value);
+        if known.insert(key) {
+            out.entry(key, value.get());
+        }
     }
     out.end_object();
     out.end_object();
     Some(Rewritten::whole(out.finish()))
 }
 
-/// The parameters, each with the one of its typed values that is set.
-fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Vec<(&'a str, &'a str)>> {
+/// The parameters, each with the one of its typed values that is set. `None` where `list` is no list of
+/// parameters, and no object with one for each of its keys either.
+pub(crate) fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Vec<(&'a str, Raw<'a>)>> {
     let mut params = Vec::new();
-    for element in list.elements()? {
-        let entries = entries(element.get(), arena);
-        let key = get(&entries, "key")?;
-        let key = serde_json::from_str::<String>(key.get()).ok()?;
-        // Some pipelines leave the struct `value` out, or have the bare value there.
-        let value = match get(&entries, "value") {
-            Some(value) if value.is_object() => typed(&self::entries(value.get(), arena)),
-            Some(value) => Some(value.get()),
-            None => typed(&entries),
-        };
-        if let Some(value) = value {
-            params.push((arena.text(&key), value));
-        }
+    if list.is_object() {
+        each_entry(list.get(), arena, |key, value| params.push((key, value))).ok()?;
+        return Some(params);
     }
+    let mut scanner = Scanner::new(list.get());
+    let read = scanner.array(|scanner| {
+        let mut param = Param::default();
+        scanner.object(arena, |scanner, key| {
+            let value = scanner.value()?;
+            match key {
+                "key" => param.key = unescape(value.get(), arena),
+                // Some pipelines leave the struct `value` out, or have the bare value there.
+                "value" if value.is_object() => {
+                    let mut typed = Scanner::new(value.get());
+                    typed.object(arena, |scanner, key| {
+                        let value = scanner.value()?;
+                        param.set(key, value);
+                        Ok(())
+                    })?;
+                }
+                _ => param.set(key, value),
+            }
+            Ok(())
+        })?;
+        let key = param.key.ok_or(GiveUp)?;
+        if let Some((_, value)) = param.value {
+            params.push((key, value));
+        }
+        Ok(())
+    });
+    read.and_then(|()| scanner.end()).ok()?;
     Some(params)
 }
 
-/// The value that is set; a number in a string is a number.
-fn typed<'a>(values: &Entries<'a>) -> Option<&'a str> {
-    let set = |name| {
-        get(values, name)
-            .filter(|value| !is_null(value))
-            .map(Raw::get)
-    };
-    if let Some(text) = set("string_value") {
-        return Some(text);
+/// The names of typed values. Of those that are set, the first in this order counts.
+pub(crate) const TYPED_VALUES: [&str; 4] =
+    ["string_value", "int_value", "float_value", "double_value"];
+
+/// A parameter whose values are being read.
+#[derive(Default)]
+struct Param<'a> {
+    key: Option<&'a str>,
+    /// The value, and its place in [`TYPED_VALUES`].
+    value: Option<(usize, Raw<'a>)>,
+}
+
+impl<'a> Param<'a> {
+    /// Takes the value of `key`. A number in a string is a number, since exports write integers so.
+    fn set(&mut self, key: &str, value: Raw<'a>) {
+        let rank = match key {
+            "value" => Some(0),
+            _ => TYPED_VALUES.iter().position(|typed| *typed == key),
+        };
+        let is_first = |rank: &usize| self.value.is_none_or(|(other, _)| *rank < other);
+        let Some(rank) = rank.filter(is_first) else {
+            return;
+        };
+        if !is_null(&value) {
+            let bare = value.get().trim_matches('"');
+            let is_number = rank > 0
+                && bare.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+                && serde_json::from_str::<&RawValue>(bare).is_ok();
+            let value = if is_number {
+                Raw::read(bare, false)
+            } else {
+                value
+            };
+            self.value = Some((rank, value));
+        }
     }
-    let number = ["int_value", "float_value", "double_value"]
-        .into_iter()
-        .find_map(set)?;
-    let bare = number.trim_matches('"');
-    let is_number = bare.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-        && serde_json::from_str::<&RawValue>(bare).is_ok();
-    Some(if is_number { bare } else { number })
 }
 
 /// Writes the items without the columns that are null.

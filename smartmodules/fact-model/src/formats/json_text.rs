@@ -2,6 +2,7 @@
 
 use crate::arena::Arena;
 use crate::decimal::Decimal;
+use crate::write::write_text;
 use serde_json::value::RawValue;
 
 /// JSON in the making. Commas come by themselves.
@@ -45,9 +46,7 @@ impl<'a> JsonText<'a> {
     /// A string, without the U+0000 in it.
     pub(crate) fn string(&mut self, text: &str) {
         self.comma();
-        let text = self.arena.without_nul(text);
-        // Writing a text to a `Vec` can't fail.
-        serde_json::to_writer(&mut self.out, &*text).unwrap_or_default();
+        write_text(&self.arena.without_nul(text), &mut self.out);
     }
 
     /// A value that is JSON already.

@@ -20,6 +20,7 @@ pub(crate) mod literal_params;
 pub(crate) mod log_line;
 pub(crate) mod measurement;
 pub(crate) mod plist;
+pub(crate) mod printed_rows;
 pub(crate) mod shape;
 pub(crate) mod ua_hit;
 pub(crate) mod universal;

@@ -119,10 +119,10 @@ fn each_has_a_reason_a_place_a_sentence_and_the_body() {
             "item 3 of 3 is no object",
         ),
         (
-            r#"{"ts":1795382400,"name":"a","items":"[null]"}"#,
+            r#"{"ts":1795382400,"name":"a","items":"[null, 7]"}"#,
             "bad-items",
-            "$.items[0]",
-            "item 1 of 1 is no object",
+            "$.items[1]",
+            "item 2 of 2 is no object",
         ),
         (
             r#"{"ts":1795382400,"name":"a","params":{"items":[[]]}}"#,

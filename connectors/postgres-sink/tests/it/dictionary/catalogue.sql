@@ -35,7 +35,7 @@ CREATE TEMP VIEW functions AS
 SELECT p.oid, p.oid::regproc::text AS name, n.nspname AS schema, obj_description(p.oid, 'pg_proc') AS comment,
        replace(replace(pg_get_function_arguments(p.oid), '::date', ''), 'timestamp with time zone', 'timestamptz') AS arguments,
        n.nspname <> 'analytics' OR NOT p.proretset OR p.proargnames[1] IN ('since', 'hours')
-       OR p.proname IN ('order_facts', 'hours_known', 'differences', 'longer_sessions') AS is_inner
+       OR p.proname LIKE '%\_in' OR p.proname IN ('daily_rates', 'order_facts', 'hours_known', 'differences', 'longer_sessions') AS is_inner
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND p.prokind = 'f';
 

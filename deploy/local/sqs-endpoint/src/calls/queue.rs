@@ -116,6 +116,9 @@ pub(super) fn list(context: &Context, request: ListRequest) -> Result<ListRespon
     })
 }
 
+/// Attributes of SQS that a queue has only once they are set, which this endpoint refuses.
+const UNSET: [&str; 3] = ["Policy", "RedriveAllowPolicy", "RedrivePolicy"];
+
 pub(super) fn get_attributes(
     context: &Context,
     request: GetAttributesRequest,
@@ -128,7 +131,7 @@ pub(super) fn get_attributes(
     if let Some(unknown) = request
         .attribute_names
         .iter()
-        .find(|name| !all.contains_key(name.as_str()))
+        .find(|name| !all.contains_key(name.as_str()) && !UNSET.contains(&name.as_str()))
     {
         return Err(SqsError::new(
             Code::InvalidAttributeName,

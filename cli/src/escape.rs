@@ -32,17 +32,19 @@ pub fn json(value: &Value) -> String {
 
 /// Text on a terminal: no escape sequence, no line of its own, no longer than `limit`.
 pub fn terminal(text: &str, limit: usize) -> String {
-    shortened(text, limit)
-        .chars()
-        .map(|character| match character {
-            '\t' | '\n' | '\r' => ' ',
-            // Marks that turn the direction of what follows would take the rest of the line with them.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                char::REPLACEMENT_CHARACTER
-            }
-            character => visible(character),
-        })
-        .collect()
+    shortened(text, limit).chars().map(printable).collect()
+}
+
+/// A character that neither moves the cursor of a terminal nor begins an escape sequence.
+pub fn printable(character: char) -> char {
+    match character {
+        '\t' | '\n' | '\r' => ' ',
+        // Marks that turn the direction of what follows would take the rest of the line with them.
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        character => visible(character),
+    }
 }
 
 /// A name short enough for a cell.

@@ -1,6 +1,4 @@
-//! `etl generate`: made-up facts, straight into the tables, for trying the analysts' questions at size.
-//!
-//! The server makes them itself, by `sql/generate`, past queue, topic and connectors.
+//! Made-up facts, straight into the tables. The server makes them itself, by `sql/generate`.
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -12,37 +10,26 @@ use tokio_postgres::Client;
 use crate::progress::Bar;
 use crate::{aggregates, tables};
 
-const DIMENSIONS: &str = include_str!("../../sql/generate/dimensions.sql");
-const FACTS: &str = include_str!("../../sql/generate/facts.sql");
+const DIMENSIONS: &str = include_str!("../../../sql/generate/dimensions.sql");
+const FACTS: &str = include_str!("../../../sql/generate/facts.sql");
 /// What `facts.sql` makes of a session, on average.
 const FACTS_A_SESSION: u64 = 18;
 const SESSIONS_A_STATEMENT: i64 = 2_000;
 
-#[derive(clap::Args)]
-pub struct Args {
-    /// How many facts, about
-    #[arg(long, value_name = "FACTS")]
-    into_database: u64,
-    /// How many days they spread over, up to yesterday
-    #[arg(long, default_value_t = 30)]
+pub async fn write(
+    url: &str,
+    facts: u64,
     days: u32,
-    /// How many connections write at once
-    #[arg(short, long, value_name = "N", default_value = "2")]
     jobs: NonZero<u8>,
-    /// The database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: String,
-}
-
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = tables::connect(&args.database_url).await?;
+) -> anyhow::Result<ExitCode> {
+    let client = tables::connect(url).await?;
     let until = Utc::now().date_naive().and_time(NaiveTime::MIN).and_utc();
-    let since = until - Duration::days(i64::from(args.days.max(1)));
-    let sessions = i64::try_from(args.into_database.div_ceil(FACTS_A_SESSION))?;
+    let since = until - Duration::days(i64::from(days.max(1)));
+    let sessions = i64::try_from(facts.div_ceil(FACTS_A_SESSION))?;
 
     client.batch_execute(DIMENSIONS).await?;
     create_partitions(&client, since.date_naive(), until.date_naive()).await?;
-    let made = make_facts(&args, sessions, since, until).await?;
+    let made = make_facts(url, jobs, sessions, since, until).await?;
     eprintln!("storing the hours");
     client.batch_execute("VACUUM ANALYZE fact_events").await?;
     aggregates::store_open_hours(&client).await?;
@@ -68,17 +55,19 @@ async fn create_partitions(
     Ok(())
 }
 
-/// Each of the jobs makes the facts of a time of its own, so that they write to different ends of the index.
+/// Each of the jobs makes the facts of a time of its own, so that they write to different ends of
+/// the index.
 async fn make_facts(
-    args: &Args,
+    url: &str,
+    jobs: NonZero<u8>,
     sessions: i64,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
     let bar = Bar::towards("sessions", sessions.unsigned_abs());
-    let jobs = i64::from(args.jobs.get());
+    let jobs = i64::from(jobs.get());
     let of_jobs = (0..jobs).map(async |job| {
-        let client = tables::connect(&args.database_url).await?;
+        let client = tables::connect(url).await?;
         let statement = client.prepare(FACTS).await?;
         let (mut done, end) = (sessions * job / jobs, sessions * (job + 1) / jobs);
         let mut made = 0;

@@ -1,0 +1,572 @@
+//! Rows as Java prints them: `[{item_id=sku123, item_name=T-Shirt, price=19.99}, {item_id=sku456}]`.
+//!
+//! Java prints its maps this way, and so do the engines that are written in it (Athena, Presto, Trino,
+//! Hive, Spark) with an array of rows. Nothing is quoted and nothing is escaped:
+//!
+//! ```text
+//! list   := "[" "]" | "[" element ("," element)* "]"
+//! row    := "{" "}" | "{" name "=" value ("," name "=" value)* "}"
+//! value  := "null" | "(not set)" | nothing | number | text | list | row
+//! ```
+//!
+//! White space may follow a comma. A text may hold commas, equals signs and brackets, so these rules
+//! decide where it ends:
+//!
+//! - A text ends before a comma and a **known field name** with `=`: the columns of an item in GA4's
+//!   BigQuery export (<https://support.google.com/analytics/answer/7029846>) and the keys of an event.
+//!   So `Sartén, diámetro=24 cm, antiadherente` is one name.
+//! - A text ends before a closing bracket only where all that follows fits: the next row, or the closing
+//!   brackets of all that is open and then the end. Brackets within such a text must be pairs.
+//! - No text can go on in an id, behind a number in a field that is no text, behind `null`, `(not set)`
+//!   and nothing, and behind a list or a row. There, an unknown name with `=` is a field, too.
+//! - In rows without any of GA4's own names (`item_…`, `event_…`) every name with `=` is a field.
+//! - A field that comes twice in a row shows that a text holds a known name, and `{` with a known name
+//!   within a text that a bracket is missing. Neither can be mended, so the rows are refused.
+//!
+//! A text that was cut off, or has a bracket too many or too few, is a fault at the byte that shows it.
+//! Each byte is looked at a bounded number of times, at most once for each open bracket and these are
+//! at most [`MAX_DEPTH`].
+//!
+//! Parameters (`item_params=[{key=in_stock, value={string_value=null, int_value=1, …}}]`) come out with
+//! the one value that is set, as in [`bigquery`](super::bigquery). Known fields that are nothing are
+//! left out.
+
+use std::collections::BTreeSet;
+
+use crate::formats::bigquery::TYPED_VALUES;
+use crate::formats::json_text::JsonText;
+use crate::formats::{Fault, MAX_DEPTH, is_word};
+use crate::item::{self, KnownName};
+use crate::keys;
+use crate::value::is_sentinel;
+
+/// The longest field name. Firebase's own limit is 40 characters.
+const LONGEST_NAME: usize = 100;
+
+/// Tells whether a text is a row, or a list of rows.
+pub(crate) fn is_rows(text: &str) -> bool {
+    let rows = Rows::new(text);
+    let mut at = 0;
+    if rows.byte(at) == Some(b'[') {
+        at = rows.space(1);
+        while rows.is_null_element(at) {
+            at = rows.space(at + "null".len());
+            if rows.byte(at) == Some(b',') {
+                at = rows.space(at + 1);
+            }
+        }
+    }
+    // iOS ends the entries of a dictionary with semicolons.
+    rows.starts_row(at, Names::Any) && !text.trim_end_matches([']', '}', ' ', '\n']).ends_with(';')
+}
+
+/// Writes the row or the list of rows that `text` is. `names` are those of its outermost rows.
+pub(crate) fn read(text: &str, names: Names, out: &mut JsonText<'_>) -> Result<(), Fault> {
+    let mut rows = Rows::new(text);
+    rows.items = rows.known(Names::Item);
+    let names = rows.known(names);
+    let at = rows.nested(0, names, out)?;
+    if at < rows.end {
+        return Err(Fault::new(at, "something follows the end of the rows"));
+    }
+    Ok(())
+}
+
+/// The known field names of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// The keys of an event.
+    Event,
+    /// The columns of an item.
+    Item,
+    /// `key`, `value` and the typed values, of a parameter.
+    Parameter,
+    /// No name is known, so every name counts.
+    Any,
+}
+
+impl Names {
+    /// Looks up a known field name.
+    fn known(self, name: &str) -> Option<KnownName> {
+        let number = match self {
+            Self::Event => return keys::known_name(name),
+            Self::Item => return item::known_name(name),
+            Self::Parameter if name == "key" => 0,
+            Self::Parameter if name == "value" => 1,
+            Self::Parameter => 2 + TYPED_VALUES.iter().position(|typed| *typed == name)?,
+            Self::Any => return None,
+        };
+        Some(KnownName {
+            number: u8::try_from(number).ok()?,
+            is_text: number <= 2,
+        })
+    }
+
+    /// Tells whether a text ends before a field of this name.
+    fn has(self, name: &str) -> bool {
+        self == Self::Any || self.known(name).is_some()
+    }
+
+    /// Tells whether no other vocabulary has this field name.
+    fn is_of_ga4(self, name: &str) -> bool {
+        name.starts_with(match self {
+            Self::Event => "event_",
+            _ => "item_",
+        }) && self.has(name)
+    }
+}
+
+/// The kind of value that a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Free text. Only a known name ends it.
+    Text,
+    /// An id, a number, a list: nothing that could go on with a comma and a name.
+    Code,
+    /// Anything, of an unknown field.
+    Unknown,
+}
+
+impl Kind {
+    fn of(known: Option<KnownName>) -> Self {
+        match known {
+            Some(KnownName { is_text: true, .. }) => Self::Text,
+            Some(_) => Self::Code,
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// A list or a row that is not closed yet, with the field names of its rows.
+#[derive(Debug, Clone, Copy)]
+enum Open {
+    List(Names),
+    Row(Names),
+}
+
+/// A field whose value begins at `at`.
+#[derive(Debug, Clone, Copy)]
+struct Field<'t> {
+    name: &'t str,
+    kind: Kind,
+    at: usize,
+}
+
+/// The field names of a row so far.
+#[derive(Debug, Default)]
+struct Seen<'t> {
+    /// A bit for the number of each known name.
+    known: u64,
+    others: BTreeSet<&'t str>,
+}
+
+impl<'t> Seen<'t> {
+    /// Adds a name, and tells whether it is new.
+    fn insert(&mut self, name: &'t str, known: Option<KnownName>) -> bool {
+        let Some(known) = known else {
+            return self.others.insert(name);
+        };
+        let bit = 1 << known.number;
+        let is_new = self.known & bit == 0;
+        self.known |= bit;
+        is_new
+    }
+}
+
+struct Rows<'t> {
+    text: &'t str,
+    /// The end of the text without white space.
+    end: usize,
+    open: Vec<Open>,
+    /// The names of the fields of items: those of GA4 where the text has any of them.
+    items: Names,
+}
+
+impl<'t> Rows<'t> {
+    fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            end: text.trim_end().len(),
+            open: Vec::new(),
+            items: Names::Any,
+        }
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    fn from(&self, at: usize) -> &'t str {
+        self.text.get(at..self.end).unwrap_or_default()
+    }
+
+    /// The first byte from `at` on that is no white space.
+    fn space(&self, at: usize) -> usize {
+        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+        at + rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count()
+    }
+
+    /// The field name at `at`, and where its value begins.
+    fn name(&self, at: usize) -> Option<(&'t str, usize)> {
+        let rest = self.text.as_bytes().get(at..)?;
+        let is_part = |byte: &u8| is_word(*byte) || matches!(byte, b'.' | b'-' | 0x80..);
+        let length = rest
+            .iter()
+            .take(LONGEST_NAME)
+            .take_while(|byte| is_part(byte))
+            .count();
+        let is_name = length > 0 && rest.get(length) == Some(&b'=');
+        is_name.then_some((self.text.get(at..at + length)?, at + length + 1))
+    }
+
+    /// Tells whether a field of one of `names` begins at `at`.
+    fn starts_field(&self, at: usize, names: Names) -> bool {
+        self.name(at).is_some_and(|(name, _)| names.has(name))
+    }
+
+    /// Tells whether a row with a field of one of `names` begins at `at`.
+    fn starts_row(&self, at: usize, names: Names) -> bool {
+        self.byte(at) == Some(b'{') && self.starts_field(self.space(at + 1), names)
+    }
+
+    /// Tells whether a null begins at `at` that is an element of a list.
+    fn is_null_element(&self, at: usize) -> bool {
+        let behind = self.from(at).strip_prefix("null");
+        behind.is_some_and(|behind| behind.trim_start().starts_with([',', ']']))
+    }
+
+    /// `names` where the text has a field that only GA4 calls so, or else any.
+    fn known(&self, names: Names) -> Names {
+        let is_known = |(at, byte)| {
+            let name = || self.name(self.space(at + 1));
+            matches!(byte, b',' | b'{') && name().is_some_and(|(name, _)| names.is_of_ga4(name))
+        };
+        if self.text.bytes().enumerate().any(is_known) {
+            names
+        } else {
+            Names::Any
+        }
+    }
+
+    /// Tells whether a text can end at `at`: what stands there goes on with the innermost `level` open lists and
+    /// rows, or closes them.
+    fn fits(&self, at: usize, level: usize) -> bool {
+        let Some(outer) = level.checked_sub(1) else {
+            return at == self.end;
+        };
+        match (self.open.get(outer), self.byte(at)) {
+            (Some(Open::Row(_)), Some(b'}')) | (Some(Open::List(_)), Some(b']')) => {
+                self.fits(self.space(at + 1), outer)
+            }
+            (Some(Open::Row(names)), Some(b',')) => self.starts_field(self.space(at + 1), *names),
+            (Some(Open::List(names)), Some(b',')) => {
+                let next = self.space(at + 1);
+                self.starts_row(next, *names) || self.is_null_element(next)
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells whether a value that no text can go on behind ends at `at`.
+    fn ends(&self, at: usize) -> bool {
+        match self.byte(at) {
+            Some(b'}') => true,
+            Some(b',') => self.starts_field(self.space(at + 1), Names::Any),
+            _ => false,
+        }
+    }
+
+    /// Writes the list or the row at `at`, and returns where it ends.
+    fn nested(&mut self, at: usize, names: Names, out: &mut JsonText<'_>) -> Result<usize, Fault> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(Fault::new(at, format!("more than {MAX_DEPTH} levels")));
+        }
+        let end = if self.byte(at) == Some(b'[') {
+            self.open.push(Open::List(names));
+            out.begin_list();
+            let end = self.list(at + 1, names, out)?;
+            out.end_list();
+            end
+        } else {
+            self.open.push(Open::Row(names));
+            out.begin_object();
+            let end = self.row(at, names, |rows, field| rows.field(field, names, out))?;
+            out.end_object();
+            end
+        };
+        self.open.pop();
+        Ok(end)
+    }
+
+    /// Writes the elements from `at` on up to the bracket behind them.
+    fn list(&mut self, at: usize, names: Names, out: &mut JsonText<'_>) -> Result<usize, Fault> {
+        let mut at = self.space(at);
+        if self.byte(at) == Some(b']') {
+            return Ok(at + 1);
+        }
+        loop {
+            at = match self.byte(at) {
+                _ if self.is_null_element(at) => {
+                    out.raw("null");
+                    at + "null".len()
+                }
+                Some(b'{') if names == Names::Parameter => self.parameter(at, out)?,
+                Some(b'{') => self.nested(at, names, out)?,
+                Some(b'[') if names == Names::Any => self.nested(at, names, out)?,
+                _ if names == Names::Any => self.element(at, out)?,
+                _ => return Err(Fault::new(at, "a row is missing")),
+            };
+            at = self.space(at);
+            match self.byte(at) {
+                Some(b',') => at = self.space(at + 1),
+                Some(b']') => return Ok(at + 1),
+                _ => {
+                    return Err(Fault::new(
+                        at,
+                        "the list does not go on with `,` or end with `]`",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Writes a text in a list without rows.
+    fn element(&self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
+        let length = self.from(at).find([',', ']']);
+        let length = length.ok_or_else(|| Fault::new(self.end, "a list does not end"))?;
+        out.string(
+            self.text
+                .get(at..at + length)
+                .unwrap_or_default()
+                .trim_end(),
+        );
+        Ok(at + length)
+    }
+
+    /// Reads the fields of the row that opens at `at`, and returns where it ends. `read` reads the value of
+    /// one and returns where that ends.
+    fn row(
+        &mut self,
+        at: usize,
+        names: Names,
+        mut read: impl FnMut(&mut Self, Field<'t>) -> Result<usize, Fault>,
+    ) -> Result<usize, Fault> {
+        let mut seen = Seen::default();
+        let mut at = self.space(at + 1);
+        if self.byte(at) == Some(b'}') {
+            return Ok(at + 1);
+        }
+        loop {
+            let Some((name, value)) = self.name(at) else {
+                return Err(Fault::new(at, "a field name with `=` is missing"));
+            };
+            let known = names.known(name);
+            if !seen.insert(name, known) {
+                let what =
+                    format!("`{name}` comes twice in a row, so that no text is known to end");
+                return Err(Fault::new(at, what));
+            }
+            let field = Field {
+                name,
+                kind: Kind::of(known),
+                at: value,
+            };
+            let end = read(self, field)?;
+            at = self.space(end);
+            match self.byte(at) {
+                Some(b',') => at = self.space(at + 1),
+                Some(b'}') => return Ok(at + 1),
+                _ => {
+                    return Err(Fault::new(
+                        at,
+                        "the row does not go on with `,` or end with `}`",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Writes a field, and returns where its value ends.
+    fn field(
+        &mut self,
+        field: Field<'t>,
+        names: Names,
+        out: &mut JsonText<'_>,
+    ) -> Result<usize, Fault> {
+        let Field { name, kind, at } = field;
+        let inner = match (names, name) {
+            (Names::Event, "items") => Some(self.items),
+            (Names::Event, "event_params" | "user_properties") | (Names::Item, "item_params")
+                if self.starts_row(self.space(at + 1), Names::Parameter) =>
+            {
+                Some(Names::Parameter)
+            }
+            _ => (kind != Kind::Text).then_some(Names::Any),
+        };
+        if let Some(inner) = inner
+            && self.is_nested(at)
+        {
+            out.key(name);
+            return self.nested(at, inner, out);
+        }
+        let end = self.scalar(field, names)?;
+        let text = self.text.get(at..end).unwrap_or_default();
+        if kind == Kind::Unknown || !is_sentinel(text.trim()) {
+            out.key(name);
+            if text == "null" {
+                out.raw(text);
+            } else {
+                out.string(text);
+            }
+        }
+        Ok(end)
+    }
+
+    /// Tells whether a list or a row begins at `at`, and no text with a bracket in front.
+    fn is_nested(&self, at: usize) -> bool {
+        let is_row = |at| self.starts_row(at, Names::Any);
+        if self.byte(at) != Some(b'[') {
+            return is_row(at);
+        }
+        let first = self.space(at + 1);
+        let is_empty = || self.byte(first) == Some(b']') && self.ends(self.space(first + 1));
+        is_row(first) || is_empty() || self.is_null_element(first)
+    }
+
+    /// Finds where the value of a field ends that is no list and no row.
+    fn scalar(&self, field: Field<'_>, names: Names) -> Result<usize, Fault> {
+        let Field { name, kind, at } = field;
+        let rest = self.from(at);
+        let nothing = match rest.as_bytes() {
+            [b'(', ..] if rest.starts_with("(not set)") => Some("(not set)"),
+            [b'n', ..] if rest.starts_with("null") => Some("null"),
+            [b',' | b'}', ..] => Some(""),
+            _ => None,
+        };
+        if let Some(end) = nothing.map(|nothing| at + nothing.len()) {
+            let is_end = match self.byte(end) {
+                Some(b'}') if kind == Kind::Text => self.fits(end, self.open.len()),
+                _ => self.ends(end),
+            };
+            if is_end {
+                return Ok(end);
+            }
+        }
+        if kind == Kind::Unknown {
+            let is_part =
+                |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+            let is_number = rest.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+            let length = rest.bytes().take_while(is_part).count();
+            if is_number && self.ends(at + length) {
+                return Ok(at + length);
+            }
+        }
+        let mut end = at;
+        let is_mark = |byte: &u8| matches!(byte, b',' | b'{' | b'}');
+        while let Some(found) = self.from(end).as_bytes().iter().position(is_mark) {
+            end += found;
+            if names != Names::Any && self.starts_row(end, names) {
+                return Err(Fault::new(
+                    end,
+                    format!("a row begins within the value of `{name}`"),
+                ));
+            }
+            if kind == Kind::Code && self.ends(end) {
+                return Ok(end);
+            }
+            if !self.fits(end, self.open.len()) {
+                end += 1;
+            } else if self.byte(end) == Some(b',') {
+                return Ok(end);
+            } else {
+                return self.paired(at, end).map(|()| end);
+            }
+        }
+        Err(Fault::new(
+            self.end,
+            format!("the value of `{name}` does not end"),
+        ))
+    }
+
+    /// Checks that brackets from `at` to `end` are pairs.
+    fn paired(&self, at: usize, end: usize) -> Result<(), Fault> {
+        let mut open = Vec::new();
+        let text = self.text.as_bytes().get(at..end).unwrap_or_default();
+        for (offset, byte) in (at..).zip(text) {
+            let opening = match byte {
+                b'[' | b'{' => {
+                    open.push((byte, offset));
+                    continue;
+                }
+                b']' => b'[',
+                b'}' => b'{',
+                _ => continue,
+            };
+            if open.pop().is_none_or(|(byte, _)| *byte != opening) {
+                return Err(Fault::new(offset, "a bracket closes that was not opened"));
+            }
+        }
+        open.pop().map_or(Ok(()), |(_, offset)| {
+            Err(Fault::new(offset, "a bracket opens that is not closed"))
+        })
+    }
+
+    /// Writes the parameter at `at` with the one value that is set, if any is, and returns where it ends.
+    fn parameter(&mut self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
+        let mut key = None;
+        let mut set: Option<(usize, &str)> = None;
+        self.open.push(Open::Row(Names::Parameter));
+        let end = self.row(at, Names::Parameter, |rows, field| {
+            if field.name == "value" && rows.is_nested(field.at) {
+                rows.open.push(Open::Row(Names::Parameter));
+                let end = rows.row(field.at, Names::Parameter, |rows, field| {
+                    rows.typed(field, &mut set)
+                })?;
+                rows.open.pop();
+                return Ok(end);
+            }
+            let end = rows.typed(field, &mut set)?;
+            if field.name == "key" {
+                key = rows.text.get(field.at..end);
+            }
+            Ok(end)
+        })?;
+        self.open.pop();
+        let Some(key) = key else {
+            return Err(Fault::new(at, "a parameter has no `key`"));
+        };
+        if let Some((rank, text)) = set {
+            out.begin_object();
+            out.text("key", key);
+            out.key("value");
+            if rank == 0 {
+                out.string(text);
+            } else {
+                out.number(text);
+            }
+            out.end_object();
+        }
+        Ok(end)
+    }
+
+    /// Reads a field of a parameter. Of the values that are not nothing the first in the order of
+    /// [`TYPED_VALUES`] is kept in `set`, with its place there; `value` counts as a text.
+    fn typed(&self, field: Field<'t>, set: &mut Option<(usize, &'t str)>) -> Result<usize, Fault> {
+        let end = self.scalar(field, Names::Parameter)?;
+        let text = self.text.get(field.at..end).unwrap_or_default();
+        let rank = match field.name {
+            "value" => Some(0),
+            name => TYPED_VALUES.iter().position(|typed| *typed == name),
+        };
+        if let Some(rank) = rank
+            && !is_sentinel(text.trim())
+            && set.is_none_or(|(other, _)| rank < other)
+        {
+            *set = Some((rank, text));
+        }
+        Ok(end)
+    }
+}

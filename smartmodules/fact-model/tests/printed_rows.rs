@@ -1,0 +1,318 @@
+//! Rows as Java prints them, in a body's `items` and as a whole body. `queue.rs` has the samples of the queue.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use fact_model::{Envelope, flatten};
+use serde_json::{Value, json};
+
+fn event(items: &str) -> Envelope<'static> {
+    flatten(
+        json!({"event_name": "e", "ts": 1_795_382_400, "items": items})
+            .to_string()
+            .as_bytes(),
+    )
+}
+
+/// The facts without what the event says, and without `item_ordinal`.
+fn facts(envelope: &Envelope<'_>) -> Vec<Value> {
+    assert_eq!(envelope.rejected, []);
+    let Value::Array(mut facts) = serde_json::to_value(&envelope.facts).unwrap() else {
+        panic!("facts are a list");
+    };
+    for fact in &mut facts {
+        let fact = fact.as_object_mut().unwrap();
+        for key in ["event_name", "event_time", "fact_hash", "item_ordinal"] {
+            fact.remove(key).unwrap();
+        }
+    }
+    facts
+}
+
+#[track_caller]
+fn assert_items(items: &str, expected: Value) {
+    let envelope = event(items);
+    assert_eq!(Value::Array(facts(&envelope)), expected, "{items}");
+}
+
+/// Why items are refused.
+#[track_caller]
+fn refusal(items: &str) -> String {
+    let envelope = event(items);
+    assert_eq!(envelope.facts, [], "{items}");
+    let [rejection] = envelope.rejected.as_slice() else {
+        panic!("{items}: {envelope:?}");
+    };
+    assert_eq!(
+        (&*rejection.reason, &*rejection.at),
+        ("bad-items", "$.items")
+    );
+    let detail = rejection.detail.strip_prefix("items can't be read: ");
+    detail.expect("the detail names the items").to_owned()
+}
+
+#[test]
+fn a_text_ends_only_before_a_known_name_or_where_all_that_follows_fits() {
+    for name in [
+        "Sartén, 24 cm (con tapa)",
+        "a, b=c, d=e",
+        "a=b=c",
+        "=",
+        "]",
+        "}",
+        "}]",
+        "[{",
+        "{",
+        "a}, {b",
+        "a}, {b=c}",
+        "]}], [{x=1}]",
+        "(not set) yet",
+        "null and void",
+        "nullable",
+        "1984, autor=Orwell",
+        "12.5, color=rojo",
+        "\"quoted\", 'it''s' \\n",
+        "two\nlines, three\r\n",
+        "item_brand=x",
+        "x:item_brand=y, z",
+        "Item_Brand, ITEM_BRAND=",
+        "🎧, 日本語=語",
+        "null",
+        "prix 9€, price",
+        "{item}",
+    ] {
+        let items = format!(
+            "[{{item_id=1, item_name={name}, item_brand=B}}, {{item_id=2, item_name={name}, price=3.0}}]"
+        );
+        let name = (name != "null").then(|| name.trim());
+        let mut first = json!({"product_id": "1", "product_brand": "B"});
+        let mut second = json!({"product_id": "2", "price": "3"});
+        if let Some(name) = name {
+            first["product_name"] = json!(name);
+            second["product_name"] = json!(name);
+        }
+        assert_items(&items, json!([first, second]));
+    }
+    // As the last field of a row, with brackets that are pairs.
+    for name in ["Taza", "a {b} [c]", "a, b=c", "", "x}, {y=z"] {
+        let name = name.replace("x}, {y=z", "x {}, {y=z}");
+        let expected = if name.is_empty() {
+            json!([{"product_id": "1"}, {"product_id": "2"}])
+        } else {
+            json!([{"product_id": "1", "product_name": name}, {"product_id": "2", "product_name": name}])
+        };
+        for separator in [",", ", ", " , "] {
+            assert_items(
+                &format!(
+                    "[{{item_id=1, item_name={name}}}{separator}{{item_id=2,item_name={name}}}]"
+                ),
+                expected.clone(),
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unknown_name_is_a_field_where_no_text_can_go_on() {
+    for before in [
+        "price=12.5",
+        "item_brand=null",
+        "item_brand=(not set)",
+        "item_brand=",
+        "item_params=[]",
+        "price=3, weight=1.2E-4",
+        "price=3, box={w=1, h=2}",
+        "item_list_id=L1",
+    ] {
+        let envelope = event(&format!(
+            "[{{item_id=1, {before}, color=rojo, oscuro, item_name=Taza}}]"
+        ));
+        let fact = &facts(&envelope)[0];
+        assert_eq!(fact["product_name"], "Taza", "{before}");
+        assert_eq!(fact["extra"]["item"]["color"], "rojo, oscuro", "{before}");
+    }
+    assert_items(
+        "[{item_id=007, autor=Orwell, año=1948, item_name=1984, autor=Orwell, price=3}]",
+        json!([{"product_id": "007", "product_name": "1984, autor=Orwell", "price": "3",
+                "extra": {"item": {"autor": "Orwell, año=1948"}}}]),
+    );
+    // The text of an unknown field goes on until a known name.
+    assert_items(
+        "[{item_id=1, price=3, color=rojo, talla=XL, quantity=2}]",
+        json!([{"product_id": "1", "price": "3", "quantity": "2", "extra": {"item": {"color": "rojo, talla=XL"}}}]),
+    );
+}
+
+#[test]
+fn rows_of_other_producers() {
+    assert_items(
+        "[{name=Taza, id=A1, price=12.5, color=rojo, sizes=[S, M], box={w=1, tags=[]}}, {id=B1}]",
+        json!([
+            {"product_id": "A1", "product_name": "Taza", "price": "12.5",
+             "extra": {"item": {"color": "rojo", "sizes": "[S, M]", "box": {"w": "1", "tags": []}}}},
+            {"product_id": "B1"},
+        ]),
+    );
+    assert_items(
+        "{item_id=A1,quantity=2}",
+        json!([{"product_id": "A1", "quantity": "2"}]),
+    );
+    assert_items(
+        "[ { item_id=A1 } ,\n  { item_id=B1 } ]\n",
+        json!([{"product_id": "A1"}, {"product_id": "B1"}]),
+    );
+    assert_items(
+        "[null, {item_id=A1}, null, {item_id=B1}, null]",
+        json!([{"product_id": "A1"}, {"product_id": "B1"}]),
+    );
+    assert_items("[null]", json!([{}]));
+    assert_items("[{}, {item_id=B1}]", json!([{}, {"product_id": "B1"}]));
+    assert_items(
+        "[{item_id=A1, price=1.2345678E7, quantity=-2, index=3.0, item_refund=9.9E-4, item_refund_in_usd=Infinity}]",
+        json!([{"product_id": "A1", "price": "12345678", "quantity": "-2", "list_position": 3, "item_refund": "0.00099",
+                "extra": {"item": {"item_refund_in_usd": "Infinity"}}}]),
+    );
+}
+
+#[test]
+fn parameters_keep_their_types() {
+    let value = |values: &str| format!("{{key=k, value={{{values}}}}}");
+    for (param, expected) in [
+        (value("string_value=007, int_value=null, float_value=null, double_value=null"), json!({"k": "007"})),
+        (value("string_value=null, int_value=7, float_value=null, double_value=8.5"), json!({"k": 7})),
+        (value("string_value=, int_value=null, float_value=1.5, double_value=null"), json!({"k": 1.5})),
+        (value("double_value=12.0, int_value=null, string_value=a, b=c} d"), json!({"k": "a, b=c} d"})),
+        (value("string_value=$1,249.92, int_value=null"), json!({"k": "$1,249.92"})),
+        (value("string_value=null, int_value=null, float_value=null, double_value=NaN"), json!({})),
+        ("{key=k, int_value=5, string_value=null}".to_owned(), json!({"k": 5})),
+        ("{key=k, value=5}".to_owned(), json!({"k": "5"})),
+        ("{value={int_value=5, string_value=null}, key=a, b}".to_owned(), json!({"a, b": 5})),
+        ("{key=k, value={string_value=a, int_value=null}}, {key=k, value={string_value=b, int_value=null}}".to_owned(), json!({"k": "a"})),
+    ] {
+        // Braces that are no pair fit where a known name follows.
+        let param = param.replace("string_value=a, b=c} d}", "string_value=a, b=c} d, float_value=null}");
+        let envelope = event(&format!("[{{item_id=1, item_params=[{param}]}}, {{item_id=2}}]"));
+        let mut fact = json!({"product_id": "1"});
+        if expected != json!({}) {
+            fact["extra"] = json!({"item": expected});
+        }
+        assert_eq!(facts(&envelope), [fact, json!({"product_id": "2"})], "{param}");
+    }
+    // A parameter never takes the place of a column, and where the item has its key too the list is kept whole.
+    assert_items(
+        "[{item_id=1, price=5, color=blue, item_params=[{key=price, value={int_value=9}}, {key=color, value={string_value=red}}]}]",
+        json!([{"product_id": "1", "price": "5", "extra": {"item": {
+            "color": "blue", "price": 9,
+            "item_params": [{"key": "price", "value": 9}, {"key": "color", "value": "red"}],
+        }}}]),
+    );
+}
+
+#[test]
+fn what_is_not_whole_is_refused_at_its_place() {
+    for (items, expected) in [
+        (
+            "[{item_id=1, item_name=Taza",
+            "the value of `item_name` does not end at line 1 column 28",
+        ),
+        (
+            "[{item_id=1, price=3}",
+            "the list does not go on with `,` or end with `]` at line 1 column 22",
+        ),
+        (
+            "[{item_id=1, price=3]",
+            "the value of `price` does not end at line 1 column 22",
+        ),
+        (
+            "[{item_id=1, price=3}]]",
+            "something follows the end of the rows at line 1 column 23",
+        ),
+        (
+            "[{item_id=1, price=3}}]",
+            "the list does not go on with `,` or end with `]` at line 1 column 22",
+        ),
+        (
+            "[{item_id=1, item_name=Taza}}]",
+            "a bracket closes that was not opened at line 1 column 28",
+        ),
+        (
+            "[{item_id=1, item_name={Taza}]",
+            "a bracket opens that is not closed at line 1 column 24",
+        ),
+        (
+            "[{item_id=1, item_name=Taza, {item_brand=B, price=1}]",
+            "a row begins within the value of `item_name` at line 1 column 30",
+        ),
+        (
+            "[{item_id=1, item_name=a, price=1, item_brand=B, price=2}]",
+            "`price` comes twice in a row, so that no text is known to end at line 1 column 50",
+        ),
+        (
+            "[{item_id=1,\nitem_name=Taza}",
+            "the value of `item_name` does not end at line 2 column 16",
+        ),
+        ("[{item_id=1}, 7]", "a row is missing at line 1 column 15"),
+        (
+            "[{item_id=1, item_params=[{key=a, value={int_value=1}]}]",
+            "the row does not go on with `,` or end with `}` at line 1 column 54",
+        ),
+    ] {
+        assert_eq!(refusal(items), expected, "{items}");
+    }
+}
+
+const WHOLE: &str = "[{item_id=A1, item_name=Taza, roja, item_brand=(not set), price=12.5, item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, double_value=null}}, {key=discounts, value={string_value=A|B, int_value=null, float_value=null, double_value=null}}]}, {item_id=B1, item_name=Plato}, {item_id=C1, item_list_name=Hogar, price=1}]";
+
+#[test]
+fn no_part_of_a_text_that_was_cut_off_becomes_a_fact() {
+    assert_eq!(event(WHOLE).facts.len(), 3);
+    for end in 1..WHOLE.len() {
+        refusal_of_any_kind(&WHOLE[..end]);
+    }
+}
+
+#[test]
+fn one_bracket_too_many_or_too_few_is_refused() {
+    for (at, bracket) in WHOLE.match_indices(['[', ']', '{', '}']) {
+        let (before, after) = WHOLE.split_at(at);
+        refusal_of_any_kind(&format!("{before}{bracket}{after}"));
+        refusal_of_any_kind(&format!("{before}{}", &after[1..]));
+    }
+}
+
+#[track_caller]
+fn refusal_of_any_kind(items: &str) {
+    let envelope = event(items);
+    assert_eq!(envelope.facts, [], "{items}");
+    assert_eq!(envelope.rejected.len(), 1, "{items}");
+}
+
+#[test]
+fn a_whole_body_of_rows() {
+    let row = "{event_timestamp=1762101113131045, user_id=u 1=2, event_name=purchase, platform=ios, \
+               items=[{item_id=A1, item_name=Taza, roja, price=12.5}, {item_id=B1}], currency=MXN, value=25.0, \
+               event_params=[{key=ga_session_id, value={string_value=null, int_value=7}}, {key=tipo, value={string_value=x, y, int_value=null}}], \
+               device={category=mobile, language=es-mx}, replay_timestamp=2026-02-03T10:11:12.345678Z}";
+    let json = json!({
+        "event_timestamp": "1762101113131045", "user_id": "u 1=2", "event_name": "purchase", "platform": "ios",
+        "items": [{"item_id": "A1", "item_name": "Taza, roja", "price": "12.5"}, {"item_id": "B1"}],
+        "currency": "MXN", "value": "25.0", "params": {"ga_session_id": "7", "tipo": "x, y"},
+        "device": {"category": "mobile", "language": "es-mx"}, "replay_timestamp": "2026-02-03T10:11:12.345678Z",
+    });
+    let expected = flatten(json.to_string().as_bytes());
+    assert_eq!(flatten(row.as_bytes()), expected);
+    let twice = flatten(format!("[{row}, {row}]").as_bytes());
+    assert_eq!((twice.facts.len(), twice.rejected.len()), (4, 0));
+    assert_eq!(twice.facts[2..], expected.facts);
+
+    let cut = flatten(&row.as_bytes()[..200]);
+    assert_eq!(cut.facts, []);
+    assert_eq!(cut.rejected[0].reason, "malformed");
+    assert_eq!(
+        cut.rejected[0].detail,
+        "the body can't be read: the value of `key` does not end at line 1 column 201"
+    );
+}
