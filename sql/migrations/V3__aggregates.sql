@@ -527,7 +527,8 @@ BEGIN
     FOR part IN
         SELECT r.* FROM (SELECT array_agg(k.hour) AS hours FROM analytics.hours_known(from_day, to_day) AS k (hour)
                          WHERE k.hour NOT IN (SELECT o.hour FROM analytics.open_hours o)
-                           AND NOT EXISTS (SELECT FROM analytics.history h WHERE k.hour >= h.since AND k.hour < h.until)
+                           -- What was clicked in the first half hour behind it can have been shown in it.
+                           AND NOT EXISTS (SELECT FROM analytics.history h WHERE k.hour >= h.since AND k.hour < h.until + interval '30 minutes')
                          GROUP BY date_bin('24 hours', k.hour, '2000-01-01 00:00:00+00')) d, analytics.ranges_of(d.hours) r
     LOOP
         FOREACH kind IN ARRAY analytics.kinds() LOOP
@@ -547,7 +548,7 @@ BEGIN
     GROUP BY p.transaction_key HAVING count(DISTINCT p.hour) > 1 AND min(p.day) BETWEEN from_day AND to_day;
 END $$;
 COMMENT ON FUNCTION analytics.differences IS
-    'Where stored hours differ from what their facts say: rows by table and day that are missing or should not be there. No row means that they agree. Writers need not stop for it. Open hours have nothing stored that counts; hours whose facts are gone are not compared.';
+    'Where stored hours differ from what their facts say: rows by table and day that are missing or should not be there. No row means that they agree. Writers need not stop for it. Open hours have nothing stored that counts; hours whose facts are gone are not compared, nor is the hour behind them.';
 
 CREATE FUNCTION analytics.configure(time_zone text DEFAULT NULL, session_gap interval DEFAULT NULL, reporting_currency text DEFAULT NULL,
                                     search_lists text DEFAULT NULL) RETURNS void
