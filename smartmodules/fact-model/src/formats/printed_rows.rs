@@ -31,6 +31,7 @@
 //! the one value that is set, as in [`bigquery`](super::bigquery). Known fields that are nothing are
 //! left out.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::formats::bigquery::TYPED_VALUES;
@@ -180,6 +181,8 @@ struct Rows<'t> {
     open: Vec<Open>,
     /// The names of the fields of items: those of GA4 where the text has any of them.
     items: Names,
+    /// The place and the length of the name that was found last. It ends one value, and begins the next field.
+    last_name: Cell<(usize, usize)>,
 }
 
 impl<'t> Rows<'t> {
@@ -189,6 +192,7 @@ impl<'t> Rows<'t> {
             end: text.trim_end().len(),
             open: Vec::new(),
             items: Names::Any,
+            last_name: Cell::default(),
         }
     }
 
@@ -201,25 +205,30 @@ impl<'t> Rows<'t> {
     }
 
     /// The first byte from `at` on that is no white space.
-    fn space(&self, at: usize) -> usize {
-        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
-        at + rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count()
+    fn space(&self, mut at: usize) -> usize {
+        while self.byte(at).is_some_and(|byte| byte.is_ascii_whitespace()) {
+            at += 1;
+        }
+        at
     }
 
     /// The field name at `at`, and where its value begins.
     fn name(&self, at: usize) -> Option<(&'t str, usize)> {
-        let rest = self.text.as_bytes().get(at..)?;
-        let is_part = |byte: &u8| is_word(*byte) || matches!(byte, b'.' | b'-' | 0x80..);
-        let length = rest
-            .iter()
-            .take(LONGEST_NAME)
-            .take_while(|byte| is_part(byte))
-            .count();
-        let is_name = length > 0 && rest.get(length) == Some(&b'=');
-        is_name.then_some((self.text.get(at..at + length)?, at + length + 1))
+        let (place, mut length) = self.last_name.get();
+        if place != at || length == 0 {
+            let rest = self.text.as_bytes().get(at..)?;
+            let is_part = |byte: &u8| is_word(*byte) || matches!(byte, b'.' | b'-' | 0x80..);
+            length = rest
+                .iter()
+                .take_while(|byte| is_part(byte))
+                .take(LONGEST_NAME)
+                .count();
+            if length == 0 || rest.get(length) != Some(&b'=') {
+                return None;
+            }
+            self.last_name.set((at, length));
+        }
+        Some((self.text.get(at..at + length)?, at + length + 1))
     }
 
     /// Tells whether a field of one of `names` begins at `at`.
