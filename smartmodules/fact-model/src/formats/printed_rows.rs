@@ -16,7 +16,8 @@
 //!   BigQuery export (<https://support.google.com/analytics/answer/7029846>) and the keys of an event.
 //!   So `Sartén, diámetro=24 cm, antiadherente` is one name.
 //! - A text ends before a closing bracket only where all that follows fits: the next row, or the closing
-//!   brackets of all that is open and then the end. Brackets within such a text must be pairs.
+//!   brackets of all that is open and then the end. Brackets within such a text must be pairs, as in
+//!   all that is no free text.
 //! - No text can go on in an id, behind a number in a field that is no text, behind `null`, `(not set)`
 //!   and nothing, and behind a list or a row. There, an unknown name with `=` is a field, too.
 //! - In rows without any of GA4's own names (`item_…`, `event_…`) every name with `=` is a field.
@@ -28,13 +29,12 @@
 //! at most [`MAX_DEPTH`].
 //!
 //! Parameters (`item_params=[{key=in_stock, value={string_value=null, int_value=1, …}}]`) come out with
-//! the one value that is set, as in [`bigquery`](super::bigquery). Known fields that are nothing are
-//! left out.
+//! the one value that is set, as in [`bigquery`]. Fields that are nothing are left out.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use crate::formats::bigquery::TYPED_VALUES;
+use crate::formats::bigquery;
 use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH, is_word};
 use crate::item::{self, KnownName};
@@ -61,14 +61,20 @@ pub(crate) fn is_rows(text: &str) -> bool {
     rows.starts_row(at, Names::Any) && !text.trim_end_matches([']', '}', ' ', '\n']).ends_with(';')
 }
 
-/// Writes the row or the list of rows that `text` is. `names` are those of its outermost rows.
+/// Writes the row or the list of rows that `text` is. `names` are those of its outermost rows, unless these are
+/// parameters.
 pub(crate) fn read(text: &str, names: Names, out: &mut JsonText<'_>) -> Result<(), Fault> {
     let mut rows = Rows::new(text);
     rows.items = rows.known(Names::Item);
-    let names = rows.known(names);
+    let first = rows.space(1);
+    let names = if rows.byte(0) == Some(b'[') && rows.starts_row(first, Names::Parameter) {
+        Names::Parameter
+    } else {
+        rows.known(names)
+    };
     let at = rows.nested(0, names, out)?;
     if at < rows.end {
-        return Err(Fault::new(at, "something follows the end of the rows"));
+        return Err(Fault::new(at, "text after the end of the rows"));
     }
     Ok(())
 }
@@ -82,6 +88,8 @@ pub(crate) enum Names {
     Item,
     /// `key`, `value` and the typed values, of a parameter.
     Parameter,
+    /// The typed values, of the row `value` of a parameter.
+    TypedValue,
     /// No name is known, so every name counts.
     Any,
 }
@@ -92,14 +100,14 @@ impl Names {
         let number = match self {
             Self::Event => return keys::known_name(name),
             Self::Item => return item::known_name(name),
-            Self::Parameter if name == "key" => 0,
-            Self::Parameter if name == "value" => 1,
-            Self::Parameter => 2 + TYPED_VALUES.iter().position(|typed| *typed == name)?,
+            Self::Parameter if name == "key" => 4,
+            Self::Parameter if name == "value" => 5,
+            Self::Parameter | Self::TypedValue => bigquery::rank(name)?,
             Self::Any => return None,
         };
         Some(KnownName {
-            number: u8::try_from(number).ok()?,
-            is_text: number <= 2,
+            number: u8::try_from(number).ok(),
+            is_text: matches!(number, 0 | 4 | 5),
         })
     }
 
@@ -156,7 +164,7 @@ struct Field<'t> {
 /// The field names of a row so far.
 #[derive(Debug, Default)]
 struct Seen<'t> {
-    /// A bit for the number of each known name.
+    /// A bit for each known name that has a number.
     known: u64,
     others: BTreeSet<&'t str>,
 }
@@ -164,10 +172,10 @@ struct Seen<'t> {
 impl<'t> Seen<'t> {
     /// Adds a name, and tells whether it is new.
     fn insert(&mut self, name: &'t str, known: Option<KnownName>) -> bool {
-        let Some(known) = known else {
+        let Some(number) = known.and_then(|known| known.number) else {
             return self.others.insert(name);
         };
-        let bit = 1 << known.number;
+        let bit = 1 << number;
         let is_new = self.known & bit == 0;
         self.known |= bit;
         is_new
@@ -326,7 +334,7 @@ impl<'t> Rows<'t> {
                 Some(b'{') => self.nested(at, names, out)?,
                 Some(b'[') if names == Names::Any => self.nested(at, names, out)?,
                 _ if names == Names::Any => self.element(at, out)?,
-                _ => return Err(Fault::new(at, "a row is missing")),
+                _ => return Err(Fault::new(at, "expected a row, `{…}`, or null")),
             };
             at = self.space(at);
             match self.byte(at) {
@@ -375,7 +383,7 @@ impl<'t> Rows<'t> {
             let known = names.known(name);
             if !seen.insert(name, known) {
                 let what =
-                    format!("`{name}` comes twice in a row, so that no text is known to end");
+                    format!("`{name}` comes twice in a row: one of them may belong to a text");
                 return Err(Fault::new(at, what));
             }
             let field = Field {
@@ -408,7 +416,7 @@ impl<'t> Rows<'t> {
         let Field { name, kind, at } = field;
         let inner = match (names, name) {
             (Names::Event, "items") => Some(self.items),
-            (Names::Event, "event_params" | "user_properties") | (Names::Item, "item_params")
+            (Names::Event, "event_params") | (Names::Item, "item_params")
                 if self.starts_row(self.space(at + 1), Names::Parameter) =>
             {
                 Some(Names::Parameter)
@@ -423,13 +431,8 @@ impl<'t> Rows<'t> {
         }
         let end = self.scalar(field, names)?;
         let text = self.text.get(at..end).unwrap_or_default();
-        if kind == Kind::Unknown || !is_sentinel(text.trim()) {
-            out.key(name);
-            if text == "null" {
-                out.raw(text);
-            } else {
-                out.string(text);
-            }
+        if !is_sentinel(text.trim()) {
+            out.text(name, text);
         }
         Ok(end)
     }
@@ -483,12 +486,13 @@ impl<'t> Rows<'t> {
                     format!("a row begins within the value of `{name}`"),
                 ));
             }
-            if kind == Kind::Code && self.ends(end) {
-                return Ok(end);
-            }
-            if !self.fits(end, self.open.len()) {
+            let is_end = match kind {
+                Kind::Code => self.ends(end) || self.fits(end, self.open.len()),
+                _ => self.fits(end, self.open.len()),
+            };
+            if !is_end {
                 end += 1;
-            } else if self.byte(end) == Some(b',') {
+            } else if kind == Kind::Text && self.byte(end) == Some(b',') {
                 return Ok(end);
             } else {
                 return self.paired(at, end).map(|()| end);
@@ -523,58 +527,78 @@ impl<'t> Rows<'t> {
         })
     }
 
-    /// Writes the parameter at `at` with the one value that is set, if any is, and returns where it ends.
+    /// Writes the parameter at `at` with the one value that is set, if any is, and with its unknown fields.
+    /// Returns where it ends.
     fn parameter(&mut self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
-        let mut key = None;
-        let mut set: Option<(usize, &str)> = None;
+        let mut param = Param::default();
         self.open.push(Open::Row(Names::Parameter));
         let end = self.row(at, Names::Parameter, |rows, field| {
-            if field.name == "value" && rows.is_nested(field.at) {
-                rows.open.push(Open::Row(Names::Parameter));
-                let end = rows.row(field.at, Names::Parameter, |rows, field| {
-                    rows.typed(field, &mut set)
-                })?;
-                rows.open.pop();
-                return Ok(end);
+            if field.name != "value" || !rows.is_nested(field.at) {
+                return param.set(rows, field, Names::Parameter);
             }
-            let end = rows.typed(field, &mut set)?;
-            if field.name == "key" {
-                key = rows.text.get(field.at..end);
-            }
+            rows.open.push(Open::Row(Names::TypedValue));
+            let end = rows.row(field.at, Names::TypedValue, |rows, field| {
+                param.set(rows, field, Names::TypedValue)
+            })?;
+            rows.open.pop();
             Ok(end)
         })?;
         self.open.pop();
-        let Some(key) = key else {
+        let Some(key) = param.key else {
             return Err(Fault::new(at, "a parameter has no `key`"));
         };
-        if let Some((rank, text)) = set {
-            out.begin_object();
-            out.text("key", key);
+        if param.value.is_none() && param.others.is_empty() {
+            return Ok(end);
+        }
+        out.begin_object();
+        out.text("key", key);
+        if let Some((rank, text)) = param.value {
             out.key("value");
             if rank == 0 {
                 out.string(text);
             } else {
                 out.number(text);
             }
-            out.end_object();
         }
+        for (name, text) in param.others {
+            out.text(name, text);
+        }
+        out.end_object();
         Ok(end)
     }
+}
 
-    /// Reads a field of a parameter. Of the values that are not nothing the first in the order of
-    /// [`TYPED_VALUES`] is kept in `set`, with its place there; `value` counts as a text.
-    fn typed(&self, field: Field<'t>, set: &mut Option<(usize, &'t str)>) -> Result<usize, Fault> {
-        let end = self.scalar(field, Names::Parameter)?;
-        let text = self.text.get(field.at..end).unwrap_or_default();
+/// A parameter that is being read.
+#[derive(Default)]
+struct Param<'t> {
+    key: Option<&'t str>,
+    /// The value that counts, with its [rank](bigquery::rank); a value without a type counts as a text.
+    value: Option<(usize, &'t str)>,
+    others: Vec<(&'t str, &'t str)>,
+}
+
+impl<'t> Param<'t> {
+    /// Takes a field of the parameter or of its `value`, and returns where it ends.
+    fn set(&mut self, rows: &Rows<'t>, field: Field<'t>, names: Names) -> Result<usize, Fault> {
+        let end = rows.scalar(field, names)?;
+        let text = rows.text.get(field.at..end).unwrap_or_default();
+        if field.name == "key" {
+            self.key = Some(text);
+            return Ok(end);
+        }
+        if is_sentinel(text.trim()) {
+            return Ok(end);
+        }
         let rank = match field.name {
             "value" => Some(0),
-            name => TYPED_VALUES.iter().position(|typed| *typed == name),
+            name => bigquery::rank(name),
         };
-        if let Some(rank) = rank
-            && !is_sentinel(text.trim())
-            && set.is_none_or(|(other, _)| rank < other)
-        {
-            *set = Some((rank, text));
+        match rank {
+            None => self.others.push((field.name, text)),
+            Some(rank) if self.value.is_none_or(|(other, _)| rank < other) => {
+                self.value = Some((rank, text));
+            }
+            Some(_) => {}
         }
         Ok(end)
     }
