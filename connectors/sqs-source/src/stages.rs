@@ -16,7 +16,7 @@ use crate::produce::Writer;
 use crate::produced_ids::ProducedIds;
 use crate::progress::Progress;
 use crate::queue::{Queue, QueueError, Received};
-use crate::receive::{Dead, Receiver};
+use crate::receive::{DeadLetters, Receiver};
 use crate::stream::{Settings, Shared, Until};
 use crate::tables::{Stands, Tables};
 use crate::tracker::{Deletable, Tracker};
@@ -83,7 +83,11 @@ impl Stages {
     }
 
     /// Starts what moves dead letters, if there is a queue for them, and returns the way to it.
-    fn forward_dead_letters(&self, tasks: &mut Tasks, deletable: &Deletable) -> Option<Dead> {
+    fn forward_dead_letters(
+        &self,
+        tasks: &mut Tasks,
+        deletable: &Deletable,
+    ) -> Option<DeadLetters> {
         let dead_letters = self.shared.dead_letters.clone()?;
         let (sender, dead) = mpsc::unbounded_channel::<Received>();
         let max_receives = dead_letters.max_receives;
@@ -99,7 +103,7 @@ impl Stages {
             undertaker.run(dead).await;
             Ok(())
         });
-        Some(Dead {
+        Some(DeadLetters {
             max_receives,
             sender,
         })
@@ -110,7 +114,7 @@ impl Stages {
         &self,
         tasks: &mut Tasks,
         tracker: Arc<dyn Tracker>,
-        dead: Option<Dead>,
+        dead: Option<DeadLetters>,
     ) -> CancellationToken {
         let (inbox, received) = mpsc::channel(self.settings.max_in_flight);
         self.receive(tasks, Arc::clone(&tracker), inbox, dead);
@@ -122,7 +126,7 @@ impl Stages {
         tasks: &mut Tasks,
         tracker: Arc<dyn Tracker>,
         inbox: mpsc::Sender<Message>,
-        dead: Option<Dead>,
+        dead: Option<DeadLetters>,
     ) {
         let receiver = Arc::new(Receiver {
             queue: Arc::clone(&self.queue),
@@ -132,7 +136,7 @@ impl Stages {
             bodies: self.shared.bodies.clone(),
             pollers: Pollers::new(self.settings.pollers.clone()),
             format: self.settings.record_format,
-            dead,
+            dead_letters: dead,
             health: self.shared.health.clone(),
             wait_time: self.settings.wait_time,
             visibility_timeout: self.settings.visibility_timeout,

@@ -98,6 +98,15 @@ pub(crate) fn known_name(key: &str) -> Option<KnownName> {
     })
 }
 
+/// Looks up a name that older tags give to a column of an item.
+pub(crate) fn older_name(key: &str) -> Option<KnownName> {
+    let known = known_name(other_name(key)?)?;
+    Some(KnownName {
+        number: None,
+        ..known
+    })
+}
+
 /// The name in GA4 of what older tags call otherwise: those of Universal Analytics, which gtag.js takes in an
 /// item too, and BigQuery's `item_list_index`. Where an item has both, GA4's wins.
 fn other_name(key: &str) -> Option<&'static str> {

@@ -361,6 +361,90 @@ fn a_whole_body_of_rows() {
 }
 
 #[test]
+fn older_names_end_texts_where_an_item_has_both_vocabularies() {
+    assert_items(
+        "[{id=sku1, name=Taza, price=5, item_list_name=Home}]",
+        json!([{"product_id": "sku1", "product_name": "Taza", "price": "5", "list_name": "Home"}]),
+    );
+    assert_items(
+        "[{item_id=a}, {id=b, name=Taza, roja, price=3}]",
+        json!([{"product_id": "a"}, {"product_id": "b", "product_name": "Taza, roja", "price": "3"}]),
+    );
+    assert_items(
+        "[{item_id=a, name=Taza, brand=x, category=Hogar, position=3}]",
+        json!([{"product_id": "a", "product_name": "Taza", "product_brand": "x", "product_category": "Hogar", "list_position": 3}]),
+    );
+    // Nobody else's text ends at them.
+    assert_items(
+        "[{item_id=a, item_name=Taza, name=x, item_brand=B}]",
+        json!([{"product_id": "a", "product_name": "Taza, name=x", "product_brand": "B"}]),
+    );
+}
+
+#[test]
+fn dictionaries_of_ios_are_no_rows() {
+    let both = json!([{"product_id": "x", "product_name": "y"}]);
+    for items in [
+        "{item_id=x;item_name=y}",
+        "{item_id=x;item_name=y;}",
+        "{item_id=x;\r\n  item_name=y;\r\n}",
+        "{\n\titem_id=x;\n\titem_name=y;\n\t}\n",
+        "({item_id=x; item_name=\"y\";})",
+        "[{item_id=\"x\";item_name=y;}]",
+    ] {
+        assert_items(items, both.clone());
+    }
+    // A text of rows may end with a semicolon, or have one.
+    assert_items(
+        "[{item_id=x, item_name=y;}]",
+        json!([{"product_id": "x", "product_name": "y;"}]),
+    );
+    assert_items(
+        "[{item_name=y; 2x1, item_id=x}]",
+        json!([{"product_id": "x", "product_name": "y; 2x1"}]),
+    );
+    let body = "{event_name=v; event_timestamp=1762101113131045; items=({item_id=x;})}";
+    assert_eq!(
+        flatten(body.as_bytes()).facts[0].product_id.as_deref(),
+        Some("x")
+    );
+}
+
+#[test]
+fn items_are_items_wherever_an_event_has_them() {
+    let items = "[{item_id=1, item_name=Sartén, diámetro=24 cm, item_brand=x}]";
+    for body in [
+        format!(
+            "{{event_timestamp=1762101113131045, event_name=view_item, params={{items={items}}}}}"
+        ),
+        format!(
+            "{{event_timestamp=1762101113131045, event_name=view_item, ecommerce={{items={items}}}}}"
+        ),
+        format!(
+            "{{event_timestamp=1762101113131045, event_name=view_item, event_params={{value=1, items={items}}}}}"
+        ),
+        format!("{{name=view_item, timestamp=1762101113131045, items={items}}}"),
+        format!(
+            "{{client_id=c, timestamp_micros=1762101113131045, events=[{{name=view_item, params={{items={items}}}}}]}}"
+        ),
+    ] {
+        let envelope = flatten(body.as_bytes());
+        assert_eq!(envelope.rejected, [], "{body}");
+        let name = envelope.facts[0].product_name.as_deref();
+        assert_eq!(name, Some("Sartén, diámetro=24 cm"), "{body}");
+    }
+}
+
+#[test]
+fn a_list_of_texts_may_have_some_that_are_nothing() {
+    let items = json!(["(not set)", "{item_id=2}", "", "null", null]);
+    let event = json!({"event_name": "e", "ts": 1_795_382_400, "items": items});
+    let facts = flatten(event.to_string().as_bytes()).facts;
+    assert_eq!(facts.len(), 1);
+    assert_eq!(facts[0].product_id.as_deref(), Some("2"));
+}
+
+#[test]
 fn parameters_of_an_event_in_a_text() {
     let expected = flatten(
         br#"{"event_name":"a","ts":1795382400,"params":{"value":9.5,"tipo":"x, y","n":7}}"#,

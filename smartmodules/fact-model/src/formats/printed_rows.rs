@@ -20,7 +20,9 @@
 //!   all that is no free text.
 //! - No text can go on in an id, behind a number in a field that is no text, behind `null`, `(not set)`
 //!   and nothing, and behind a list or a row. There, an unknown name with `=` is a field, too.
-//! - In rows without any of GA4's own names (`item_…`, `event_…`) every name with `=` is a field.
+//!   So in these nothing else may follow a comma, but digits in a number.
+//! - In items without any of GA4's own names (`item_…`), and in rows that are neither items nor events, every
+//!   name with `=` is a field. Where an item has GA4's names and older ones (`id`, `name`), both end a text.
 //! - A field that comes twice in a row shows that a text holds a known name, and `{` with a known name
 //!   within a text that a bracket is missing. Neither can be mended, so the rows are refused.
 //!
@@ -34,6 +36,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
+use crate::arena::Arena;
 use crate::formats::bigquery;
 use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH, is_word};
@@ -41,42 +44,65 @@ use crate::item::{self, KnownName};
 use crate::keys;
 use crate::value::is_sentinel;
 
+const NO_FIELD: &str = "expected a field name with `=`";
 /// The longest field name. Firebase's own limit is 40 characters.
 const LONGEST_NAME: usize = 100;
 
-/// Tells whether a text is a row, or a list of rows.
+/// Tells whether a text begins as a row or a list of rows, and not as a dictionary of iOS, whose entries end with
+/// semicolons.
 pub(crate) fn is_rows(text: &str) -> bool {
     let rows = Rows::new(text);
-    let mut at = 0;
-    if rows.byte(at) == Some(b'[') {
-        at = rows.space(1);
-        while rows.is_null_element(at) {
-            at = rows.space(at + "null".len());
-            if rows.byte(at) == Some(b',') {
-                at = rows.space(at + 1);
-            }
-        }
-    }
-    // iOS ends the entries of a dictionary with semicolons.
-    rows.starts_row(at, Names::Any) && !text.trim_end_matches([']', '}', ' ', '\n']).ends_with(';')
+    let Some(value) = rows.first_value() else {
+        return false;
+    };
+    let value = rows.from(value).trim_start();
+    let quoted = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.split_once('"'));
+    let behind = quoted.map_or(value, |(_, behind)| behind);
+    let is_list = value.starts_with('(') && !value.starts_with("(not set)");
+    let next = behind.find([',', ';', '}']).and_then(|at| behind.get(at..));
+    let is_entry = next
+        .and_then(|next| next.strip_prefix(';'))
+        .is_some_and(|next| {
+            let next = next.trim_start();
+            let name = next.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            next.starts_with(['}', '"'])
+                || name.len() < next.len() && name.trim_start().starts_with('=')
+        });
+    !is_list && !is_entry
 }
 
-/// Writes the row or the list of rows that `text` is. `names` are those of its outermost rows, unless these are
-/// parameters.
-pub(crate) fn read(text: &str, names: Names, out: &mut JsonText<'_>) -> Result<(), Fault> {
+/// Tells whether a text begins as a row or a list of rows.
+pub(crate) fn may_be_rows(text: &str) -> bool {
+    Rows::new(text).first_value().is_some()
+}
+
+/// Returns the JSON of the row or the list of rows that `text` is. `names` are those of its outermost rows, unless
+/// these are parameters.
+pub(crate) fn read<'a>(text: &str, names: Names, arena: &'a Arena) -> Result<&'a str, Fault> {
     let mut rows = Rows::new(text);
     rows.items = rows.known(Names::Item);
     let first = rows.space(1);
-    let names = if rows.byte(0) == Some(b'[') && rows.starts_row(first, Names::Parameter) {
-        Names::Parameter
-    } else {
-        rows.known(names)
+    let names = match names {
+        Names::Item if rows.byte(0) == Some(b'[') && rows.starts_row(first, Names::Parameter) => {
+            Names::Parameter
+        }
+        Names::Item => rows.items,
+        names => names,
     };
-    let at = rows.nested(0, names, out)?;
-    if at < rows.end {
-        return Err(Fault::new(at, "text after the end of the rows"));
+    let json = rows.whole(names, arena)?;
+    if !rows.has_older_names {
+        return Ok(json);
     }
-    Ok(())
+    // A row has both vocabularies, so that the names of either end a text.
+    rows.items = Names::AnyItem;
+    let names = if names == Names::Item {
+        Names::AnyItem
+    } else {
+        names
+    };
+    rows.whole(names, arena)
 }
 
 /// The known field names of a row.
@@ -86,6 +112,8 @@ pub(crate) enum Names {
     Event,
     /// The columns of an item.
     Item,
+    /// The columns of an item, and the names that older tags give them.
+    AnyItem,
     /// `key`, `value` and the typed values, of a parameter.
     Parameter,
     /// The typed values, of the row `value` of a parameter.
@@ -100,6 +128,7 @@ impl Names {
         let number = match self {
             Self::Event => return keys::known_name(name),
             Self::Item => return item::known_name(name),
+            Self::AnyItem => return item::known_name(name).or_else(|| item::older_name(name)),
             Self::Parameter if name == "key" => 4,
             Self::Parameter if name == "value" => 5,
             Self::Parameter | Self::TypedValue => bigquery::rank(name)?,
@@ -116,12 +145,9 @@ impl Names {
         self == Self::Any || self.known(name).is_some()
     }
 
-    /// Tells whether no other vocabulary has this field name.
-    fn is_of_ga4(self, name: &str) -> bool {
-        name.starts_with(match self {
-            Self::Event => "event_",
-            _ => "item_",
-        }) && self.has(name)
+    /// Tells whether the rows are items.
+    fn are_items(self) -> bool {
+        matches!(self, Self::Item | Self::AnyItem)
     }
 }
 
@@ -189,6 +215,8 @@ struct Rows<'t> {
     open: Vec<Open>,
     /// The names of the fields of items: those of GA4 where the text has any of them.
     items: Names,
+    /// True once an item has a field by its older name.
+    has_older_names: bool,
     /// The place and the length of the name that was found last. It ends one value, and begins the next field.
     last_name: Cell<(usize, usize)>,
 }
@@ -200,6 +228,7 @@ impl<'t> Rows<'t> {
             end: text.trim_end().len(),
             open: Vec::new(),
             items: Names::Any,
+            has_older_names: false,
             last_name: Cell::default(),
         }
     }
@@ -213,11 +242,42 @@ impl<'t> Rows<'t> {
     }
 
     /// The first byte from `at` on that is no white space.
-    fn space(&self, mut at: usize) -> usize {
-        while self.byte(at).is_some_and(|byte| byte.is_ascii_whitespace()) {
-            at += 1;
+    fn space(&self, at: usize) -> usize {
+        match self.byte(at) {
+            Some(b'!'..=b'~') => at,
+            _ => {
+                let rest = self.text.get(at..).unwrap_or_default();
+                at + rest.len() - rest.trim_start().len()
+            }
         }
-        at
+    }
+
+    /// The place of the first value, if the text begins as a row or a list of rows.
+    fn first_value(&self) -> Option<usize> {
+        let mut at = 0;
+        if self.byte(at) == Some(b'[') {
+            at = self.space(1);
+            while self.is_null_element(at) {
+                at = self.space(at + "null".len());
+                if self.byte(at) == Some(b',') {
+                    at = self.space(at + 1);
+                }
+            }
+        }
+        let is_row = self.byte(at) == Some(b'{');
+        let first = is_row.then(|| self.name(self.space(at + 1))).flatten();
+        first.map(|(_, value)| value)
+    }
+
+    /// The JSON of the whole text, whose outermost rows have these names.
+    fn whole<'a>(&mut self, names: Names, arena: &'a Arena) -> Result<&'a str, Fault> {
+        let mut out = JsonText::new(arena);
+        self.open.clear();
+        let at = self.nested(0, names, &mut out)?;
+        if at < self.end {
+            return Err(Fault::new(at, "text after the end of the rows"));
+        }
+        Ok(out.finish())
     }
 
     /// The field name at `at`, and where its value begins.
@@ -255,11 +315,12 @@ impl<'t> Rows<'t> {
         behind.is_some_and(|behind| behind.trim_start().starts_with([',', ']']))
     }
 
-    /// `names` where the text has a field that only GA4 calls so, or else any.
+    /// `names` where the text has a field of an item that only GA4 calls so, or else any.
     fn known(&self, names: Names) -> Names {
+        let is_of_ga4 = |name: &str| name.starts_with("item_") && names.has(name);
         let is_known = |(at, byte)| {
             let name = || self.name(self.space(at + 1));
-            matches!(byte, b',' | b'{') && name().is_some_and(|(name, _)| names.is_of_ga4(name))
+            matches!(byte, b',' | b'{') && name().is_some_and(|(name, _)| is_of_ga4(name))
         };
         if self.text.bytes().enumerate().any(is_known) {
             names
@@ -378,7 +439,7 @@ impl<'t> Rows<'t> {
         }
         loop {
             let Some((name, value)) = self.name(at) else {
-                return Err(Fault::new(at, "a field name with `=` is missing"));
+                return Err(Fault::new(at, NO_FIELD));
             };
             let known = names.known(name);
             if !seen.insert(name, known) {
@@ -414,13 +475,16 @@ impl<'t> Rows<'t> {
         out: &mut JsonText<'_>,
     ) -> Result<usize, Fault> {
         let Field { name, kind, at } = field;
-        let inner = match (names, name) {
-            (Names::Event, "items") => Some(self.items),
-            (Names::Event, "event_params") | (Names::Item, "item_params")
-                if self.starts_row(self.space(at + 1), Names::Parameter) =>
+        self.has_older_names |= names == Names::Item && item::older_name(name).is_some();
+        let inner = match name {
+            "items" if !names.are_items() => Some(self.items),
+            "events" | "params" | "ecommerce" if names == Names::Event => Some(Names::Event),
+            "event_params" | "item_params"
+                if names != Names::Any && self.starts_row(self.space(at + 1), Names::Parameter) =>
             {
                 Some(Names::Parameter)
             }
+            "event_params" if names == Names::Event => Some(Names::Event),
             _ => (kind != Kind::Text).then_some(Names::Any),
         };
         if let Some(inner) = inner
@@ -466,6 +530,9 @@ impl<'t> Rows<'t> {
             if is_end {
                 return Ok(end);
             }
+            if end > at && self.byte(end) == Some(b',') {
+                return Err(Fault::new(end + 1, NO_FIELD));
+            }
         }
         if kind == Kind::Unknown {
             let is_part =
@@ -491,7 +558,15 @@ impl<'t> Rows<'t> {
                 _ => self.fits(end, self.open.len()),
             };
             if !is_end {
+                let is_comma = self.byte(end) == Some(b',');
                 end += 1;
+                // In a number, digits may follow a comma.
+                if kind == Kind::Code
+                    && is_comma
+                    && !self.byte(end).is_some_and(|b| b.is_ascii_digit())
+                {
+                    return Err(Fault::new(end, NO_FIELD));
+                }
             } else if kind == Kind::Text && self.byte(end) == Some(b',') {
                 return Ok(end);
             } else {
