@@ -48,6 +48,7 @@ pub mod stream;
 mod tables;
 pub mod topic;
 mod tracker;
+mod unread;
 mod visibility;
 
 pub use config::Config;

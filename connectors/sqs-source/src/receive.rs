@@ -42,7 +42,7 @@ pub(crate) struct Receiver {
     pub(crate) bodies: Bodies,
     pub(crate) pollers: Pollers,
     pub(crate) format: RecordFormat,
-    pub(crate) dead_letters: Option<DeadLetters>,
+    pub(crate) dead_letters: Option<DeadLetterInbox>,
     pub(crate) health: Health,
     pub(crate) wait_time: Duration,
     pub(crate) visibility_timeout: Duration,
@@ -54,7 +54,7 @@ pub(crate) struct Receiver {
 }
 
 /// The inbox of the dead-letter forwarder.
-pub(crate) struct DeadLetters {
+pub(crate) struct DeadLetterInbox {
     /// A message that was received more often is forwarded.
     pub(crate) max_receives: u32,
     pub(crate) sender: mpsc::UnboundedSender<Received>,
