@@ -475,7 +475,8 @@ impl<'t> Rows<'t> {
         out: &mut JsonText<'_>,
     ) -> Result<usize, Fault> {
         let Field { name, kind, at } = field;
-        self.has_older_names |= names == Names::Item && item::older_name(name).is_some();
+        self.has_older_names |=
+            names == Names::Item && kind == Kind::Unknown && item::older_name(name).is_some();
         let inner = match name {
             "items" if !names.are_items() => Some(self.items),
             "events" | "params" | "ecommerce" if names == Names::Event => Some(Names::Event),
