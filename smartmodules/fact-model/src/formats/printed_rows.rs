@@ -243,8 +243,10 @@ impl<'t> Rows<'t> {
 
     /// The first byte from `at` on that is no white space.
     fn space(&self, at: usize) -> usize {
-        match self.byte(at) {
-            Some(b'!'..=b'~') => at,
+        let next = self.text.as_bytes().get(at..).unwrap_or_default();
+        match next {
+            [b'!'..=b'~', ..] => at,
+            [b' ', b'!'..=b'~', ..] => at + 1,
             _ => {
                 let rest = self.text.get(at..).unwrap_or_default();
                 at + rest.len() - rest.trim_start().len()
