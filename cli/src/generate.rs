@@ -33,10 +33,10 @@ pub struct Args {
     /// Write about this many facts into the tables, past queue, topic and connectors
     #[arg(long, value_name = "FACTS", group = "kind", conflicts_with_all = ["format", "seed"])]
     into_database: Option<u64>,
-    /// How many days the facts spread over, up to yesterday
+    /// Days that the facts spread over, up to yesterday
     #[arg(long, default_value_t = 30, conflicts_with = "messages")]
     days: u32,
-    /// How many connections write facts at once
+    /// Connections that write facts at once
     #[arg(
         short,
         long,

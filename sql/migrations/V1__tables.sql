@@ -52,7 +52,7 @@ CREATE TABLE dim_list (
 ) WITH (fillfactor = 70);
 
 COMMENT ON TABLE dim_list IS
-    'One row per item list (a category page, a search result, a recommendation box), by id and name together: one list id can carry many names, such as the texts of searches. Group by list_id to see them as one.';
+    'One row per item list (a category page, a search result, a recommendation box), by id and name together: one list id can carry many names, such as the texts of searches. Counts of products and events add up over the names of one list_id; counts of people do not.';
 COMMENT ON COLUMN dim_list.list_key IS 'Surrogate key that fact_events.list_key points at.';
 COMMENT ON COLUMN dim_list.natural_key IS
     'What tells lists apart: id:<list_id>, then name:<list_name>, with the control character U+001F between them where events gave both. A list that is sent with and without a name is two rows.';

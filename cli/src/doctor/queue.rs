@@ -57,7 +57,11 @@ pub async fn check(
             name: named(queue, queues.len()),
         };
         let deletes = config.delete_after != DeleteAfter::Never;
-        if !asking.permissions(&opened, deletes, receive).await {
+        let needs_settings = deletes || config.visibility_timeout.is_none();
+        if !asking
+            .permissions(&opened, deletes, needs_settings, receive)
+            .await
+        {
             continue;
         }
         let before = Utc::now();
@@ -91,8 +95,15 @@ struct Asking<'r> {
 }
 
 impl Asking<'_> {
-    /// Whether the queue tells its settings. `deletes` is whether the source deletes messages.
-    async fn permissions(self, queue: &Sqs, deletes: bool, receive: bool) -> bool {
+    /// Checks the permissions, and returns true if the queue tells its settings. `deletes` and
+    /// `needs_settings` tell what the source does.
+    async fn permissions(
+        self,
+        queue: &Sqs,
+        deletes: bool,
+        needs_settings: bool,
+        receive: bool,
+    ) -> bool {
         let Self { report, name } = self;
         let mut tells = true;
         match queue.described().await {
@@ -101,6 +112,18 @@ impl Asking<'_> {
                 "attributes",
                 format!("{name}{} answers, and may be asked", queue.name()),
             ),
+            Err(error) if error.kind == Kind::AccessDenied && !needs_settings => {
+                report.warn(
+                    AREA,
+                    "attributes",
+                    format!(
+                        "{name}{} does not tell its settings, such as a redrive policy",
+                        queue.name()
+                    ),
+                    "allow sqs:GetQueueAttributes on this queue to have them checked",
+                );
+                tells = false;
+            }
             Err(error) => {
                 refused(report, "attributes", &error);
                 // Without a queue or credentials the others would say the same again.

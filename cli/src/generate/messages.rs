@@ -17,13 +17,14 @@ const UNREADABLE_SHARE: f64 = 0.005;
 /// A repeat is one of so many messages before it.
 const REMEMBERED: usize = 200;
 
-/// Which messages are made up.
+/// The choice of made-up messages.
 #[derive(clap::Args, Clone, Copy)]
 pub struct Choice {
     /// Format of the made-up messages
     #[arg(long, value_enum, default_value_t = Format::Queue)]
     format: Format,
-    /// Seed of the made-up messages; the same number makes the same ones
+    /// Seed of the made-up messages; the same number makes the same ones but for their times, which lie in
+    /// the seven days before now
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
@@ -49,7 +50,7 @@ pub struct Messages {
 #[derive(Clone)]
 struct Message {
     event: Event,
-    /// When the event was sent into the queue again, where it was.
+    /// The time at which the event was sent into the queue again, if it was.
     replayed: Option<DateTime<Utc>>,
 }
 

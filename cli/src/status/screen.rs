@@ -98,7 +98,8 @@ fn connector(one: &Connector) -> String {
     }
     if one.messages_stay == Some(true) {
         lines.push(format!(
-            "messages stay in the queue (delete-after: never), {} remembered as produced",
+            "messages stay in the queue (delete-after: never), {} remembered as produced; \
+             each receive counts for a redrive policy",
             one.messages_remembered.unwrap_or_default()
         ));
     }

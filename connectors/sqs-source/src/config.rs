@@ -181,7 +181,7 @@ pub enum DeleteAfter {
     /// since each message is extended twice in that time.
     Tables,
     /// Nothing: messages stay in the queue until its retention ends. For a queue that may only be
-    /// read, or that others read as well. Needs `sqs:ReceiveMessage` alone, and
+    /// read, or that others read as well. Needs `sqs:ReceiveMessage`, and
     /// `sqs:GetQueueAttributes` unless `visibility-timeout` is set.
     ///
     /// - A message that comes again is dropped: the source remembers the ids of up to

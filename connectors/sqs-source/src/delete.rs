@@ -32,7 +32,7 @@ pub(crate) struct Deleter {
     pub(crate) custody: Arc<Custody>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) health: Health,
-    /// Whether the health has the deletes in trouble.
+    /// Set while the health reports the deletes as failing.
     pub(crate) is_troubled: AtomicBool,
     pub(crate) warnings: Warnings,
 }

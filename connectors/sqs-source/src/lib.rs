@@ -4,7 +4,8 @@
 //! `delete-after: tables` only after a sink has committed its facts. Until then it is kept hidden from
 //! other receivers. Whatever fails in between, the message stays in the
 //! queue and is delivered again: a record may be in the topic more than once, never not at all.
-//! With `delete-after: never` no message is deleted or extended, and each is produced once.
+//! With `delete-after: never` no message is deleted or extended, and each is produced once after
+//! each start, as far as the source remembers it.
 //!
 //! # Layout
 //!
@@ -47,6 +48,7 @@ pub mod stream;
 mod tables;
 pub mod topic;
 mod tracker;
+mod unread;
 mod visibility;
 
 pub use config::Config;

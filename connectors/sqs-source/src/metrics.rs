@@ -83,7 +83,7 @@ impl Metrics {
             oldest_in_flight: new.gauge("oldest_in_flight_seconds", "Since the oldest message in hand was sent.", &[])?,
             pollers: new.gauge("pollers", "Receives that run at once.", &[])?,
             queue_messages: new.gauge("queue_messages", "Messages in the queue as SQS counts them, approximately, by state: visible, in_flight, delayed.", &["state"])?,
-            stay: new.gauge("messages_stay_in_queue", "1 with `delete-after: never`: messages are never deleted.", &[])?,
+            stay: new.gauge("messages_stay_in_queue", "1 with `delete-after: never`: messages are never deleted, and each receive counts for the queue's redrive policy.", &[])?,
             remembered: new.gauge("remembered_messages", "Messages that are remembered as produced, with `delete-after: never`.", &[])?,
             registry: new.registry(),
         })

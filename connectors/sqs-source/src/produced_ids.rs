@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use md5::{Digest, Md5};
 use tokio::sync::OwnedSemaphorePermit;
@@ -53,6 +53,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Producing {
+    sent_at: Option<SystemTime>,
     /// The pass in which it was received last.
     pass: u32,
     _body: Room,
@@ -82,7 +83,7 @@ impl ProducedIds {
         InHand {
             messages: table.producing.len(),
             bytes: self.bodies.bytes(),
-            oldest_sent_at: None,
+            oldest_sent_at: table.producing.values().filter_map(|one| one.sent_at).min(),
             remembered: table.produced.len(),
         }
     }
@@ -129,6 +130,7 @@ impl Tracker for ProducedIds {
             };
         }
         let producing = Producing {
+            sent_at,
             pass,
             _body: self.bodies.take(body.len()),
             _in_flight: permit,
@@ -180,7 +182,7 @@ mod tests {
             id: id.into(),
             receipt: "r".into(),
             receive_count: 1,
-            sent_at: None,
+            sent_at: Some(SystemTime::UNIX_EPOCH),
             group: None,
             attributes: Default::default(),
             body: b"{}".to_vec(),
@@ -199,7 +201,7 @@ mod tests {
         ids.acknowledged(&id.into(), place);
     }
 
-    /// Whether the message is produced, and whether it was received before in this pass.
+    /// Returns `(is_produced, is_again)`.
     fn known(ids: &ProducedIds, id: &str) -> (bool, bool) {
         match take_in(ids, id) {
             Taken::New(_) => panic!("{id} is new"),
@@ -222,9 +224,11 @@ mod tests {
         assert_eq!(known(&ids, "a"), (false, true));
         assert_eq!((ids.in_hand().messages, ids.in_hand().bytes), (1, 2));
         assert_eq!(ids.in_hand().remembered, 0);
+        assert_eq!(ids.in_hand().oldest_sent_at, Some(SystemTime::UNIX_EPOCH));
         acknowledge(&ids, "a");
         assert_eq!(known(&ids, "a"), (true, true));
         assert_eq!((ids.in_hand().messages, ids.in_hand().bytes), (0, 0));
+        assert_eq!(ids.in_hand().oldest_sent_at, None);
         assert_eq!(ids.in_hand().remembered, 1);
     }
 

@@ -20,7 +20,7 @@ pub struct Progress {
     pub(crate) received: IntCounter,
     pub(crate) duplicates: IntCounter,
     pub(crate) repeats: IntCounter,
-    produced: IntCounter,
+    pub(crate) produced: IntCounter,
     produced_bytes: IntCounter,
     pub(crate) deleted: IntCounter,
     pub(crate) dead_lettered: IntCounter,

@@ -55,7 +55,7 @@ pub struct Refusal {
     pub index: usize,
     /// Whether the queue would refuse the same entry again.
     pub senders_fault: bool,
-    /// What helps.
+    /// The kind of error.
     pub kind: Kind,
     /// The queue's error code.
     pub code: String,

@@ -42,7 +42,7 @@ pub(crate) struct Receiver {
     pub(crate) bodies: Bodies,
     pub(crate) pollers: Pollers,
     pub(crate) format: RecordFormat,
-    pub(crate) dead: Option<Dead>,
+    pub(crate) dead_letters: Option<DeadLetterInbox>,
     pub(crate) health: Health,
     pub(crate) wait_time: Duration,
     pub(crate) visibility_timeout: Duration,
@@ -53,18 +53,18 @@ pub(crate) struct Receiver {
     pub(crate) has_answered: AtomicBool,
 }
 
-/// Where messages go that were received too often.
-pub(crate) struct Dead {
-    /// More often than this.
+/// The inbox of the dead-letter forwarder.
+pub(crate) struct DeadLetterInbox {
+    /// A message that was received more often is forwarded.
     pub(crate) max_receives: u32,
     pub(crate) sender: mpsc::UnboundedSender<Received>,
 }
 
-/// What a receive brought.
+/// The outcome of a receive.
 struct Brought {
     /// Messages that were not received before in this pass over the queue.
     fresh: usize,
-    /// How long to pause before the next receive.
+    /// The pause before the next receive.
     pause: Duration,
 }
 
@@ -175,7 +175,7 @@ impl Receiver {
                 tracing::warn!(message_id = %received.id, "more messages than asked for; this one will be delivered again");
                 continue;
             };
-            let dead = self.dead.as_ref();
+            let dead = self.dead_letters.as_ref();
             let dead = dead.filter(|dead| received.receive_count > dead.max_receives);
             let dead = dead.map(|dead| (&dead.sender, received.clone()));
             received.body = record::value(self.format, self.queue.name(), &mut received);

@@ -161,8 +161,8 @@ async fn open_all(
     }))
 }
 
-/// What the queue says of itself. One that may only be read may refuse to; then the file has to
-/// give the visibility timeout.
+/// Reads the queue's settings. A queue that may only be read may refuse to tell them; then the file has
+/// to give the visibility timeout.
 async fn described(queue: &Sqs, config: &Config) -> Result<Option<Described>, QueueError> {
     let is_needed =
         config.delete_after != DeleteAfter::Never || config.visibility_timeout.is_none();
@@ -176,18 +176,21 @@ fn report_messages_stay(queue: &str, described: Option<Described>) {
     match described.map(|described| described.max_receives) {
         Some(None) => tracing::info!(
             queue,
-            "messages stay in the queue until its retention ends (`delete-after: never`); it has no redrive policy"
+            "messages stay in the queue until its retention ends (`delete-after: never`); it has no \
+             redrive policy"
         ),
         Some(Some(max_receives)) => tracing::warn!(
             queue,
             max_receives,
-            "messages stay in the queue (`delete-after: never`), and its redrive policy moves each to the dead-letter \
-             queue after {max_receives} receives, by whomever"
+            "messages stay in the queue (`delete-after: never`), and its redrive policy moves each to the \
+             dead-letter queue after {max_receives} receives by any reader: remove the policy, or set a \
+             longer `visibility-timeout`"
         ),
         None => tracing::warn!(
             queue,
-            "messages stay in the queue (`delete-after: never`); if it has a redrive policy, each goes to the \
-             dead-letter queue after `maxReceiveCount` receives, by whomever: allow sqs:GetQueueAttributes to have it read"
+            "messages stay in the queue (`delete-after: never`); a redrive policy, if there is one, moves each to \
+             the dead-letter queue after `maxReceiveCount` receives by any reader: allow \
+             sqs:GetQueueAttributes to have it read"
         ),
     }
 }

@@ -51,9 +51,9 @@ pub struct Sqs {
 /// A queue's own settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// How long a received message stays hidden unless the receive says otherwise.
+    /// The time that a received message stays hidden unless the receive says otherwise.
     pub visibility_timeout: Duration,
-    /// After how many receives its redrive policy moves a message to the dead-letter queue.
+    /// Receives after which its redrive policy moves a message to the dead-letter queue.
     pub max_receives: Option<u64>,
 }
 

@@ -7,16 +7,18 @@ use connector_common::Warnings;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::custody::{Custody, Message};
 use crate::dead_letters::Undertaker;
 use crate::delete::Deleter;
+use crate::depth;
 use crate::pollers::Pollers;
 use crate::produce::Writer;
 use crate::produced_ids::ProducedIds;
 use crate::progress::Progress;
-use crate::queue::{Queue, QueueError, Received};
-use crate::receive::{Dead, Receiver};
+use crate::queue::{Depth, Queue, QueueError, Received};
+use crate::receive::{DeadLetterInbox, Receiver};
 use crate::stream::{Settings, Shared, Until};
 use crate::tables::{Stands, Tables};
 use crate::tracker::{Deletable, Tracker};
@@ -32,6 +34,16 @@ pub(crate) struct Stages {
 type Tasks = JoinSet<Result<(), QueueError>>;
 
 impl Stages {
+    /// Asks for the queue's depth now and then, for the metrics and for `look`, until what is returned is dropped.
+    pub(crate) fn watch_depth(
+        &self,
+        look: impl FnMut(Depth) + Send + 'static,
+    ) -> AbortOnDropHandle<()> {
+        let (queue, progress) = (Arc::clone(&self.queue), Arc::clone(&self.progress));
+        let watch = depth::watch(queue, progress, self.settings.depth_interval, look);
+        AbortOnDropHandle::new(tokio::spawn(watch))
+    }
+
     /// Starts the stages of a queue whose messages stay: receive → produce.
     pub(crate) fn start_without_delete(&self, produced: Arc<ProducedIds>) -> Tasks {
         let mut tasks = JoinSet::new();
@@ -83,7 +95,11 @@ impl Stages {
     }
 
     /// Starts what moves dead letters, if there is a queue for them, and returns the way to it.
-    fn forward_dead_letters(&self, tasks: &mut Tasks, deletable: &Deletable) -> Option<Dead> {
+    fn forward_dead_letters(
+        &self,
+        tasks: &mut Tasks,
+        deletable: &Deletable,
+    ) -> Option<DeadLetterInbox> {
         let dead_letters = self.shared.dead_letters.clone()?;
         let (sender, dead) = mpsc::unbounded_channel::<Received>();
         let max_receives = dead_letters.max_receives;
@@ -99,7 +115,7 @@ impl Stages {
             undertaker.run(dead).await;
             Ok(())
         });
-        Some(Dead {
+        Some(DeadLetterInbox {
             max_receives,
             sender,
         })
@@ -110,7 +126,7 @@ impl Stages {
         &self,
         tasks: &mut Tasks,
         tracker: Arc<dyn Tracker>,
-        dead: Option<Dead>,
+        dead: Option<DeadLetterInbox>,
     ) -> CancellationToken {
         let (inbox, received) = mpsc::channel(self.settings.max_in_flight);
         self.receive(tasks, Arc::clone(&tracker), inbox, dead);
@@ -122,7 +138,7 @@ impl Stages {
         tasks: &mut Tasks,
         tracker: Arc<dyn Tracker>,
         inbox: mpsc::Sender<Message>,
-        dead: Option<Dead>,
+        dead: Option<DeadLetterInbox>,
     ) {
         let receiver = Arc::new(Receiver {
             queue: Arc::clone(&self.queue),
@@ -132,7 +148,7 @@ impl Stages {
             bodies: self.shared.bodies.clone(),
             pollers: Pollers::new(self.settings.pollers.clone()),
             format: self.settings.record_format,
-            dead,
+            dead_letters: dead,
             health: self.shared.health.clone(),
             wait_time: self.settings.wait_time,
             visibility_timeout: self.settings.visibility_timeout,

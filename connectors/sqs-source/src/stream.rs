@@ -16,13 +16,13 @@ use crate::bodies::Bodies;
 use crate::config::{Config, DeleteAfter, LONGEST_VISIBILITY, RecordFormat};
 use crate::custody::Custody;
 use crate::dead_letters::DeadLetters;
-use crate::depth;
 use crate::metrics::Metrics;
 use crate::produced_ids::ProducedIds;
 use crate::progress::Progress;
 use crate::queue::{Queue, QueueError};
 use crate::stages::Stages;
 use crate::topic::Topic;
+use crate::unread::Unread;
 use crate::visibility::{Keeper, give_back};
 
 /// How long a stop may take to make messages visible again.
@@ -30,6 +30,9 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// Longer than an announcement is on its way, and short beside a visibility timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See [`Settings::depth_interval`].
+const DEPTH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How a queue is read: what is left of the [`Config`] once it is open.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Settings {
     pub acknowledgement_timeout: Duration,
     /// See [`Config::max_remembered`].
     pub max_remembered: usize,
+    /// The pause between two looks at the queue's depth. SQS counts no fresher than once a minute.
+    pub depth_interval: Duration,
     /// See [`Config::stop_timeout`].
     pub stop_timeout: Duration,
     /// How long a produced message is left alone before it is looked for, with `delete-after: tables`.
@@ -93,6 +98,7 @@ impl Settings {
             record_format: config.record_format,
             acknowledgement_timeout: config.acknowledgement_timeout,
             max_remembered: config.max_remembered(),
+            depth_interval: DEPTH_INTERVAL,
             stop_timeout: config.stop_timeout,
             patience: PATIENCE,
         })
@@ -128,8 +134,6 @@ pub async fn stream(
     shared: &Shared,
 ) -> anyhow::Result<()> {
     let progress = Arc::new(Progress::new(&shared.metrics, queue.name()));
-    let depth = depth::watch(Arc::clone(&queue), Arc::clone(&progress));
-    let _depth = AbortOnDropHandle::new(tokio::spawn(depth));
     let stages = Stages {
         queue,
         progress,
@@ -158,6 +162,16 @@ async fn read(stages: &Stages) -> anyhow::Result<()> {
     let counted = Arc::clone(&produced);
     let in_hand = move || counted.in_hand();
     let _teller = AbortOnDropHandle::new(tokio::spawn(Arc::clone(progress).tell(in_hand)));
+    let mut unread = Unread {
+        queue: queue.name().to_owned(),
+        visibility_timeout: settings.visibility_timeout,
+        produced: Arc::clone(&produced),
+        progress: Arc::clone(progress),
+        health: shared.health.clone(),
+        counted: (0, 0),
+        is_reported: false,
+    };
+    let _depth = stages.watch_depth(move |depth| unread.look(depth));
     let mut tasks = stages.start_without_delete(Arc::clone(&produced));
     let ended = tokio::select! {
         ended = all_end(&mut tasks) => ended,
@@ -194,6 +208,7 @@ async fn drain(stages: &Stages, delete_after: DeleteAfter, until: Until) -> anyh
     let counted = Arc::clone(&custody);
     let in_hand = move || counted.in_hand();
     let teller = AbortOnDropHandle::new(tokio::spawn(Arc::clone(progress).tell(in_hand)));
+    let _depth = stages.watch_depth(|_| {});
     let mut tasks = stages.start(&custody, until);
 
     let ended = tokio::select! {

@@ -1,5 +1,5 @@
-//! What receiving and producing need to know of a message: whether a delivery becomes a record, and
-//! what follows once the topic has it.
+//! Tracks messages from their receive on: decides which deliveries become records, and acts once the
+//! topic has them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

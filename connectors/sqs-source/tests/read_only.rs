@@ -165,3 +165,27 @@ async fn what_is_too_large_for_the_topic_is_tried_once() {
     let counts = source.stop().await;
     assert_eq!((counts.produced, counts.left), (3, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_are_never_handed_out_are_reported() {
+    let bench = read_only_queue().await;
+    bench.send_all(bodies(300)).await;
+    let topic = StandIn::new(Mood::Acknowledge);
+    // The same messages are handed out again before the others.
+    let config = never(&bench, "visibility-timeout: 0s");
+    let often = |settings| Settings {
+        depth_interval: Duration::from_millis(200),
+        ..settings
+    };
+    let source = start_source(&config, &topic, often).await;
+    until("reported", || {
+        let unready = source.health.ready().err();
+        unready.is_some_and(|why| {
+            why.to_string()
+                .contains("`visibility-timeout` that is longer")
+        })
+    })
+    .await;
+    assert!(topic.records().len() < 300);
+    source.stop().await;
+}

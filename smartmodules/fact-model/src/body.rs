@@ -25,11 +25,10 @@ use crate::arena::Arena;
 use crate::budget::Budget;
 use crate::envelope::Envelope;
 use crate::event;
-use crate::formats::json_text::JsonText;
 use crate::formats::printed_rows::{self, Names};
 use crate::formats::shape::{self, Shape};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
-use crate::items::literal_or_plist;
+use crate::items::{literal_or_plist, literal_plist_or_rows};
 use crate::json::{repair, trim, unescape};
 use crate::keys::EventKeys;
 use crate::layers::Layers;
@@ -295,12 +294,12 @@ impl<'a> Reader<'a, '_> {
             return self.log_lines(text, raw);
         }
         if printed_rows::is_rows(text) {
-            let mut out = JsonText::new(self.arena);
-            printed_rows::read(text, Names::Event, &mut out)
+            let json = printed_rows::read(text, Names::Event, self.arena)
                 .map_err(|fault| malformed(&fault, text))?;
-            return self.rewritten(out.finish(), raw, layers);
+            return self.rewritten(json, raw, layers);
         }
-        match (literal_or_plist(text, self.arena), error) {
+        let printed = literal_plist_or_rows(text, Names::Event, self.arena);
+        match (printed, error) {
             (Ok(json), Some(_)) => self.rewritten(json, raw, layers),
             (Err(fault), Some(error)) if is_further(&fault, text, &error) => {
                 Err(malformed(&fault, text))

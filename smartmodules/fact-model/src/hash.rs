@@ -200,7 +200,7 @@ fn content(facts: &[Fact<'_>], options: &Options, fields: &mut Fields) -> FactHa
             Some(extra) => {
                 let start = fields.0.len();
                 fields.with(|bytes| extra.write_canonical(|key| options.is_ignored(key), bytes));
-                if fields.0.len() == start + 4 {
+                if fields.0.len() == start + LENGTH {
                     fields.0.truncate(start);
                     fields.optional(None);
                 }
@@ -230,6 +230,9 @@ fn event_fields(fact: &Fact<'_>, fields: &mut Fields) {
         fields.optional(text.as_deref());
     }
 }
+
+/// The bytes of a field's length.
+const LENGTH: usize = 4;
 
 /// The bytes that are hashed.
 struct Fields(Vec<u8>);
@@ -266,10 +269,10 @@ impl Fields {
     /// A field of whatever `write` appends, with the length of it in front.
     fn with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.0.len();
-        self.0.extend_from_slice(&[0; 4]);
+        self.0.extend_from_slice(&[0; LENGTH]);
         write(&mut self.0);
-        let length = u32::try_from(self.0.len() - start - 4).unwrap_or(u32::MAX - 1);
-        if let Some(place) = self.0.get_mut(start..start + 4) {
+        let length = u32::try_from(self.0.len() - start - LENGTH).unwrap_or(u32::MAX - 1);
+        if let Some(place) = self.0.get_mut(start..start + LENGTH) {
             place.copy_from_slice(&length.to_le_bytes());
         }
     }

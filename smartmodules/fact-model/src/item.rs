@@ -47,7 +47,8 @@ pub(crate) struct Item<'a> {
 /// The name of a field that is known, among those of its kind of row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KnownName {
-    pub(crate) number: u8,
+    /// Tells the name from the others of its kind of row, below 64. Not every kind of row numbers its names.
+    pub(crate) number: Option<u8>,
     /// True for free text, false for ids, codes, numbers and times.
     pub(crate) is_text: bool,
 }
@@ -55,11 +56,11 @@ pub(crate) struct KnownName {
 /// Looks up a column of an item in GA4's BigQuery export, or one of GA4's other item parameters.
 pub(crate) fn known_name(key: &str) -> Option<KnownName> {
     let code = |number| KnownName {
-        number,
+        number: Some(number),
         is_text: false,
     };
     let text = |number| KnownName {
-        number,
+        number: Some(number),
         is_text: true,
     };
     Some(match key.as_bytes() {
@@ -94,6 +95,15 @@ pub(crate) fn known_name(key: &str) -> Option<KnownName> {
         b"discount" => code(28),
         b"currency" => code(29),
         _ => return None,
+    })
+}
+
+/// Looks up a name that older tags give to a column of an item.
+pub(crate) fn older_name(key: &str) -> Option<KnownName> {
+    let known = known_name(other_name(key)?)?;
+    Some(KnownName {
+        number: None,
+        ..known
     })
 }
 
@@ -242,4 +252,29 @@ fn set<T>(column: &mut Option<T>, value: Column<T>) -> bool {
         Column::Misfit => return false,
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn known_names_are_columns_with_numbers_of_their_own() {
+        let names = "item_id item_name item_brand item_variant item_category item_category2 item_category3 \
+                     item_category4 item_category5 price_in_usd price quantity item_revenue_in_usd item_revenue \
+                     item_refund_in_usd item_refund coupon affiliation location_id item_list_id item_list_name \
+                     item_list_index promotion_id promotion_name creative_name creative_slot item_params index \
+                     discount currency";
+        let arena = Arena::new();
+        let mut numbers = BTreeSet::new();
+        for name in names.split_whitespace() {
+            let number = known_name(name).and_then(|known| known.number).unwrap();
+            assert!(number < 64 && numbers.insert(number), "{name}");
+            let key = other_name(name).unwrap_or(name);
+            let column = Item::default().column(key, Raw::NULL, &arena);
+            assert!(column.is_some() || name == "item_params", "{name}");
+        }
+    }
 }

@@ -100,9 +100,9 @@ pub(crate) fn rewrite<'a>(text: &'a str, name: &str, arena: &'a Arena) -> Result
     } else if hit_items::is_parts(text) {
         hit_items::write_parts(text, &mut out);
     } else if printed_rows::is_rows(text) {
-        printed_rows::read(text, Names::Item, &mut out).map_err(|fault| bad(&fault))?;
+        return printed_rows::read(text, Names::Item, arena).map_err(|fault| bad(&fault));
     } else if text.starts_with(['[', '{', '(']) {
-        return match literal_or_plist(text, arena) {
+        return match literal_plist_or_rows(text, Names::Item, arena) {
             Ok(json) => Ok(json),
             Err(fault) if is_further(&fault, text, &json_error) => Err(bad(&fault)),
             Err(_) => {
@@ -146,6 +146,27 @@ pub(crate) fn literal_or_plist<'a>(text: &str, arena: &'a Arena) -> Result<&'a s
     }
 }
 
+/// Rewrites what a program prints of a list or a map. The fault is that of the reader that got furthest.
+pub(crate) fn literal_plist_or_rows<'a>(
+    text: &str,
+    names: Names,
+    arena: &'a Arena,
+) -> Result<&'a str, Fault> {
+    literal_or_plist(text, arena).or_else(|fault| {
+        if !printed_rows::may_be_rows(text) {
+            return Err(fault);
+        }
+        let rows = printed_rows::read(text, names, arena);
+        rows.map_err(|of_rows| {
+            if of_rows.at > fault.at {
+                of_rows
+            } else {
+                fault
+            }
+        })
+    })
+}
+
 /// Checks that nothing stands behind what ends at `end`.
 fn at_end(text: &str, end: usize) -> Result<(), Fault> {
     match text.get(end..).map(str::trim) {
@@ -173,6 +194,9 @@ fn unpack<'a>(list: Raw<'a>, name: &str, arena: &'a Arena) -> Result<Option<&'a 
             continue;
         };
         let text = repair(trim(text), arena);
+        if is_sentinel(text) {
+            continue;
+        }
         // A list in a list in a text is none: only one level is looked into.
         let json = match serde_json::from_str::<&RawValue>(text) {
             Ok(json) => json.get(),
@@ -244,6 +268,9 @@ impl<'a, 'f> List<'a, 'f> {
     }
 
     fn read_item(&mut self, scanner: &mut Scanner<'a>) -> Result<(), GiveUp> {
+        if scanner.null() {
+            return Ok(());
+        }
         if let Err(too_many) = (self.spend)(self.items.len()) {
             self.refusal = Some(too_many);
             return Err(GiveUp);
@@ -258,9 +285,6 @@ fn read_item<'a>(
     unknown: &mut Unknown<'a>,
     arena: &'a Arena,
 ) -> Result<(), GiveUp> {
-    if scanner.null() {
-        return Ok(());
-    }
     // An item is large: it is made in its place.
     items.push(Item::default());
     let item = items.last_mut().ok_or(GiveUp)?;
@@ -295,6 +319,9 @@ pub(crate) fn read_ahead<'a>(
         let mut items = Vec::with_capacity(FEW);
         let mut unknown = Unknown::default();
         scanner.array(|scanner| {
+            if scanner.null() {
+                return Ok(());
+            }
             if items.len() == MOST_AHEAD {
                 return Err(GiveUp);
             }

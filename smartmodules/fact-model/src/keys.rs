@@ -88,19 +88,17 @@ pub(crate) fn is_known(key: &str) -> bool {
 /// Looks up a key of an event that has a column, `items`, or another column of an event in GA4's BigQuery export.
 pub(crate) fn known_name(key: &str) -> Option<KnownName> {
     use Known::{Affiliation, Coupon, CreativeName, CreativeSlot, ListName, PromotionName};
-    if let Some((known, _)) = Known::named(key) {
-        return Some(KnownName {
-            number: known as u8,
-            is_text: matches!(
-                known,
-                Coupon | Affiliation | ListName | PromotionName | CreativeName | CreativeSlot
-            ),
-        });
-    }
-    let place = OTHER_COLUMNS.iter().position(|column| *column == key)?;
-    Some(KnownName {
-        number: u8::try_from(KNOWN + place).ok()?,
-        is_text: false,
+    let known = Known::named(key).map(|(known, _)| known);
+    let is_text = known.is_some_and(|known| {
+        matches!(
+            known,
+            Coupon | Affiliation | ListName | PromotionName | CreativeName | CreativeSlot
+        )
+    });
+    let is_known = known.is_some() || OTHER_COLUMNS.contains(&key);
+    is_known.then_some(KnownName {
+        number: None,
+        is_text,
     })
 }
 

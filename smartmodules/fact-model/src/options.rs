@@ -14,7 +14,6 @@
 //!
 //! `missing-time: record` is for formats that carry no time, such as web hits. It costs deduplication: a message
 //! that is delivered again is another record at another time, so that its facts are new rows.
-
 //!
 //! `identity-ignores` is for keys that tell how an event was delivered, not what happened. An event that comes again
 //! with another value of such a key is the same fact; the value that came first stays in `extra`. The default is:

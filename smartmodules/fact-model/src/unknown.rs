@@ -2,6 +2,7 @@
 
 use crate::arena::Arena;
 use crate::extra::Keys;
+use crate::formats::bigquery::Params;
 use crate::raw::Raw;
 
 /// How deep a kept value may nest. PostgreSQL reads JSON recursively and has a limit of its own.
@@ -53,22 +54,17 @@ impl<'a> Unknown<'a> {
         left_out
     }
 
-    /// Adds the entries of the list of parameters `raw`, which is a value of these keys itself. Of a
-    /// parameter that comes twice the first counts. Where one has the name of a key that is here already, or
-    /// the list can't be read, the list is kept whole.
-    pub(crate) fn unpack(
-        &mut self,
-        key: &'a str,
-        raw: Raw<'a>,
-        entries: Option<Vec<(&'a str, Raw<'a>)>>,
-    ) {
-        let Some(mut entries) = entries else {
+    /// Adds the parameters of the list `raw`, the value of `key`. Of a parameter that comes twice the first
+    /// counts. The list is kept whole where a parameter has the name of a key that is here already, or where
+    /// the list says more than parameters, or can't be read.
+    pub(crate) fn unpack(&mut self, key: &'a str, raw: Raw<'a>, params: Option<Params<'a>>) {
+        let Some(mut params) = params else {
             return self.push(key, raw);
         };
-        entries.sort_by_key(|(key, _)| *key);
-        entries.dedup_by_key(|(key, _)| *key);
+        params.entries.sort_by_key(|(key, _)| *key);
+        params.entries.dedup_by_key(|(key, _)| *key);
         self.sort();
-        if self.join(&Self(entries)) {
+        if self.join(&Self(params.entries)) || params.has_more {
             self.push(key, raw);
         }
     }

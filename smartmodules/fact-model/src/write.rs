@@ -241,6 +241,14 @@ pub(crate) fn write_integer(number: i32, out: &mut Vec<u8>) {
 
 /// Appends a JSON string.
 pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
+    if !write_unescaped(text, out) {
+        // Writing to a `Vec` can't fail.
+        serde_json::to_writer(out, text).unwrap_or_default();
+    }
+}
+
+/// Appends a JSON string, if the text needs no escapes. Otherwise appends nothing and returns false.
+pub(crate) fn write_unescaped(text: &str, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'"');
     let mut escapes = 0;
@@ -251,9 +259,8 @@ pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
     } else {
         out.truncate(start);
-        // Writing to a `Vec` can't fail.
-        serde_json::to_writer(out, text).unwrap_or_default();
     }
+    escapes == 0
 }
 
 /// Appends bytes of which few are expected.

@@ -139,6 +139,10 @@ fn an_unknown_name_is_a_field_where_no_text_can_go_on() {
         json!([{"product_id": "007", "product_name": "1984, autor=Orwell", "price": "3",
                 "extra": {"item": {"autor": "Orwell, año=1948"}}}]),
     );
+    assert_items(
+        "[{item_id=1, price=3, color=(not set), size=, weight=null, item_name=(not set)}]",
+        json!([{"product_id": "1", "price": "3"}]),
+    );
     // The text of an unknown field goes on until a known name.
     assert_items(
         "[{item_id=1, price=3, color=rojo, talla=XL, quantity=2}]",
@@ -201,6 +205,21 @@ fn parameters_keep_their_types() {
         }
         assert_eq!(facts(&envelope), [fact, json!({"product_id": "2"})], "{param}");
     }
+    // Only the names of the same row end a text, and what is no typed value keeps the list.
+    for text in ["hola, key=b", "hola, value=9", "hola, otra=5"] {
+        let item = format!(
+            "[{{item_id=1, item_params=[{}]}}]",
+            value(&format!("string_value={text}, int_value=null"))
+        );
+        assert_items(
+            &item,
+            json!([{"product_id": "1", "extra": {"item": {"k": text}}}]),
+        );
+    }
+    assert_items(
+        "[{item_id=1, item_params=[{key=k, value={int_value=1, otra=5}}]}]",
+        json!([{"product_id": "1", "extra": {"item": {"k": 1, "item_params": [{"key": "k", "value": 1, "otra": "5"}]}}}]),
+    );
     // A parameter never takes the place of a column, and where the item has its key too the list is kept whole.
     assert_items(
         "[{item_id=1, price=5, color=blue, item_params=[{key=price, value={int_value=9}}, {key=color, value={string_value=red}}]}]",
@@ -228,7 +247,7 @@ fn what_is_not_whole_is_refused_at_its_place() {
         ),
         (
             "[{item_id=1, price=3}]]",
-            "something follows the end of the rows at line 1 column 23",
+            "text after the end of the rows at line 1 column 23",
         ),
         (
             "[{item_id=1, price=3}}]",
@@ -248,13 +267,16 @@ fn what_is_not_whole_is_refused_at_its_place() {
         ),
         (
             "[{item_id=1, item_name=a, price=1, item_brand=B, price=2}]",
-            "`price` comes twice in a row, so that no text is known to end at line 1 column 50",
+            "`price` comes twice in a row: one of them may belong to a text at line 1 column 50",
         ),
         (
             "[{item_id=1,\nitem_name=Taza}",
             "the value of `item_name` does not end at line 2 column 16",
         ),
-        ("[{item_id=1}, 7]", "a row is missing at line 1 column 15"),
+        (
+            "[{item_id=1}, 7]",
+            "expected a row, `{…}`, or null at line 1 column 15",
+        ),
         (
             "[{item_id=1, item_params=[{key=a, value={int_value=1}]}]",
             "the row does not go on with `,` or end with `}` at line 1 column 54",
@@ -283,6 +305,22 @@ fn one_bracket_too_many_or_too_few_is_refused() {
     }
 }
 
+#[test]
+fn a_bracket_behind_an_id_or_a_number_is_refused() {
+    for code in [
+        "item_id=A1",
+        "price=12.5",
+        "item_id=B1",
+        "item_id=C1",
+        "price=1",
+    ] {
+        for bracket in ["[", "]"] {
+            refusal_of_any_kind(&WHOLE.replacen(code, &format!("{code}{bracket}"), 1));
+        }
+    }
+    refusal_of_any_kind("[{item_id=1, price=3, tags=[a, b, item_brand=B}]");
+}
+
 #[track_caller]
 fn refusal_of_any_kind(items: &str) {
     let envelope = event(items);
@@ -308,6 +346,11 @@ fn a_whole_body_of_rows() {
     assert_eq!((twice.facts.len(), twice.rejected.len()), (4, 0));
     assert_eq!(twice.facts[2..], expected.facts);
 
+    // Other names for the same thing are names of their own, as in JSON.
+    let names = "{event_name=a, event=b, event_timestamp=1762101113131045, timestamp=5, client_id=c, user_pseudo_id=d}";
+    let json = r#"{"event_name":"a","event":"b","event_timestamp":"1762101113131045","timestamp":"5","client_id":"c","user_pseudo_id":"d"}"#;
+    assert_eq!(flatten(names.as_bytes()), flatten(json.as_bytes()));
+
     let cut = flatten(&row.as_bytes()[..200]);
     assert_eq!(cut.facts, []);
     assert_eq!(cut.rejected[0].reason, "malformed");
@@ -315,4 +358,103 @@ fn a_whole_body_of_rows() {
         cut.rejected[0].detail,
         "the body can't be read: the value of `key` does not end at line 1 column 201"
     );
+}
+
+#[test]
+fn older_names_end_texts_where_an_item_has_both_vocabularies() {
+    assert_items(
+        "[{id=sku1, name=Taza, price=5, item_list_name=Home}]",
+        json!([{"product_id": "sku1", "product_name": "Taza", "price": "5", "list_name": "Home"}]),
+    );
+    assert_items(
+        "[{item_id=a}, {id=b, name=Taza, roja, price=3}]",
+        json!([{"product_id": "a"}, {"product_id": "b", "product_name": "Taza, roja", "price": "3"}]),
+    );
+    assert_items(
+        "[{item_id=a, name=Taza, brand=x, category=Hogar, position=3}]",
+        json!([{"product_id": "a", "product_name": "Taza", "product_brand": "x", "product_category": "Hogar", "list_position": 3}]),
+    );
+    // Nobody else's text ends at them.
+    assert_items(
+        "[{item_id=a, item_name=Taza, name=x, item_brand=B}]",
+        json!([{"product_id": "a", "product_name": "Taza, name=x", "product_brand": "B"}]),
+    );
+}
+
+#[test]
+fn dictionaries_of_ios_are_no_rows() {
+    let both = json!([{"product_id": "x", "product_name": "y"}]);
+    for items in [
+        "{item_id=x;item_name=y}",
+        "{item_id=x;item_name=y;}",
+        "{item_id=x;\r\n  item_name=y;\r\n}",
+        "{\n\titem_id=x;\n\titem_name=y;\n\t}\n",
+        "({item_id=x; item_name=\"y\";})",
+        "[{item_id=\"x\";item_name=y;}]",
+    ] {
+        assert_items(items, both.clone());
+    }
+    // A text of rows may end with a semicolon, or have one.
+    assert_items(
+        "[{item_id=x, item_name=y;}]",
+        json!([{"product_id": "x", "product_name": "y;"}]),
+    );
+    assert_items(
+        "[{item_name=y; 2x1, item_id=x}]",
+        json!([{"product_id": "x", "product_name": "y; 2x1"}]),
+    );
+    let body = "{event_name=v; event_timestamp=1762101113131045; items=({item_id=x;})}";
+    assert_eq!(
+        flatten(body.as_bytes()).facts[0].product_id.as_deref(),
+        Some("x")
+    );
+}
+
+#[test]
+fn items_are_items_wherever_an_event_has_them() {
+    let items = "[{item_id=1, item_name=Sartén, diámetro=24 cm, item_brand=x}]";
+    for body in [
+        format!(
+            "{{event_timestamp=1762101113131045, event_name=view_item, params={{items={items}}}}}"
+        ),
+        format!(
+            "{{event_timestamp=1762101113131045, event_name=view_item, ecommerce={{items={items}}}}}"
+        ),
+        format!(
+            "{{event_timestamp=1762101113131045, event_name=view_item, event_params={{value=1, items={items}}}}}"
+        ),
+        format!("{{name=view_item, timestamp=1762101113131045, items={items}}}"),
+        format!(
+            "{{client_id=c, timestamp_micros=1762101113131045, events=[{{name=view_item, params={{items={items}}}}}]}}"
+        ),
+    ] {
+        let envelope = flatten(body.as_bytes());
+        assert_eq!(envelope.rejected, [], "{body}");
+        let name = envelope.facts[0].product_name.as_deref();
+        assert_eq!(name, Some("Sartén, diámetro=24 cm"), "{body}");
+    }
+}
+
+#[test]
+fn a_list_of_texts_may_have_some_that_are_nothing() {
+    let items = json!(["(not set)", "{item_id=2}", "", "null", null]);
+    let event = json!({"event_name": "e", "ts": 1_795_382_400, "items": items});
+    let facts = flatten(event.to_string().as_bytes()).facts;
+    assert_eq!(facts.len(), 1);
+    assert_eq!(facts[0].product_id.as_deref(), Some("2"));
+}
+
+#[test]
+fn parameters_of_an_event_in_a_text() {
+    let expected = flatten(
+        br#"{"event_name":"a","ts":1795382400,"params":{"value":9.5,"tipo":"x, y","n":7}}"#,
+    );
+    for params in [
+        "[{key=value, value={string_value=null, double_value=9.5}}, {key=tipo, value={string_value=x, y, int_value=null}}, {key=n, value={int_value=7}}]",
+        r#"[{"key":"value","value":{"double_value":9.5}},{"key":"tipo","value":{"string_value":"x, y"}},{"key":"n","value":{"int_value":"7"}}]"#,
+    ] {
+        let event = json!({"event_name": "a", "ts": 1_795_382_400, "event_params": params});
+        let facts = flatten(event.to_string().as_bytes()).facts;
+        assert_eq!(facts, expected.facts, "{params}");
+    }
 }

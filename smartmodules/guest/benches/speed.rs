@@ -44,7 +44,7 @@ const KINDS: [(&str, Event); 5] = [
     }),
 ];
 
-/// How a row of GA4's export is printed: what is around a name, and around a text.
+/// The marks around a name, between name and value, and around a text.
 type Print = [&'static str; 3];
 const ROW: Print = ["", "=", ""];
 const JSON: Print = ["\"", "\":", "\""];
@@ -127,7 +127,7 @@ fn main() {
     } else {
         1
     };
-    println!("| events of 1 KB, 5 items | | µs of CPU a record | records/s a core | of native |");
+    println!("| events | | µs of CPU a record | records/s a core | of native |");
     println!("|---|---|---:|---:|---:|");
     for (kind, event) in KINDS {
         let batches = batches(event);

@@ -110,7 +110,9 @@ impl Settings {
         oldest: Option<f64>,
     ) {
         if deployment.delete_after() == Some(DeleteAfter::Never) {
-            self.messages_stay(report, deployment);
+            let source = deployment.queue.as_ref();
+            let remembered = source.map_or(0, |queue| queue.max_remembered() as u64);
+            self.messages_stay(report, remembered);
         } else {
             self.redrive(report, deployment);
         }
@@ -126,15 +128,15 @@ impl Settings {
         }
     }
 
-    /// What `delete-after: never` means on this queue.
-    fn messages_stay(&self, report: &mut Report, deployment: &Deployment) {
+    /// Reports the effects of `delete-after: never` on this queue.
+    fn messages_stay(&self, report: &mut Report, remembered: u64) {
         match self.max_receives {
             Some(receives) => report.warn(
                 AREA,
                 "redrive",
                 format!(
-                    "messages stay in the queue (`delete-after: never`) and every receive counts, by whomever: \
-                     each goes to the dead-letter queue after {receives} receives, though nothing is wrong with it"
+                    "messages stay in the queue (`delete-after: never`) and each receive by any reader counts: \
+                     a message goes to the dead-letter queue after {receives} of them, though nothing is wrong with it"
                 ),
                 "remove the redrive policy, or read a queue of its own that gets a copy of each message (SNS); \
                  raising maxReceiveCount and a longer `visibility-timeout` delay it",
@@ -145,17 +147,13 @@ impl Settings {
                 "messages stay in the queue until its retention ends (`delete-after: never`); there is no redrive policy",
             ),
         }
-        let remembered = deployment
-            .queue
-            .as_ref()
-            .map_or(0, |queue| queue.max_remembered() as u64);
         if self.messages > remembered {
             report.warn(
                 AREA,
                 "remembered",
                 format!(
-                    "the queue holds {} messages and the source remembers {remembered}: the others are produced again \
-                     with each receive, which changes no row",
+                    "the queue holds {} messages and the source remembers {remembered}: nearly all are produced \
+                     again each time they come, which changes no row and fills the topic",
                     self.messages
                 ),
                 "raise `max-remembered` in the source's file; each takes up to 64 bytes of memory",
@@ -274,5 +272,47 @@ impl Settings {
             ),
             _ => report.ok(AREA, "retention", format!("messages are kept for {kept}")),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Verdict and finding of each check of a queue whose messages stay.
+    fn stay(max_receives: Option<u64>, messages: u64, remembered: u64) -> Vec<(Value, String)> {
+        let settings = Settings {
+            visibility: None,
+            retention: None,
+            max_receives,
+            messages,
+        };
+        let mut report = Report::default();
+        settings.messages_stay(&mut report, remembered);
+        let document = serde_json::to_value(report.as_json()).unwrap();
+        let checks = document["checks"].as_array().unwrap().iter();
+        checks
+            .map(|check| (check["verdict"].clone(), check["found"].to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn a_redrive_policy_and_a_small_memory_are_warned_of() {
+        let [redrive, remembered] = stay(Some(5), 11, 10).try_into().unwrap();
+        assert_eq!((redrive.0, remembered.0), (json!("warn"), json!("warn")));
+        assert!(redrive.1.contains("after 5 of them"), "{}", redrive.1);
+        assert!(
+            remembered.1.contains("holds 11") && remembered.1.contains("remembers 10"),
+            "{}",
+            remembered.1
+        );
+        let verdicts: Vec<Value> = stay(None, 10, 10)
+            .into_iter()
+            .map(|check| check.0)
+            .collect();
+        assert_eq!(verdicts, ["ok", "ok"]);
     }
 }

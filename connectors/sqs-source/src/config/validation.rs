@@ -122,7 +122,7 @@ impl Config {
         Ok(())
     }
 
-    /// What `delete-after: never` excludes, and what only it allows.
+    /// Checks `delete-after: never` against the other settings.
     fn validate_never(&self) -> Result<(), String> {
         if self.delete_after != DeleteAfter::Never {
             return match self.max_remembered {

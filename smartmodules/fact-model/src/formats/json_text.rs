@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::decimal::Decimal;
-use crate::write::write_text;
+use crate::write::{write_text, write_unescaped};
 use serde_json::value::RawValue;
 
 /// JSON in the making. Commas come by themselves.
@@ -46,7 +46,9 @@ impl<'a> JsonText<'a> {
     /// A string, without the U+0000 in it.
     pub(crate) fn string(&mut self, text: &str) {
         self.comma();
-        write_text(&self.arena.without_nul(text), &mut self.out);
+        if !write_unescaped(text, &mut self.out) {
+            write_text(&self.arena.without_nul(text), &mut self.out);
+        }
     }
 
     /// A value that is JSON already.

@@ -2,11 +2,12 @@
 //! kind of map.
 
 use crate::arena::Arena;
-use crate::formats::Rewritten;
 use crate::formats::json_text::JsonText;
 use crate::formats::shape::{Entries, get};
+use crate::formats::{Rewritten, bigquery};
 use crate::items;
 use crate::json::{trim, unescape};
+use crate::raw::Raw;
 use crate::rejection::Refusal;
 use crate::value::is_null;
 
@@ -24,9 +25,11 @@ pub(crate) fn read<'a>(
         let Some(text) = text(key) else { continue };
         let object = items::rewrite(text, key, arena)
             .map_err(|refusal| refusal.within(&format!(".{key}")))?;
-        // What is no object is no list of parameters, and stays a text.
+        // What is neither an object nor a list of parameters stays a text.
         if object.starts_with('{') {
             objects.push((key, object));
+        } else if let Some(params) = bigquery::params(Raw::read(object, false), arena) {
+            objects.push((key, bigquery::object_of(params, arena)));
         }
     }
     if objects.is_empty() {

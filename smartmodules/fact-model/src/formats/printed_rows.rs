@@ -16,10 +16,13 @@
 //!   BigQuery export (<https://support.google.com/analytics/answer/7029846>) and the keys of an event.
 //!   So `Sartén, diámetro=24 cm, antiadherente` is one name.
 //! - A text ends before a closing bracket only where all that follows fits: the next row, or the closing
-//!   brackets of all that is open and then the end. Brackets within such a text must be pairs.
+//!   brackets of all that is open and then the end. Brackets within such a text must be pairs, as in
+//!   all that is no free text.
 //! - No text can go on in an id, behind a number in a field that is no text, behind `null`, `(not set)`
 //!   and nothing, and behind a list or a row. There, an unknown name with `=` is a field, too.
-//! - In rows without any of GA4's own names (`item_…`, `event_…`) every name with `=` is a field.
+//!   So in these nothing else may follow a comma, but digits in a number.
+//! - In items without any of GA4's own names (`item_…`), and in rows that are neither items nor events, every
+//!   name with `=` is a field. Where an item has GA4's names and older ones (`id`, `name`), both end a text.
 //! - A field that comes twice in a row shows that a text holds a known name, and `{` with a known name
 //!   within a text that a bracket is missing. Neither can be mended, so the rows are refused.
 //!
@@ -28,48 +31,78 @@
 //! at most [`MAX_DEPTH`].
 //!
 //! Parameters (`item_params=[{key=in_stock, value={string_value=null, int_value=1, …}}]`) come out with
-//! the one value that is set, as in [`bigquery`](super::bigquery). Known fields that are nothing are
-//! left out.
+//! the one value that is set, as in [`bigquery`]. Fields that are nothing are left out.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use crate::formats::bigquery::TYPED_VALUES;
+use crate::arena::Arena;
+use crate::formats::bigquery;
 use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH, is_word};
 use crate::item::{self, KnownName};
 use crate::keys;
 use crate::value::is_sentinel;
 
+const NO_FIELD: &str = "expected a field name with `=`";
 /// The longest field name. Firebase's own limit is 40 characters.
 const LONGEST_NAME: usize = 100;
 
-/// Tells whether a text is a row, or a list of rows.
+/// Tells whether a text begins as a row or a list of rows, and not as a dictionary of iOS, whose entries end with
+/// semicolons.
 pub(crate) fn is_rows(text: &str) -> bool {
     let rows = Rows::new(text);
-    let mut at = 0;
-    if rows.byte(at) == Some(b'[') {
-        at = rows.space(1);
-        while rows.is_null_element(at) {
-            at = rows.space(at + "null".len());
-            if rows.byte(at) == Some(b',') {
-                at = rows.space(at + 1);
-            }
-        }
-    }
-    // iOS ends the entries of a dictionary with semicolons.
-    rows.starts_row(at, Names::Any) && !text.trim_end_matches([']', '}', ' ', '\n']).ends_with(';')
+    let Some(value) = rows.first_value() else {
+        return false;
+    };
+    let value = rows.from(value).trim_start();
+    let quoted = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.split_once('"'));
+    let behind = quoted.map_or(value, |(_, behind)| behind);
+    let is_list = value.starts_with('(') && !value.starts_with("(not set)");
+    let next = behind.find([',', ';', '}']).and_then(|at| behind.get(at..));
+    let is_entry = next
+        .and_then(|next| next.strip_prefix(';'))
+        .is_some_and(|next| {
+            let next = next.trim_start();
+            let name = next.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            next.starts_with(['}', '"'])
+                || name.len() < next.len() && name.trim_start().starts_with('=')
+        });
+    !is_list && !is_entry
 }
 
-/// Writes the row or the list of rows that `text` is. `names` are those of its outermost rows.
-pub(crate) fn read(text: &str, names: Names, out: &mut JsonText<'_>) -> Result<(), Fault> {
+/// Tells whether a text begins as a row or a list of rows.
+pub(crate) fn may_be_rows(text: &str) -> bool {
+    Rows::new(text).first_value().is_some()
+}
+
+/// Returns the JSON of the row or the list of rows that `text` is. `names` are those of its outermost rows, unless
+/// these are parameters.
+pub(crate) fn read<'a>(text: &str, names: Names, arena: &'a Arena) -> Result<&'a str, Fault> {
     let mut rows = Rows::new(text);
     rows.items = rows.known(Names::Item);
-    let names = rows.known(names);
-    let at = rows.nested(0, names, out)?;
-    if at < rows.end {
-        return Err(Fault::new(at, "something follows the end of the rows"));
+    let first = rows.space(1);
+    let names = match names {
+        Names::Item if rows.byte(0) == Some(b'[') && rows.starts_row(first, Names::Parameter) => {
+            Names::Parameter
+        }
+        Names::Item => rows.items,
+        names => names,
+    };
+    let json = rows.whole(names, arena)?;
+    if !rows.has_older_names {
+        return Ok(json);
     }
-    Ok(())
+    // A row has both vocabularies, so that the names of either end a text.
+    rows.items = Names::AnyItem;
+    let names = if names == Names::Item {
+        Names::AnyItem
+    } else {
+        names
+    };
+    rows.whole(names, arena)
 }
 
 /// The known field names of a row.
@@ -79,8 +112,12 @@ pub(crate) enum Names {
     Event,
     /// The columns of an item.
     Item,
+    /// The columns of an item, and the names that older tags give them.
+    AnyItem,
     /// `key`, `value` and the typed values, of a parameter.
     Parameter,
+    /// The typed values, of the row `value` of a parameter.
+    TypedValue,
     /// No name is known, so every name counts.
     Any,
 }
@@ -91,14 +128,15 @@ impl Names {
         let number = match self {
             Self::Event => return keys::known_name(name),
             Self::Item => return item::known_name(name),
-            Self::Parameter if name == "key" => 0,
-            Self::Parameter if name == "value" => 1,
-            Self::Parameter => 2 + TYPED_VALUES.iter().position(|typed| *typed == name)?,
+            Self::AnyItem => return item::known_name(name).or_else(|| item::older_name(name)),
+            Self::Parameter if name == "key" => 4,
+            Self::Parameter if name == "value" => 5,
+            Self::Parameter | Self::TypedValue => bigquery::rank(name)?,
             Self::Any => return None,
         };
         Some(KnownName {
-            number: u8::try_from(number).ok()?,
-            is_text: number <= 2,
+            number: u8::try_from(number).ok(),
+            is_text: matches!(number, 0 | 4 | 5),
         })
     }
 
@@ -107,12 +145,9 @@ impl Names {
         self == Self::Any || self.known(name).is_some()
     }
 
-    /// Tells whether no other vocabulary has this field name.
-    fn is_of_ga4(self, name: &str) -> bool {
-        name.starts_with(match self {
-            Self::Event => "event_",
-            _ => "item_",
-        }) && self.has(name)
+    /// Tells whether the rows are items.
+    fn are_items(self) -> bool {
+        matches!(self, Self::Item | Self::AnyItem)
     }
 }
 
@@ -155,7 +190,7 @@ struct Field<'t> {
 /// The field names of a row so far.
 #[derive(Debug, Default)]
 struct Seen<'t> {
-    /// A bit for the number of each known name.
+    /// A bit for each known name that has a number.
     known: u64,
     others: BTreeSet<&'t str>,
 }
@@ -163,10 +198,10 @@ struct Seen<'t> {
 impl<'t> Seen<'t> {
     /// Adds a name, and tells whether it is new.
     fn insert(&mut self, name: &'t str, known: Option<KnownName>) -> bool {
-        let Some(known) = known else {
+        let Some(number) = known.and_then(|known| known.number) else {
             return self.others.insert(name);
         };
-        let bit = 1 << known.number;
+        let bit = 1 << number;
         let is_new = self.known & bit == 0;
         self.known |= bit;
         is_new
@@ -180,6 +215,10 @@ struct Rows<'t> {
     open: Vec<Open>,
     /// The names of the fields of items: those of GA4 where the text has any of them.
     items: Names,
+    /// True once an item has a field by its older name.
+    has_older_names: bool,
+    /// The place and the length of the name that was found last. It ends one value, and begins the next field.
+    last_name: Cell<(usize, usize)>,
 }
 
 impl<'t> Rows<'t> {
@@ -189,6 +228,8 @@ impl<'t> Rows<'t> {
             end: text.trim_end().len(),
             open: Vec::new(),
             items: Names::Any,
+            has_older_names: false,
+            last_name: Cell::default(),
         }
     }
 
@@ -202,24 +243,62 @@ impl<'t> Rows<'t> {
 
     /// The first byte from `at` on that is no white space.
     fn space(&self, at: usize) -> usize {
-        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
-        at + rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count()
+        let next = self.text.as_bytes().get(at..).unwrap_or_default();
+        match next {
+            [b'!'..=b'~', ..] => at,
+            [b' ', b'!'..=b'~', ..] => at + 1,
+            _ => {
+                let rest = self.text.get(at..).unwrap_or_default();
+                at + rest.len() - rest.trim_start().len()
+            }
+        }
+    }
+
+    /// The place of the first value, if the text begins as a row or a list of rows.
+    fn first_value(&self) -> Option<usize> {
+        let mut at = 0;
+        if self.byte(at) == Some(b'[') {
+            at = self.space(1);
+            while self.is_null_element(at) {
+                at = self.space(at + "null".len());
+                if self.byte(at) == Some(b',') {
+                    at = self.space(at + 1);
+                }
+            }
+        }
+        let is_row = self.byte(at) == Some(b'{');
+        let first = is_row.then(|| self.name(self.space(at + 1))).flatten();
+        first.map(|(_, value)| value)
+    }
+
+    /// The JSON of the whole text, whose outermost rows have these names.
+    fn whole<'a>(&mut self, names: Names, arena: &'a Arena) -> Result<&'a str, Fault> {
+        let mut out = JsonText::new(arena);
+        self.open.clear();
+        let at = self.nested(0, names, &mut out)?;
+        if at < self.end {
+            return Err(Fault::new(at, "text after the end of the rows"));
+        }
+        Ok(out.finish())
     }
 
     /// The field name at `at`, and where its value begins.
     fn name(&self, at: usize) -> Option<(&'t str, usize)> {
-        let rest = self.text.as_bytes().get(at..)?;
-        let is_part = |byte: &u8| is_word(*byte) || matches!(byte, b'.' | b'-' | 0x80..);
-        let length = rest
-            .iter()
-            .take(LONGEST_NAME)
-            .take_while(|byte| is_part(byte))
-            .count();
-        let is_name = length > 0 && rest.get(length) == Some(&b'=');
-        is_name.then_some((self.text.get(at..at + length)?, at + length + 1))
+        let (place, mut length) = self.last_name.get();
+        if place != at || length == 0 {
+            let rest = self.text.as_bytes().get(at..)?;
+            let is_part = |byte: &u8| is_word(*byte) || matches!(byte, b'.' | b'-' | 0x80..);
+            length = rest
+                .iter()
+                .take_while(|byte| is_part(byte))
+                .take(LONGEST_NAME)
+                .count();
+            if length == 0 || rest.get(length) != Some(&b'=') {
+                return None;
+            }
+            self.last_name.set((at, length));
+        }
+        Some((self.text.get(at..at + length)?, at + length + 1))
     }
 
     /// Tells whether a field of one of `names` begins at `at`.
@@ -238,11 +317,12 @@ impl<'t> Rows<'t> {
         behind.is_some_and(|behind| behind.trim_start().starts_with([',', ']']))
     }
 
-    /// `names` where the text has a field that only GA4 calls so, or else any.
+    /// `names` where the text has a field of an item that only GA4 calls so, or else any.
     fn known(&self, names: Names) -> Names {
+        let is_of_ga4 = |name: &str| name.starts_with("item_") && names.has(name);
         let is_known = |(at, byte)| {
             let name = || self.name(self.space(at + 1));
-            matches!(byte, b',' | b'{') && name().is_some_and(|(name, _)| names.is_of_ga4(name))
+            matches!(byte, b',' | b'{') && name().is_some_and(|(name, _)| is_of_ga4(name))
         };
         if self.text.bytes().enumerate().any(is_known) {
             names
@@ -317,7 +397,7 @@ impl<'t> Rows<'t> {
                 Some(b'{') => self.nested(at, names, out)?,
                 Some(b'[') if names == Names::Any => self.nested(at, names, out)?,
                 _ if names == Names::Any => self.element(at, out)?,
-                _ => return Err(Fault::new(at, "a row is missing")),
+                _ => return Err(Fault::new(at, "expected a row, `{…}`, or null")),
             };
             at = self.space(at);
             match self.byte(at) {
@@ -361,12 +441,12 @@ impl<'t> Rows<'t> {
         }
         loop {
             let Some((name, value)) = self.name(at) else {
-                return Err(Fault::new(at, "a field name with `=` is missing"));
+                return Err(Fault::new(at, NO_FIELD));
             };
             let known = names.known(name);
             if !seen.insert(name, known) {
                 let what =
-                    format!("`{name}` comes twice in a row, so that no text is known to end");
+                    format!("`{name}` comes twice in a row: one of them may belong to a text");
                 return Err(Fault::new(at, what));
             }
             let field = Field {
@@ -397,13 +477,17 @@ impl<'t> Rows<'t> {
         out: &mut JsonText<'_>,
     ) -> Result<usize, Fault> {
         let Field { name, kind, at } = field;
-        let inner = match (names, name) {
-            (Names::Event, "items") => Some(self.items),
-            (Names::Event, "event_params" | "user_properties") | (Names::Item, "item_params")
-                if self.starts_row(self.space(at + 1), Names::Parameter) =>
+        self.has_older_names |=
+            names == Names::Item && kind == Kind::Unknown && item::older_name(name).is_some();
+        let inner = match name {
+            "items" if !names.are_items() => Some(self.items),
+            "events" | "params" | "ecommerce" if names == Names::Event => Some(Names::Event),
+            "event_params" | "item_params"
+                if names != Names::Any && self.starts_row(self.space(at + 1), Names::Parameter) =>
             {
                 Some(Names::Parameter)
             }
+            "event_params" if names == Names::Event => Some(Names::Event),
             _ => (kind != Kind::Text).then_some(Names::Any),
         };
         if let Some(inner) = inner
@@ -414,13 +498,8 @@ impl<'t> Rows<'t> {
         }
         let end = self.scalar(field, names)?;
         let text = self.text.get(at..end).unwrap_or_default();
-        if kind == Kind::Unknown || !is_sentinel(text.trim()) {
-            out.key(name);
-            if text == "null" {
-                out.raw(text);
-            } else {
-                out.string(text);
-            }
+        if !is_sentinel(text.trim()) {
+            out.text(name, text);
         }
         Ok(end)
     }
@@ -454,6 +533,9 @@ impl<'t> Rows<'t> {
             if is_end {
                 return Ok(end);
             }
+            if end > at && self.byte(end) == Some(b',') {
+                return Err(Fault::new(end + 1, NO_FIELD));
+            }
         }
         if kind == Kind::Unknown {
             let is_part =
@@ -474,12 +556,21 @@ impl<'t> Rows<'t> {
                     format!("a row begins within the value of `{name}`"),
                 ));
             }
-            if kind == Kind::Code && self.ends(end) {
-                return Ok(end);
-            }
-            if !self.fits(end, self.open.len()) {
+            let is_end = match kind {
+                Kind::Code => self.ends(end) || self.fits(end, self.open.len()),
+                _ => self.fits(end, self.open.len()),
+            };
+            if !is_end {
+                let is_comma = self.byte(end) == Some(b',');
                 end += 1;
-            } else if self.byte(end) == Some(b',') {
+                // In a number, digits may follow a comma.
+                if kind == Kind::Code
+                    && is_comma
+                    && !self.byte(end).is_some_and(|b| b.is_ascii_digit())
+                {
+                    return Err(Fault::new(end, NO_FIELD));
+                }
+            } else if kind == Kind::Text && self.byte(end) == Some(b',') {
                 return Ok(end);
             } else {
                 return self.paired(at, end).map(|()| end);
@@ -514,58 +605,78 @@ impl<'t> Rows<'t> {
         })
     }
 
-    /// Writes the parameter at `at` with the one value that is set, if any is, and returns where it ends.
+    /// Writes the parameter at `at` with the one value that is set, if any is, and with its unknown fields.
+    /// Returns where it ends.
     fn parameter(&mut self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
-        let mut key = None;
-        let mut set: Option<(usize, &str)> = None;
+        let mut param = Param::default();
         self.open.push(Open::Row(Names::Parameter));
         let end = self.row(at, Names::Parameter, |rows, field| {
-            if field.name == "value" && rows.is_nested(field.at) {
-                rows.open.push(Open::Row(Names::Parameter));
-                let end = rows.row(field.at, Names::Parameter, |rows, field| {
-                    rows.typed(field, &mut set)
-                })?;
-                rows.open.pop();
-                return Ok(end);
+            if field.name != "value" || !rows.is_nested(field.at) {
+                return param.set(rows, field, Names::Parameter);
             }
-            let end = rows.typed(field, &mut set)?;
-            if field.name == "key" {
-                key = rows.text.get(field.at..end);
-            }
+            rows.open.push(Open::Row(Names::TypedValue));
+            let end = rows.row(field.at, Names::TypedValue, |rows, field| {
+                param.set(rows, field, Names::TypedValue)
+            })?;
+            rows.open.pop();
             Ok(end)
         })?;
         self.open.pop();
-        let Some(key) = key else {
+        let Some(key) = param.key else {
             return Err(Fault::new(at, "a parameter has no `key`"));
         };
-        if let Some((rank, text)) = set {
-            out.begin_object();
-            out.text("key", key);
+        if param.value.is_none() && param.others.is_empty() {
+            return Ok(end);
+        }
+        out.begin_object();
+        out.text("key", key);
+        if let Some((rank, text)) = param.value {
             out.key("value");
             if rank == 0 {
                 out.string(text);
             } else {
                 out.number(text);
             }
-            out.end_object();
         }
+        for (name, text) in param.others {
+            out.text(name, text);
+        }
+        out.end_object();
         Ok(end)
     }
+}
 
-    /// Reads a field of a parameter. Of the values that are not nothing the first in the order of
-    /// [`TYPED_VALUES`] is kept in `set`, with its place there; `value` counts as a text.
-    fn typed(&self, field: Field<'t>, set: &mut Option<(usize, &'t str)>) -> Result<usize, Fault> {
-        let end = self.scalar(field, Names::Parameter)?;
-        let text = self.text.get(field.at..end).unwrap_or_default();
+/// A parameter that is being read.
+#[derive(Default)]
+struct Param<'t> {
+    key: Option<&'t str>,
+    /// The value that counts, with its [rank](bigquery::rank); a value without a type counts as a text.
+    value: Option<(usize, &'t str)>,
+    others: Vec<(&'t str, &'t str)>,
+}
+
+impl<'t> Param<'t> {
+    /// Takes a field of the parameter or of its `value`, and returns where it ends.
+    fn set(&mut self, rows: &Rows<'t>, field: Field<'t>, names: Names) -> Result<usize, Fault> {
+        let end = rows.scalar(field, names)?;
+        let text = rows.text.get(field.at..end).unwrap_or_default();
+        if field.name == "key" {
+            self.key = Some(text);
+            return Ok(end);
+        }
+        if is_sentinel(text.trim()) {
+            return Ok(end);
+        }
         let rank = match field.name {
             "value" => Some(0),
-            name => TYPED_VALUES.iter().position(|typed| *typed == name),
+            name => bigquery::rank(name),
         };
-        if let Some(rank) = rank
-            && !is_sentinel(text.trim())
-            && set.is_none_or(|(other, _)| rank < other)
-        {
-            *set = Some((rank, text));
+        match rank {
+            None => self.others.push((field.name, text)),
+            Some(rank) if self.value.is_none_or(|(other, _)| rank < other) => {
+                self.value = Some((rank, text));
+            }
+            Some(_) => {}
         }
         Ok(end)
     }
