@@ -436,17 +436,22 @@ END;
 COMMENT ON FUNCTION analytics.list_sales_in IS
     'Grain: one line of an order that a list led to: the list that the purchase''s item names, else the list of the person''s last click on the product (list_clicks) in the 24 hours up to it, also of the day before. GA4 item-list attribution.';
 
-CREATE FUNCTION analytics.list_performance(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0)
+CREATE FUNCTION analytics.list_performance(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0,
+                                           grouped_by text DEFAULT 'list')
 RETURNS TABLE (list_key bigint, list_id text, list text, kind text, list_views bigint, impressions bigint, viewers bigint, clicks bigint,
                clickers bigint, engaged bigint, engaged_viewers bigint, click_through_rate numeric, click_through_event_rate numeric, click_through_user_rate numeric,
                engagement_rate numeric, engaged_user_rate numeric, purchases bigint, orders bigint, units numeric, revenue numeric, currency text,
                reporting_revenue numeric, substitutes bigint) LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $$
 #variable_conflict use_column
 BEGIN RETURN QUERY
-    WITH people AS (
-        SELECT l.list_key, l.person, sum(l.list_views) AS list_views, sum(l.impressions) AS impressions, sum(l.engaged) AS engaged, sum(l.clicks) AS clicks,
-               sum(l.substitutes) AS substitutes
-        FROM analytics.lists(analytics.start_of(from_day), analytics.start_of(to_day + 1)) l
+    WITH groups AS (
+        SELECT d.list_key, min(d.list_key) OVER (PARTITION BY coalesce(
+                   CASE grouped_by WHEN 'id' THEN 'id:' || d.list_id WHEN 'name' THEN 'name:' || d.list_name END, 'list:' || d.list_key)) AS leader
+        FROM dim_list d
+    ), people AS (
+        SELECT g.leader AS list_key, l.person, sum(l.list_views) AS list_views, sum(l.impressions) AS impressions, sum(l.engaged) AS engaged,
+               sum(l.clicks) AS clicks, sum(l.substitutes) AS substitutes
+        FROM analytics.lists(analytics.start_of(from_day), analytics.start_of(to_day + 1)) l JOIN groups g USING (list_key)
         WHERE l.day BETWEEN from_day AND to_day GROUP BY 1, 2
     ), counts AS (
         SELECT p.list_key, sum(p.list_views)::bigint AS list_views, sum(p.impressions)::bigint AS impressions, coalesce(sum(p.impressions) FILTER (WHERE p.person IS NOT NULL), 0) AS followed,
@@ -455,11 +460,12 @@ BEGIN RETURN QUERY
                count(p.person) FILTER (WHERE p.engaged > 0) AS engaged_viewers, sum(p.substitutes)::bigint AS substitutes
         FROM people p GROUP BY p.list_key
     ), sold AS (
-        SELECT s.list_key, s.currency, count(*) AS purchases, count(DISTINCT s.order_id COLLATE "C") AS orders, sum(s.units) AS units,
+        SELECT g.leader AS list_key, s.currency, count(*) AS purchases, count(DISTINCT s.order_id COLLATE "C") AS orders, sum(s.units) AS units,
                coalesce(sum(s.revenue), 0) AS revenue, sum(s.reporting_revenue) AS reporting_revenue
-        FROM analytics.list_sales_in(from_day, to_day) s GROUP BY 1, 2
+        FROM analytics.list_sales_in(from_day, to_day) s JOIN groups g USING (list_key) GROUP BY 1, 2
     )
-    SELECT c.list_key, d.list_id, analytics.list_label(d), analytics.list_kind(d), c.list_views, c.impressions, c.viewers, c.clicks, c.clickers, c.engaged,
+    SELECT c.list_key, CASE WHEN grouped_by <> 'name' THEN d.list_id END,
+           coalesce(CASE grouped_by WHEN 'id' THEN d.list_id END, analytics.list_label(d)), analytics.list_kind(d), c.list_views, c.impressions, c.viewers, c.clicks, c.clickers, c.engaged,
            c.engaged_viewers, c.clicks::numeric / nullif(c.impressions, 0), c.clicks::numeric / nullif(c.list_views, 0),
            c.clickers::numeric / nullif(c.viewers, 0), c.engaged::numeric / nullif(c.followed, 0), c.engaged_viewers::numeric / nullif(c.viewers, 0),
            coalesce(s.purchases, 0), coalesce(s.orders, 0), coalesce(s.units, 0), coalesce(s.revenue, 0), s.currency, s.reporting_revenue, c.substitutes
@@ -469,7 +475,7 @@ BEGIN RETURN QUERY
     WHERE c.impressions >= min_impressions;
 END $$;
 COMMENT ON FUNCTION analytics.list_performance IS
-    'Grain: one list and currency of what it sold: all but the sales are those of the list, the same on each of its rows. Click-through has three names: click_through_rate = clicks / impressions, click_through_event_rate = clicks / list_views, click_through_user_rate = clickers / viewers (GA4 itemListClickThroughRate). engagement_rate = engaged / impressions of known people, engaged_user_rate = engaged_viewers / viewers; GA4 has no such rates. purchases, orders, units and revenue are those of list_sales.';
+    'Grain: one list and currency of what it sold: all but the sales are those of the list, the same on each of its rows. grouped_by: list (id and name together), id (all names of a list id as one) or name (all ids of a name as one). Click-through has three names: click_through_rate = clicks / impressions, click_through_event_rate = clicks / list_views, click_through_user_rate = clickers / viewers (GA4 itemListClickThroughRate). engagement_rate = engaged / impressions of known people, engaged_user_rate = engaged_viewers / viewers; GA4 has no such rates. purchases, orders, units and revenue are those of list_sales.';
 
 CREATE FUNCTION analytics.list_positions(from_day date DEFAULT '-infinity', to_day date DEFAULT 'infinity', min_impressions bigint DEFAULT 0)
 RETURNS TABLE (list_key bigint, list text, list_position integer, impressions bigint, clicks bigint, click_through_rate numeric) LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS $$

@@ -217,3 +217,87 @@ async fn funnel_sessions_and_promotions_are_measured_as_defined() {
         [json!({"id": "P1", "views": 3, "clicks": 1, "viewers": 2, "clickers": 1, "user_rate": 0.5, "event_rate": 0.3333})]
     );
 }
+
+#[tokio::test]
+async fn an_event_without_items_shows_no_product() {
+    let tables = Tables::new().await;
+    let mut day = Vec::new();
+    let list = json!({"list_id": "L", "item_ordinal": 0});
+    said(&mut day, "10:00", "view_item_list", "u", list);
+    said(
+        &mut day,
+        "10:01",
+        "purchase",
+        "u",
+        json!({"item_ordinal": 0}),
+    );
+    let mut writer = tables.writer(0);
+    writer.write(&batch(0, [envelope(&day)])).await.unwrap();
+    for _ in 0..2 {
+        let funnel = "SELECT list_views, impressions, purchases FROM analytics.daily_funnel";
+        assert_eq!(
+            tables.rows(funnel).await,
+            [json!({"list_views": 1, "impressions": 0, "purchases": 1})]
+        );
+        let lists = "SELECT list_views, impressions, clicks FROM analytics.list_performance()";
+        assert_eq!(
+            tables.rows(lists).await,
+            [json!({"list_views": 1, "impressions": 0, "clicks": 0})]
+        );
+        let orders = "SELECT units FROM analytics.orders()";
+        assert_eq!(tables.rows(orders).await, [json!({"units": 0})]);
+        // The same from what is stored.
+        tables
+            .client
+            .batch_execute("SELECT analytics.refresh()")
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn lists_are_counted_by_id_and_by_name_as_well() {
+    let tables = Tables::new().await;
+    let mut day = Vec::new();
+    for (user, id, name) in [
+        ("u1", "search", "red shoes"),
+        ("u1", "search", "blue shoes"),
+        ("u2", "search", "red shoes"),
+        ("u1", "other", "red shoes"),
+    ] {
+        let list = json!({"list_id": id, "list_name": name, "product_id": "A"});
+        said(&mut day, "10:00", "view_item_list", user, list);
+    }
+    let mut writer = tables.writer(0);
+    writer.write(&batch(0, [envelope(&day)])).await.unwrap();
+    for (grouped_by, expected) in [
+        (
+            "list",
+            json!([
+                ["other", "red shoes", 1, 1],
+                ["search", "blue shoes", 1, 1],
+                ["search", "red shoes", 2, 2]
+            ]),
+        ),
+        (
+            "id",
+            json!([["other", "other", 1, 1], ["search", "search", 3, 2]]),
+        ),
+        (
+            "name",
+            json!([[null, "blue shoes", 1, 1], [null, "red shoes", 3, 2]]),
+        ),
+    ] {
+        let rows = tables
+            .rows(&format!(
+                "SELECT list_id AS id, list, impressions, viewers \
+                 FROM analytics.list_performance(grouped_by => '{grouped_by}') ORDER BY 1, 2"
+            ))
+            .await;
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|row| json!([row["id"], row["list"], row["impressions"], row["viewers"]]))
+            .collect();
+        assert_eq!(json!(rows), expected, "{grouped_by}");
+    }
+}
