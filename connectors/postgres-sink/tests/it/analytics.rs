@@ -244,12 +244,12 @@ async fn an_event_without_items_shows_no_product() {
             tables.rows(lists).await,
             [json!({"list_views": 1, "impressions": 0, "clicks": 0})]
         );
-        let orders = "SELECT units FROM analytics.orders()";
+        let orders = "SELECT units FROM analytics.orders";
         assert_eq!(tables.rows(orders).await, [json!({"units": 0})]);
         // The same from what is stored.
         tables
             .client
-            .batch_execute("SELECT analytics.refresh()")
+            .batch_execute("SELECT analytics.refresh(100, '0')")
             .await
             .unwrap();
     }
