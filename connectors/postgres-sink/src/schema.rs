@@ -216,6 +216,8 @@ pub async fn troubles(client: &Client) -> Result<Vec<String>, DatabaseError> {
     // What is missing altogether can't be asked for rights.
     if troubles.is_empty() {
         troubles = missing_rights(client).await?;
+    }
+    if troubles.is_empty() {
         troubles.extend(unknown_time_zone(client).await?);
     }
     Ok(troubles)
