@@ -104,7 +104,7 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
     says(
         &["partitions", "drop", "--older-than", "13months"],
         0,
-        &["0 months dropped"],
+        &["0 partitions dropped"],
     )
     .await;
     says(

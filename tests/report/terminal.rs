@@ -15,7 +15,7 @@ async fn a_terminal_shows_tables_and_every_error_says_what_to_do() {
         "1 Nov – 3 Nov 2026 (UTC days), 18 facts",
         "People                 3",
         "Events                11",
-        "Conversion         66.7%",
+        "Conversion         50.0%",
         "Orders                 2",
         "Best products by view-to-purchase rate",
         "</script><script>document.title=",
