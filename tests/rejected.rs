@@ -110,7 +110,7 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
     says(
         &["partitions", "detach", "--older-than", "2 years"],
         0,
-        &["0 months detached"],
+        &["0 partitions detached"],
     )
     .await;
     says(&["partitions", "move-default"], 0, &["0 facts left"]).await;
