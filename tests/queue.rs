@@ -14,7 +14,7 @@ use end_to_end::pipeline::Pipeline;
 use end_to_end::queue_check::QueueCheck;
 use local_stack::{Part, StackOptions};
 
-/// What the apps of a demo don't send: a refund, the same item twice, short items without spaces, a
+/// Messages that the apps of a demo don't send: a refund, the same item twice, short items without spaces, a
 /// field that nobody knows, params with several values or none, milliseconds, an array.
 const RARE: [&str; 7] = [
     r#"{"event_timestamp":1762100000000001,"user_id":"u","event_name":"refund","platform":"ANDROID","items":"[{item_id=A, price_in_usd=1.5, price=27.0, quantity=2, item_revenue_in_usd=3.0, item_revenue=54.0, item_refund_in_usd=1.25, item_refund=22.5, item_params=[]}]"}"#,

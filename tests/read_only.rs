@@ -69,7 +69,7 @@ async fn doctor(pipeline: &Pipeline) -> String {
     etl(pipeline, &[&["doctor"][..], &args].concat()).await
 }
 
-/// What the source says of itself once `is_so` holds of it; a minute without that is a failure.
+/// The source's status once `is_so` holds of it; a minute without that is a failure.
 async fn source_says(pipeline: &Pipeline, address: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let args = ["status", "--json", "--source-metrics", address];
     for _ in 0..300 {

@@ -1,4 +1,5 @@
-//! `etl aggregates`: whether the stored hours of the schema `analytics` agree with the facts, storing them anew, and settings.
+//! `etl aggregates`: compares the stored hours of the schema `analytics` with the facts, stores them anew, and
+//! changes the settings.
 
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use crate::progress::Bar;
 use crate::tables::DatabaseUrl;
 use crate::{answers, tables};
 
-/// How many differences are shown one by one.
+/// Most differences that are shown one by one.
 const SHOWN: usize = 20;
 /// Hours that are stored in one transaction.
 const HOURS_AT_ONCE: i32 = 24;

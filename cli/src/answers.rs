@@ -5,7 +5,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::escape;
 
-/// How many characters of a name are shown.
+/// Longest name that is shown whole, in characters.
 const SHOWN: usize = 48;
 
 /// A question and the query that answers it.

@@ -63,7 +63,7 @@ const COLUMNS: [&str; 43] = [
 
 /// How many characters of a value the table shows.
 const SHOWN: usize = 48;
-/// How many characters of a rejection's sentence and place are shown.
+/// Longest sentence and place of a rejection that are shown whole, in characters.
 const SENTENCE: usize = 400;
 
 #[derive(clap::Args)]
@@ -274,7 +274,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What no column takes, a line a key: `item.in_stock = 1`. Texts are quoted, which tells them from
+/// Formats `extra`, a line a key: `item.in_stock = 1`. Texts are quoted, which tells them from
 /// numbers.
 fn shown_extra(extra: &Value) -> String {
     let parts = extra.as_object().into_iter().flatten();
@@ -294,7 +294,7 @@ fn now_millis() -> Option<i64> {
     i64::try_from(since.as_millis()).ok()
 }
 
-/// Whether the reader of what is printed has closed the pipe.
+/// Returns true if the reader of the output has closed the pipe.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

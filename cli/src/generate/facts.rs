@@ -12,7 +12,7 @@ use crate::{aggregates, tables};
 
 const DIMENSIONS: &str = include_str!("../../../sql/generate/dimensions.sql");
 const FACTS: &str = include_str!("../../../sql/generate/facts.sql");
-/// What `facts.sql` makes of a session, on average.
+/// Facts that `facts.sql` makes of a session, on average.
 const FACTS_A_SESSION: u64 = 18;
 const SESSIONS_A_STATEMENT: i64 = 2_000;
 

@@ -160,7 +160,7 @@ impl List {
     }
 }
 
-/// What the app shows to people of one language.
+/// Lists and searches that people of one language see.
 struct Language {
     /// How many of a hundred people speak it.
     share: u32,

@@ -27,7 +27,7 @@ pub struct Refreshing {
     written: Arc<Notify>,
 }
 
-/// What a round of [`REFRESH`] left.
+/// The outcome of a round of [`REFRESH`].
 enum Left {
     /// Hours that are due: the next round can follow at once.
     Due,

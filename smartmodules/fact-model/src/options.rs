@@ -20,7 +20,7 @@
 //!
 //! - `replay_timestamp`: when the event was sent into the queue again. Each time has another one.
 //!
-//! Where the producer's event id is the identity, no other key is part of it anyway. A key that has a column, such as
+//! An identity that is the producer's event id has no other key in it anyway. A key that has a column, such as
 //! `user_id`, can't be ignored: facts that differ in a column differ.
 
 use std::fmt;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Tables, batch, envelope, fact};
 
-/// What a day has when it is asked for alone: the lines of the orders that began on it, and their products.
+/// Asks for a day alone: the lines of the orders that began on it, and their products.
 const SOLD: &str =
     "SELECT asked.day, (SELECT count(*) FROM analytics.order_lines(asked.day, asked.day)) AS lines,
     (SELECT coalesce(sum(o.purchases), 0) FROM analytics.orders(asked.day, asked.day) o) AS ordered
