@@ -31,7 +31,7 @@ pub struct Product {
     pub price: f64,
     /// Amount that the price is lowered by, and the codes of the discounts.
     pub discount: Option<(f64, &'static str)>,
-    /// How likely somebody who looks at it goes on to buy it.
+    /// Probability that somebody who looks at it goes on to buy it.
     appeal: f64,
 }
 
@@ -122,10 +122,10 @@ static PRODUCTS: [Product; 36] = [
 pub struct List {
     pub id: &'static str,
     pub name: &'static str,
-    /// Whether the app tells each product's position.
+    /// True if the app tells each product's position.
     pub is_numbered: bool,
     pub promotion: Option<&'static str>,
-    /// How likely somebody who sees it opens one of its products.
+    /// Probability that somebody who sees it opens one of its products.
     appeal: f64,
 }
 
@@ -162,7 +162,7 @@ impl List {
 
 /// Lists and searches that people of one language see.
 struct Language {
-    /// How many of a hundred people speak it.
+    /// People of a hundred who speak it.
     share: u32,
     lists: &'static [List],
     searches: &'static [&'static str],
@@ -246,7 +246,7 @@ pub struct Line {
 
 pub struct Shop {
     now: DateTime<Utc>,
-    /// How many products one list view has, each as likely as the others.
+    /// Sizes of a list view, each as likely as the others.
     list_view_sizes: &'static [usize],
     people: u32,
 }
@@ -260,7 +260,7 @@ impl Shop {
         }
     }
 
-    /// What the next person did in all visits, in the order of time.
+    /// Plays all visits of the next person, in the order of time.
     pub fn next_person(&mut self, random: &mut StdRng) -> Vec<Event> {
         self.people += 1;
         let person = Person {

@@ -557,7 +557,7 @@ impl<'t> Rows<'t> {
                 ));
             }
             let is_end = match kind {
-                Kind::Code => self.ends(end) || self.fits(end, self.open.len()),
+                Kind::Code => self.ends(end),
                 _ => self.fits(end, self.open.len()),
             };
             if !is_end {
