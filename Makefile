@@ -1,8 +1,10 @@
 # The commands of the README. `make demo` and `make test` install what is missing, or say what to install.
 
 PROFILE = release
+SEED = 1
+FAULTS = 100
 
-.PHONY: bench build demo test lint prerequisites
+.PHONY: bench build chaos check demo test lint prerequisites
 
 build: prerequisites
 	cargo build --profile $(PROFILE) --workspace --bins
@@ -14,11 +16,20 @@ demo: build
 test: build
 	tests/run.sh
 
+# Real processes, load, and a seeded series of faults; CONTRIBUTING.md says what it needs.
+chaos: build
+	target/$(PROFILE)/chaos --seed $(SEED) --faults $(FAULTS) $(ARGS)
+
 # Measured is what ships; it takes longer to build. PROFILE=release measures what `make build` makes.
 bench: PROFILE = dist
 bench: build
 	cargo build --profile $(PROFILE) --workspace --examples
 	BUILD_PROFILE=$(PROFILE) bench/run.sh $(ARGS)
+
+# Formatting, lints, unit tests and the tests of the event formats: without PyPI, browser and servers.
+check: lint
+	cargo test --release --workspace --lib --bins
+	cargo test --release --package fact-model
 
 lint:
 	cargo fmt --check

@@ -1,4 +1,4 @@
-"""Made-up shop events: about 1.2 KB and 4.1 items each, the same for the same seed."""
+"""Generates shop events of about 1.2 KB and 4.1 items, the same for the same seed."""
 
 import json
 import random
@@ -11,11 +11,14 @@ WEIGHTS = (55, 30, 10, 5)
 WEEK, TEN_MINUTES = 7 * 86_400 * 1_000_000, 600 * 1_000_000
 
 
-def events(count: int, seed: int = 1, items: int | None = None, as_in_a_shop: bool = False) -> Iterator[dict]:
-    """`count` events with so many items each, else 1 to 8 (4.1 on average).
+def events(
+    count: int, seed: int = 1, items: int | None = None, as_in_a_shop: bool = False
+) -> Iterator[dict]:
+    """Yields `count` events with `items` items each, or 1 to 8 (4.1 on average).
 
-    They are of the last seven days, and all products are equally popular: many sums of few facts. Else, `as_in_a_shop`, of the
-    last ten minutes, with two thirds of everything for a fifth of the products.
+    Their times are in the last seven days, and all products are equally popular: many sums of few
+    facts. With `as_in_a_shop` they are in the last ten minutes, and a fifth of the products has two
+    thirds of all items.
     """
     chance = random.Random(seed)
     now = int(time.time() * 1e6)
@@ -24,8 +27,10 @@ def events(count: int, seed: int = 1, items: int | None = None, as_in_a_shop: bo
         yield event(chance, f"{seed}-{number}", now - chance.randrange(span), items, skew)
 
 
-def event(chance: random.Random, event_id: str, micros: int, items: int | None = None, skew: int = 1) -> dict:
-    """One event at that time."""
+def event(
+    chance: random.Random, event_id: str, micros: int, items: int | None = None, skew: int = 1
+) -> dict:
+    """Returns one event at that time."""
     how_many = items or chance.choices(range(1, 9), (12, 14, 15, 16, 15, 12, 9, 7))[0]
     shopping_list = chance.randrange(40)
     return {
@@ -59,5 +64,5 @@ def item(chance: random.Random, index: int, skew: int) -> dict:
 
 
 def facts_of(event: dict) -> int:
-    """How many facts the event has to become."""
+    """Returns the number of facts that the event has to become."""
     return max(1, len(json.loads(event["items"])))

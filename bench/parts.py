@@ -1,5 +1,5 @@
-"""Each part alone, beside the limit of what it is made of: the source beside the AWS SDK, the sink beside COPY, the node beside the
-bare protocol."""
+"""Measures each part alone, beside its limit: the source beside the AWS SDK, the sink beside COPY,
+the node beside the bare protocol."""
 
 import os
 import re
@@ -16,43 +16,59 @@ import database
 import throughput
 from stack import PROGRAMS, Cost, Stack, cpu_of_ended_children
 
-#: Rows that are written a statement each, by a thousand in a transaction and by one.
+#: Rows written with one statement each, a thousand or one in a transaction.
 MANY, FEW = 20_000, 4_000
-#: So many times the events, where PostgreSQL's CPU alone is measured.
+#: The factor of events where only PostgreSQL's CPU is measured.
 MORE = 2
-#: How often the source and the SDK take turns: it is the difference that matters.
+#: Turns of source and SDK, because their difference matters.
 TURNS = 3
+#: The keys of a source that deletes without a sink.
+WITHOUT_SINK = {"delete_after": "topic", "sink": "null", "notifications_secret": "null"}
 SHAPES = {True: "as in a shop", False: "a week, all products alike"}
 
 
 def measure(count: int) -> dict:
-    """One run of all."""
+    """Measures all parts once."""
     with tempfile.TemporaryDirectory() as folder:
-        return {"source": source(Path(folder), count), "sink": sink(Path(folder), count), "node": node()}
+        return {
+            "source": source(Path(folder), count),
+            "sink": sink(Path(folder), count),
+            "node": node(),
+        }
 
 
 def source(folder: Path, count: int) -> dict:
-    """From a full queue to records that are acknowledged, and receive and delete with the AWS SDK alone, in turn."""
+    """Measures the source from a full queue to acknowledged records, and in turn the bare SDK."""
     with Stack() as stack:
         file, _ = throughput.write(folder / "source.jsonl", count)
         connector = stack.stopped("sqs_source")
-        connector.changed(folder / "source.yaml", topic="source-alone", delete_after="topic")
+        connector.changed(
+            folder / "source.yaml", topic="source-alone", **WITHOUT_SINK
+        )
         found = {"bare SDK": [], "sqs-source": []}
         for turn in range(TURNS):
-            found["bare SDK"].append(drained(stack, file, count, stack.sqs.create_queue(QueueName=f"bare-{turn}")["QueueUrl"]))
+            found["bare SDK"].append(
+                drained(
+                    stack, file, count, stack.sqs.create_queue(QueueName=f"bare-{turn}")["QueueUrl"]
+                )
+            )
             stack.send(file)
             cost = timed({connector.start(): "sqs_source"}, stack.until_empty)
             connector.stop()
             found["sqs-source"].append(per(count, cost, "sqs-source", "message"))
-    medians = lambda turns: {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}  # noqa: E731
+    medians = lambda turns: {
+        name: statistics.median(turn[name] for turn in turns) for name in turns[0]
+    }  # noqa: E731
     return {"messages": count} | {name: medians(turns) for name, turns in found.items()}
 
 
 def drained(stack: Stack, file: Path, count: int, queue_url: str) -> dict:
-    """Received and deleted with the AWS SDK alone."""
+    """Receives and deletes all messages with the AWS SDK alone."""
     stack.send(file, queue_url)
     start = time.monotonic()
-    drain = subprocess.Popen([PROGRAMS / "examples" / "drain"], env=stack.environment | {"QUEUE_URL": queue_url})
+    drain = subprocess.Popen(
+        [PROGRAMS / "examples" / "drain"], env=stack.environment | {"QUEUE_URL": queue_url}
+    )
     _, status, usage = os.wait4(drain.pid, 0)
     assert status == 0 and stack.undeleted(queue_url) == 0
     return {
@@ -63,11 +79,14 @@ def drained(stack: Stack, file: Path, count: int, queue_url: str) -> dict:
 
 
 def sink(folder: Path, count: int) -> dict:
-    """From a full topic to committed rows, once and again, and other ways to write the same rows."""
+    """Measures the sink from a full topic to committed rows, first load and replay, and other ways
+    to write the same rows."""
     with Stack() as stack:
         file, facts = throughput.write(folder / "sink.jsonl", count)
         sink = stack.stopped("postgres_sink")
-        source = stack.stopped("sqs_source").changed(folder / "filling.yaml", delete_after="topic")
+        source = stack.stopped("sqs_source").changed(
+            folder / "filling.yaml", **WITHOUT_SINK
+        )
         stack.send(file)
         source.start()
         stack.until_empty()
@@ -75,7 +94,9 @@ def sink(folder: Path, count: int) -> dict:
 
         found = {"facts": facts}
         for name in ("first load", "replay"):
-            cost = timed({sink.start(): "postgres_sink"} | servers(stack), lambda: until_read(stack, count))
+            cost = timed(
+                {sink.start(): "postgres_sink"} | servers(stack), lambda: until_read(stack, count)
+            )
             sink.stop()
             found[name] = per(facts, cost, "postgres-sink", "fact")
             with stack.connect() as connection:
@@ -89,54 +110,78 @@ def sink(folder: Path, count: int) -> dict:
         found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
         found["aggregates"] = {}
         for as_in_a_shop, name in SHAPES.items():
-            file, facts = throughput.write(folder / "shapes.jsonl", count * MORE, as_in_a_shop=as_in_a_shop)
-            noted, stored = postgres_cpu(stack, file, facts, aggregates=True)
-            not_noted, _ = postgres_cpu(stack, file, facts, aggregates=False)
-            found["aggregates"][name] = {"not noted": not_noted, "noted": noted, "stored": stored}
+            file, facts = throughput.write(
+                folder / "shapes.jsonl", count * MORE, as_in_a_shop=as_in_a_shop
+            )
+            recorded, stored = postgres_cpu(stack, file, facts, aggregates=True)
+            without, _ = postgres_cpu(stack, file, facts, aggregates=False)
+            found["aggregates"][name] = {
+                "not recorded": without,
+                "recorded": recorded,
+                "stored": stored,
+            }
     return found
 
 
 def without_the_cluster(stack: Stack, file: Path, facts: int, partitions: int) -> dict:
-    """From records at hand to committed rows, once and again: the sink but for its reading."""
+    """Measures the sink without its reading: from records in memory to committed rows."""
     with stack.connect() as own:
         expected = database.fingerprint(own)
-    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "loaded", aggregates=True)}
+    environment = stack.environment | {
+        "DATABASE_URL": database.twin(stack, "loaded", aggregates=True)
+    }
     command = [PROGRAMS / "examples" / "load", file, str(partitions), "2"]
-    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        command, env=environment, check=True, capture_output=True, text=True
+    ).stdout
     with psycopg.connect(environment["DATABASE_URL"]) as connection:
         assert database.fingerprint(connection) == expected
-    passes = zip(("first load", "replay"), said.split(), strict=True)
-    return {at_hand(name, partitions): {"facts_per_s": facts / float(seconds)} for name, seconds in passes}
+    passes = zip(("first load", "replay"), output.split(), strict=True)
+    return {
+        in_memory(name, partitions): {"facts_per_s": facts / float(seconds)}
+        for name, seconds in passes
+    }
 
 
-def at_hand(name: str, partitions: int) -> str:
-    return f"records at hand, {name}, {partitions} partition{'s' * (partitions > 1)}"
+def in_memory(name: str, partitions: int) -> str:
+    return f"records in memory, {name}, {partitions} partition{'s' * (partitions > 1)}"
 
 
 def postgres_cpu(stack: Stack, file: Path, facts: int, aggregates: bool) -> tuple[float, float]:
-    """PostgreSQL's CPU in microseconds a fact, for a first load and for storing all hours that it opened."""
+    """Returns PostgreSQL's CPU in µs a fact, for a first load and for storing its hours."""
     environment = stack.environment | {"DATABASE_URL": database.twin(stack, "counted", aggregates)}
-    # Connections are its children, which count once they have ended.
+    # Connections are its children; their CPU counts after they end.
     postmaster = next(iter(servers(stack)))
     before = cpu_of_ended_children(postmaster)
-    subprocess.run([PROGRAMS / "examples" / "load", file, "1", "1"], env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [PROGRAMS / "examples" / "load", file, "1", "1"],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
     time.sleep(0.5)
     loaded = cpu_of_ended_children(postmaster)
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("ANALYZE fact_events")
-        while connection.execute("SELECT stored FROM analytics.refresh(24, '0')").fetchone() != (0,):
+        while connection.execute("SELECT stored FROM analytics.refresh(24, '0')").fetchone() != (
+            0,
+        ):
             pass
     time.sleep(0.5)
-    return (loaded - before) * 1e6 / facts, (cpu_of_ended_children(postmaster) - loaded) * 1e6 / facts
+    return (loaded - before) * 1e6 / facts, (
+        cpu_of_ended_children(postmaster) - loaded
+    ) * 1e6 / facts
 
 
 def node() -> dict:
-    """Batches over a bare socket, to the node and to a server that reads them and stores nothing."""
-    said = subprocess.run([PROGRAMS / "examples" / "produce"], check=True, capture_output=True, text=True).stdout
+    """Sends batches over a bare socket to the node, and to a server that only reads them."""
+    output = subprocess.run(
+        [PROGRAMS / "examples" / "produce"], check=True, capture_output=True, text=True
+    ).stdout
     found = {}
-    for name, rate, micros in re.findall(r"(\w+): (\S+) records/s, (\S+) us of CPU a record", said):
+    for name, rate, micros in re.findall(r"(\w+): (\S+) records/s, (\S+) us of CPU a record", output):
         found[name] = {"records_per_s": float(rate), "us_per_record": float(micros)}
-    assert found.keys() == {"bare", "node"}, said
+    assert found.keys() == {"bare", "node"}, output
     return found
 
 
@@ -147,7 +192,10 @@ def servers(stack: Stack) -> dict[int, str]:
 def until_read(stack: Stack, count: int) -> None:
     with stack.connect() as connection:
         reached = "SELECT coalesce(sum(next_offset), 0) FROM sink_offsets"
-        stack.until(lambda: connection.execute(reached).fetchone()[0] == count, "the sink has read the topic")
+        stack.until(
+            lambda: connection.execute(reached).fetchone()[0] == count,
+            "the sink has read the topic",
+        )
 
 
 def timed(processes: dict[int, str], work: Callable[[], None]) -> dict:
@@ -168,24 +216,26 @@ def per(count: int, cost: dict, part: str, unit: str) -> dict:
 
 
 def upserts(stack: Stack, count: int, in_a_transaction: int) -> float:
-    """Facts a second, each by a statement of its own: what sql-connector does, with a commit each, and its best case."""
+    """Returns facts a second with one statement each, as sql-connector writes them."""
     with stack.connect() as own:
         columns = [
             row[0]
             for row in own.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = 'fact_events'::regclass AND attnum > 0 AND NOT attisdropped "
+                "SELECT attname FROM pg_attribute "
+                "WHERE attrelid = 'fact_events'::regclass AND attnum > 0 AND NOT attisdropped "
                 "AND attname <> 'extra' ORDER BY attnum"
             )
         ]
         rows = own.execute(f"SELECT {', '.join(columns)} FROM fact_events LIMIT {count}").fetchall()
     statement = (
-        f"INSERT INTO fact_events ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "
+        f"INSERT INTO fact_events ({', '.join(columns)}) "
+        f"VALUES ({', '.join(['%s'] * len(columns))}) "
         "ON CONFLICT (event_time, fact_hash) DO UPDATE SET ingested_at = excluded.ingested_at"
     )
     with psycopg.connect(database.twin(stack, f"by_{in_a_transaction}")) as connection:
         start = time.monotonic()
         for batch in chunks(rows, in_a_transaction):
-            # More than one are pipelined by psycopg.
+            # psycopg pipelines them.
             connection.cursor().executemany(statement, batch)
             connection.commit()
         return len(rows) / (time.monotonic() - start)
@@ -196,32 +246,70 @@ def chunks(rows: list[tuple], size: int) -> Iterable[list[tuple]]:
 
 
 def table(runs: list[dict]) -> list[str]:
-    """Medians of the runs, each beside its limit."""
-    about = lambda part, name, value: statistics.median(run[part][name][value] for run in runs)  # noqa: E731
-    lines = ["| the source alone | messages/s | CPU µs a message | most memory, MiB |", "|---|---:|---:|---:|"]
-    for name, shown in (("bare SDK", "receive and delete with the AWS SDK"), ("sqs-source", "sqs-source, `delete-after: topic`")):
-        rate, micros, memory = (about("source", name, value) for value in ("messages_per_s", "us_per_message", "memory_mib"))
+    """Renders the medians of the runs, each beside its limit."""
+
+    def about(part: str, name: str, value: str) -> float:
+        return statistics.median(run[part][name][value] for run in runs)
+
+    lines = [
+        "| the source alone | messages/s | CPU µs a message | most memory, MiB |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, shown in (
+        ("bare SDK", "receive and delete with the AWS SDK"),
+        ("sqs-source", "sqs-source, `delete-after: topic`"),
+    ):
+        rate, micros, memory = (
+            about("source", name, value)
+            for value in ("messages_per_s", "us_per_message", "memory_mib")
+        )
         lines.append(f"| {shown} | {rate:,.0f} | {micros:.1f} | {memory:.0f} |")
-    own = about("source", "sqs-source", "us_per_message") - about("source", "bare SDK", "us_per_message")
+    own = about("source", "sqs-source", "us_per_message") - about(
+        "source", "bare SDK", "us_per_message"
+    )
     if own > 0:
-        lines.append(f"| of it the source's own, and what that makes a second on a core | {1e6 / own:,.0f} | {own:.1f} | |")
+        lines.append(
+            f"| of it the source's own, and its rate on one core | {1e6 / own:,.0f} | {own:.1f} | |"
+        )
     copied = about("sink", "COPY", "facts_per_s")
-    lines += ["", "| the sink alone | facts/s | of COPY | CPU µs a fact | most memory, MiB |", "|---|---:|---:|---:|---:|"]
+    lines += [
+        "",
+        "| the sink alone | facts/s | of COPY | CPU µs a fact | most memory, MiB |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name in ("first load", "replay"):
-        rate, micros, memory = (about("sink", name, value) for value in ("facts_per_s", "us_per_fact", "memory_mib"))
-        lines.append(f"| postgres-sink, {name} | {rate:,.0f} | {rate / copied:.0%} | {micros:.1f} | {memory:.0f} |")
-    for name in (at_hand(name, partitions) for partitions in (1, 2) for name in ("first load", "replay")):
+        rate, micros, memory = (
+            about("sink", name, value) for value in ("facts_per_s", "us_per_fact", "memory_mib")
+        )
+        lines.append(
+            f"| postgres-sink, {name} | {rate:,.0f} | {rate / copied:.0%} "
+            f"| {micros:.1f} | {memory:.0f} |"
+        )
+    for name in (
+        in_memory(name, partitions) for partitions in (1, 2) for name in ("first load", "replay")
+    ):
         rate = about("sink", name, "facts_per_s")
         lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.0%} | | |")
     lines.append(f"| COPY | {copied:,.0f} | 100% | | |")
     for name in ("a statement a row", "a transaction a row"):
         rate = about("sink", name, "facts_per_s")
         lines.append(f"| {name} | {rate:,.0f} | {rate / copied:.1%} | | |")
-    lines += ["", "| PostgreSQL's CPU µs a fact | hours not noted | noted | more | stored afterwards |", "|---|---:|---:|---:|---:|"]
+    lines += [
+        "",
+        "| PostgreSQL's CPU µs a fact | touched hours not recorded | recorded "
+        "| more | stored afterwards |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name in SHAPES.values():
-        median = lambda of: statistics.median(run["sink"]["aggregates"][name][of] for run in runs)  # noqa: B023, E731
-        not_noted, noted = median("not noted"), median("noted")
-        lines.append(f"| {name} | {not_noted:.2f} | {noted:.2f} | {noted / not_noted - 1:+.0%} | {median('stored'):.2f} |")
+
+        def median(of: str, name: str = name) -> float:
+            return statistics.median(run["sink"]["aggregates"][name][of] for run in runs)
+
+        without, recorded = median("not recorded"), median("recorded")
+        lines.append(
+            f"| {name} | {without:.2f} | {recorded:.2f} | {recorded / without - 1:+.0%} "
+            f"| {median('stored'):.2f} |"
+        )
     lines += ["", "| the node alone | records/s | CPU µs a record, both ends |", "|---|---:|---:|"]
     for name, shown in (("bare", "read, answered, not stored"), ("node", "the node")):
         rate, micros = (about("node", name, value) for value in ("records_per_s", "us_per_record"))

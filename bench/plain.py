@@ -1,6 +1,6 @@
-"""The same job the plain way: boto3 in batches of ten, SQLAlchemy, a transaction a batch, then the delete.
+"""Does the same job the plain way: boto3 in batches of ten, and SQLAlchemy with a transaction each.
 
-It writes the facts alone, without dimensions, aggregates and rejected events, which is in its favour.
+It writes only facts, without dimensions, aggregates and rejected events, which is in its favour.
 """
 
 import json
@@ -18,12 +18,14 @@ NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 
 
 def drain(sqs, queue_url: str, database_url: str, threads: int) -> float:
-    """Empties the queue into `fact_events`, and returns the seconds that it took."""
+    """Moves all messages into `fact_events`; returns the seconds it took."""
     _, rest = database_url.split("://", 1)
     engine = create_engine(f"postgresql+psycopg://{rest}", pool_size=threads)
     table = Table("fact_events", MetaData(), autoload_with=engine)
     start = time.monotonic()
-    workers = [threading.Thread(target=work, args=(sqs, queue_url, engine, table)) for _ in range(threads)]
+    workers = [
+        threading.Thread(target=work, args=(sqs, queue_url, engine, table)) for _ in range(threads)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -35,7 +37,9 @@ def drain(sqs, queue_url: str, database_url: str, threads: int) -> float:
 
 def work(sqs, queue_url: str, engine, table: Table) -> None:
     while True:
-        received = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+        received = sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+        )
         messages = received.get("Messages", [])
         if not messages:
             return
@@ -43,7 +47,8 @@ def work(sqs, queue_url: str, engine, table: Table) -> None:
         with engine.begin() as connection:
             connection.execute(insert(table).on_conflict_do_nothing(), rows)
         entries = [
-            {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]} for index, message in enumerate(messages)
+            {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+            for index, message in enumerate(messages)
         ]
         sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
 

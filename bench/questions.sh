@@ -1,6 +1,7 @@
 #!/bin/sh
-# How long each of the analysts' questions takes, over a range of days: DATABASE_URL=... bench/questions.sh FROM TO
-# A database to ask is made by: etl generate --into-database 30000000 --days 60
+# Times each of the analysts' queries over a range of days:
+#   DATABASE_URL=... bench/questions.sh FROM TO
+# etl generate --into-database 30000000 --days 60 fills a database.
 set -eu
 folder=$(CDPATH='' cd -- "$(dirname -- "$0")/../sql" && pwd)
 for question in "$folder"/queries/*.sql; do

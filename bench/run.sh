@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the product beside the plain way and beside COPY; arguments go to run.py. Wants the programs of
-# BUILD_PROFILE (release), which `make bench` builds first.
+# Measures the product beside the plain way and beside COPY; arguments go to run.py. Needs the
+# programs of BUILD_PROFILE (default: release), which `make bench` builds first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

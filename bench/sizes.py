@@ -1,4 +1,4 @@
-"""What an event costs as more of everything is there: waiting events, items in each, partitions, rows in the table."""
+"""Measures the cost of an event by size: waiting events, items, partitions, rows in the table."""
 
 import os
 import subprocess
@@ -8,14 +8,15 @@ from pathlib import Path
 import throughput
 from stack import PROGRAMS, Stack
 
-#: Facts of the usual size, for the sizes that change something else.
+#: Facts of a run whose size is not what varies.
 FACTS = 200_000
-#: Events that are sent at a time where not all can wait at once.
+#: Events sent at a time if not all can wait at once.
 PIECE = 250_000
 
 
 def measure(largest: int, rows_before: list[int]) -> list[dict]:
-    """A run for each size. Events grow tenfold from 10,000 up to `largest`; `rows_before` are facts that are there already."""
+    """Runs each size. Events grow tenfold from 10,000 to `largest`; `rows_before` are facts in the
+    table at the start."""
     runs = []
     count = 10_000
     while count <= largest:
@@ -27,24 +28,38 @@ def measure(largest: int, rows_before: list[int]) -> list[dict]:
     for items in (1, 5, 50, 200):
         runs.append(run(f"{items} item{'s' * (items > 1)} an event", FACTS // items, items=items))
     for partitions in (1, 2, 4):
-        runs.append(run(f"{partitions} partition{'s' * (partitions > 1)}", FACTS // 4, partitions=partitions))
+        runs.append(
+            run(
+                f"{partitions} partition{'s' * (partitions > 1)}", FACTS // 4, partitions=partitions
+            )
+        )
     for rows in rows_before:
         runs.append(run(f"{rows:,} facts before", FACTS // 4, rows_before=rows))
     return runs
 
 
-def run(name: str, count: int, items: int | None = None, partitions: int = 1, rows_before: int = 0, times: int = 1) -> dict:
+def run(
+    name: str,
+    count: int,
+    items: int | None = None,
+    partitions: int = 1,
+    rows_before: int = 0,
+    times: int = 1,
+) -> dict:
     with tempfile.TemporaryDirectory() as folder, Stack(partitions) as stack:
         if rows_before:
             command = [PROGRAMS / "etl", "generate", "--into-database", str(rows_before)]
-            subprocess.run(command, env=os.environ | stack.environment, check=True, capture_output=True)
+            subprocess.run(
+                command, env=os.environ | stack.environment, check=True, capture_output=True
+            )
         file, facts = throughput.write(Path(folder) / "events.jsonl", count, items)
         return {"name": name} | throughput.product(stack, file, count, facts)
 
 
 def table(runs: list[dict]) -> list[str]:
     lines = [
-        "| | events/s | facts/s | CPU µs a fact | of it PostgreSQL | source, MiB | sink, MiB | node, MiB |",
+        "| | events/s | facts/s | CPU µs a fact | of it PostgreSQL "
+        "| source, MiB | sink, MiB | node, MiB |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for found in runs:
@@ -55,7 +70,8 @@ def table(runs: list[dict]) -> list[str]:
             for name in ("sqs-source", "postgres-sink", "Fluvio node with the SmartModule")
         ]
         lines.append(
-            f"| {found['name']} | {found['events_per_s']:,.0f} | {found['facts_per_s']:,.0f} | {sum(micros.values()):.1f} "
+            f"| {found['name']} | {found['events_per_s']:,.0f} | {found['facts_per_s']:,.0f} "
+            f"| {sum(micros.values()):.1f} "
             f"| {micros['PostgreSQL']:.1f} | {' | '.join(memory)} |"
         )
     return lines

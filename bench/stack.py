@@ -1,4 +1,4 @@
-"""The product on this machine: `etl up` with its processes, and what they cost."""
+"""Starts the product with `etl up` and measures its processes."""
 
 import os
 import re
@@ -12,11 +12,11 @@ import boto3
 import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
-#: As cargo calls it: what the programs were built with.
+#: The cargo profile of the programs.
 PROFILE = os.environ.get("BUILD_PROFILE", "release")
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / PROFILE
 TICKS = os.sysconf("SC_CLK_TCK")
-#: What each part of the pipeline is called in the process table, and in the results.
+#: Names of the parts in the process table, and in the results.
 PARTS = {
     "sqs_source": "sqs-source",
     "postgres_sink": "postgres-sink",
@@ -27,11 +27,14 @@ PARTS = {
 
 
 class Stack:
-    """Runs until `close`; a context manager."""
+    """A running pipeline; as a context manager it ends with the block."""
 
     def __init__(self, partitions: int = 1) -> None:
         self.process = subprocess.Popen(
-            [PROGRAMS / "etl", "up", f"--partitions={partitions}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [PROGRAMS / "etl", "up", f"--partitions={partitions}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self.environment = dict(os.environ)
         assert self.process.stdout is not None
@@ -64,7 +67,7 @@ class Stack:
             self.process.kill()
 
     def processes(self) -> dict[int, str]:
-        """Every process of the stack with the name of its part."""
+        """Returns every process of the stack with its name."""
         children: dict[int, list[int]] = {}
         names: dict[int, str] = {}
         for entry in Path("/proc").glob("[0-9]*"):
@@ -86,34 +89,38 @@ class Stack:
         return found
 
     def pid(self, name: str) -> int:
-        """The process of that name."""
+        """Returns the process of that name."""
         return next(pid for pid, found in self.processes().items() if found == name)
 
     def stopped(self, name: str) -> "Connector":
-        """Stops the connector of that name; the result starts it again."""
+        """Stops the connector of that name and returns it, to be started again."""
         return Connector(self.pid(name))
 
     def send(self, file: Path, queue_url: str | None = None) -> None:
-        """Puts each line of the file into the queue."""
+        """Sends each line of the file to the queue."""
         environment = self.environment | {"QUEUE_URL": queue_url or self.queue_url}
-        subprocess.run([PROGRAMS / "etl", "send", file], env=environment, check=True, capture_output=True)
+        subprocess.run(
+            [PROGRAMS / "etl", "send", file], env=environment, check=True, capture_output=True
+        )
 
     def undeleted(self, queue_url: str | None = None) -> int:
-        """How many messages the queue holds, received or not."""
+        """Returns the number of messages in the queue, received or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        asked = self.sqs.get_queue_attributes(QueueUrl=queue_url or self.queue_url, AttributeNames=names)
+        asked = self.sqs.get_queue_attributes(
+            QueueUrl=queue_url or self.queue_url, AttributeNames=names
+        )
         return sum(int(count) for count in asked["Attributes"].values())
 
     def until_empty(self, queue_url: str | None = None, limit: float = 900) -> None:
-        """Waits until the queue is empty: with `delete-after: tables`, until every fact is committed."""
+        """Waits until the queue is empty. With `delete-after: tables` all facts are committed."""
         self.until(lambda: self.undeleted(queue_url) == 0, "the queue is empty", limit)
 
     def until(self, holds: Callable[[], bool], what: str, limit: float = 900) -> None:
         deadline = time.monotonic() + limit
         while not holds():
             if time.monotonic() > deadline:
-                raise SystemExit(f"after {limit:.0f} s it is still not so that {what}")
-            # To ask takes CPU that the product then lacks.
+                raise SystemExit(f"timed out after {limit:.0f} s waiting until {what}")
+            # Polling takes CPU away from the product.
             time.sleep(0.1)
 
     def connect(self) -> psycopg.Connection:
@@ -121,7 +128,7 @@ class Stack:
 
 
 class Connector:
-    """A connector that was stopped, as it was started."""
+    """A stopped connector, with its command and environment."""
 
     def __init__(self, pid: int) -> None:
         proc = Path(f"/proc/{pid}")
@@ -129,14 +136,14 @@ class Connector:
         pairs = (proc / "environ").read_bytes().decode().split("\0")[:-1]
         self.environment = dict(pair.split("=", 1) for pair in pairs)
         os.kill(pid, signal.SIGTERM)
-        # A zombie until `etl up` looks after it; its state in /proc tells.
+        # It is a zombie until `etl up` reaps it.
         while proc.exists() and ") Z " not in (proc / "stat").read_text():
             time.sleep(0.02)
         self.process: subprocess.Popen | None = None
 
     def changed(self, file: Path, **replaced: str) -> "Connector":
-        """The same with other values for some keys of its configuration, which is written to `file`. Underscores stand
-        for the hyphens of the keys."""
+        """Changes keys of its configuration, which is written to `file`. Underscores stand for the
+        hyphens of the keys."""
         at = self.command.index("--config") + 1
         text = Path(self.command[at]).read_text()
         for key, value in replaced.items():
@@ -160,14 +167,14 @@ class Connector:
 
 
 class Cost:
-    """CPU seconds and memory of processes between two moments."""
+    """Measures CPU and memory of processes between two moments."""
 
     def __init__(self, processes: dict[int, str]) -> None:
         self.before = {pid: (name, cpu(pid)) for pid, name in processes.items()}
 
     def until_now(self) -> dict[str, dict[str, float]]:
-        """By part: CPU seconds, and the most resident memory in MiB. PostgreSQL's counts shared buffers
-        with each process, so its memory is left out."""
+        """Returns CPU seconds and maximum resident memory in MiB by part. PostgreSQL's memory is
+        left out, because each process counts the shared buffers."""
         parts: dict[str, dict[str, float]] = {}
         for pid, (name, before) in self.before.items():
             part = parts.setdefault(PARTS[name], {"cpu_s": 0.0, "memory_mib": 0.0})
@@ -178,19 +185,19 @@ class Cost:
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds of a process; 0 where there is none any more."""
+    """Returns CPU seconds of a process; 0 if it has ended."""
     user, system, *_ = times(pid)
     return (user + system) / TICKS
 
 
 def cpu_of_ended_children(pid: int) -> float:
-    """CPU seconds of those children of a process that have ended."""
+    """Returns CPU seconds of a process's ended children."""
     *_, user, system = times(pid)
     return (user + system) / TICKS
 
 
 def times(pid: int) -> list[int]:
-    """utime, stime, cutime and cstime of proc(5)."""
+    """Returns utime, stime, cutime and cstime of proc(5)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Waiting messages into the tables: the product, the plain way, and COPY as the limit, on one server."""
+"""Measures waiting messages into the tables: the product, the plain way, and COPY as the limit."""
 
 import io
 import json
@@ -13,23 +13,27 @@ import plain
 from events import events, facts_of
 from stack import Cost, Stack
 
-#: Messages: about two gigabytes in the queue server.
+#: Messages; they take about two gigabytes in the queue server.
 MOST_WAITING = 1_000_000
 
 
 def measure(count: int, plain_count: int) -> dict:
-    """One run of all, a new stack for it. Raises where the tables don't hold what was sent."""
+    """Runs all three on a new stack. Raises if the tables don't contain what was sent."""
     with tempfile.TemporaryDirectory() as folder, Stack() as stack:
         file, facts = write(Path(folder) / "events.jsonl", count)
         ours = product(stack, file, count, facts)
         limit = copy(stack, facts)
         file, facts = write(Path(folder) / "plain.jsonl", plain_count)
-        others = {threads: the_plain_way(stack, file, plain_count, facts, threads) for threads in (1, 4)}
+        others = {
+            threads: the_plain_way(stack, file, plain_count, facts, threads) for threads in (1, 4)
+        }
     return ours | {"copy_facts_per_s": limit, "plain_events_per_s": others}
 
 
-def write(path: Path, count: int, items: int | None = None, as_in_a_shop: bool = False) -> tuple[Path, int]:
-    """Writes so many events, with so many items each if that is said, and returns how many facts they are."""
+def write(
+    path: Path, count: int, items: int | None = None, as_in_a_shop: bool = False
+) -> tuple[Path, int]:
+    """Writes `count` events, with `items` items each if given; returns the number of facts."""
     facts = 0
     with path.open("w") as file:
         for event in events(count, items=items, as_in_a_shop=as_in_a_shop):
@@ -39,8 +43,8 @@ def write(path: Path, count: int, items: int | None = None, as_in_a_shop: bool =
 
 
 class Waiting:
-    """The events of a file, so many times, each time with ids of their own. No more wait at once than the queue server has
-    room for: the others are sent as these leave."""
+    """Sends the events of a file several times, each time with new ids. Messages beyond the queue
+    server's capacity are sent as others leave."""
 
     def __init__(self, stack: Stack, file: Path, count: int, times: int) -> None:
         self.stack, self.file, self.count, self.times = stack, file, count, times
@@ -52,7 +56,9 @@ class Waiting:
         again = self.file
         if self.sent > 0:
             again = self.file.with_suffix(".again")
-            again.write_bytes(self.file.read_bytes().replace(b'"event_id": "', b'"event_id": "%d-' % self.sent))
+            again.write_bytes(
+                self.file.read_bytes().replace(b'"event_id": "', b'"event_id": "%d-' % self.sent)
+            )
         self.stack.send(again)
         self.sent += 1
 
@@ -82,7 +88,9 @@ def product(stack: Stack, file: Path, count: int, facts: int, times: int = 1) ->
     source.stop()
     with stack.connect() as connection:
         rows, found = database.counted(connection)
-    assert (rows, found) == (facts, count), f"{rows} facts of {found} events, not {facts} of {count}"
+    assert (rows, found) == (facts, count), (
+        f"{rows} facts of {found} events, not {facts} of {count}"
+    )
     for part in parts.values():
         part["us_per_event"] = part["cpu_s"] * 1e6 / count
     return {
@@ -98,7 +106,10 @@ def product(stack: Stack, file: Path, count: int, facts: int, times: int = 1) ->
 def copy(stack: Stack, facts: int) -> float:
     """Facts a second of plain COPY of the same facts into the same table."""
     rows = io.BytesIO()
-    with stack.connect() as own, own.cursor().copy("COPY (TABLE fact_events) TO STDOUT (FORMAT binary)") as out:
+    with (
+        stack.connect() as own,
+        own.cursor().copy("COPY (TABLE fact_events) TO STDOUT (FORMAT binary)") as out,
+    ):
         for block in out:
             rows.write(block)
     with psycopg.connect(database.twin(stack, "copied")) as connection:
@@ -122,5 +133,7 @@ def the_plain_way(stack: Stack, file: Path, count: int, facts: int, threads: int
     taken = plain.drain(stack.sqs, queue_url, url, threads)
     with psycopg.connect(url) as connection:
         rows, found, _ = database.fingerprint(connection)
-    assert (rows, found) == (facts, count), f"{rows} facts of {found} events, not {facts} of {count}"
+    assert (rows, found) == (facts, count), (
+        f"{rows} facts of {found} events, not {facts} of {count}"
+    )
     return count / taken

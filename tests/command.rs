@@ -1,4 +1,4 @@
-//! The `etl` command, as a newcomer uses it.
+//! The `etl` command: demo, up, send, status and flatten.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,7 +41,7 @@ async fn run(command: &mut Command) -> (Option<i32>, String, String) {
     )
 }
 
-/// The descendants of a process, by their parents in /proc.
+/// The descendants of a process, from /proc.
 fn descendants(of: u32) -> Vec<u32> {
     let processes: Vec<(u32, u32)> = std::fs::read_dir("/proc")
         .unwrap()
@@ -133,7 +133,7 @@ async fn a_demo_adds_up() {
 }
 
 #[tokio::test]
-async fn a_demo_takes_a_file_of_ones_own() {
+async fn a_demo_sends_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.jsonl");
     let bodies = shop::bodies(31, 400);
@@ -146,7 +146,7 @@ async fn a_demo_takes_a_file_of_ones_own() {
 }
 
 #[tokio::test]
-async fn a_demo_of_a_file_that_is_not_there_says_so() {
+async fn a_demo_of_a_missing_file_fails() {
     let (code, _, stderr) = run(etl().args(["demo", "--input", "/nowhere/mine.jsonl"])).await;
     assert_eq!(code, Some(1));
     assert!(
@@ -169,7 +169,7 @@ async fn ctrl_c_in_a_demo_leaves_nothing_running() {
         .unwrap()
         .unwrap()
     {
-        if line.starts_with("in the tables:") && !line.contains(": 0 of") {
+        if line.starts_with("records in tables:") && !line.contains(": 0 of") {
             break;
         }
     }
@@ -201,7 +201,7 @@ async fn a_demo_that_is_killed_leaves_nothing_running() {
         .unwrap()
         .unwrap()
     {
-        if line.starts_with("sent:") {
+        if line.starts_with("messages sent:") {
             break;
         }
     }
@@ -275,7 +275,7 @@ async fn stop(mut up: Child) {
 }
 
 #[tokio::test]
-async fn status_names_what_cannot_be_reached() {
+async fn status_names_unreachable_parts() {
     let folder = tempfile::tempdir().unwrap();
     let (code, stdout, _) = run(etl()
         .arg("status")
@@ -315,7 +315,7 @@ async fn the_output_of_a_pipe_is_plain() {
 }
 
 #[tokio::test]
-async fn flatten_shows_facts_and_where_a_body_is_wrong() {
+async fn flatten_shows_facts_and_the_place_of_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bodies.jsonl");
     let good = r#"{"event_name":"view_item","event_timestamp":1767225600000,"items":[{"item_id":"A","price":"1.234,56"}]}"#;
@@ -346,15 +346,67 @@ async fn flatten_shows_facts_and_where_a_body_is_wrong() {
 
     let (code, stdout, stderr) = run(etl().args(["flatten", "--lines"]).arg(&file)).await;
     assert_eq!(code, Some(1));
-    let said = stdout + &stderr;
-    let marked = said.lines().any(|line| line.trim() == "^");
+    let output = stdout + &stderr;
+    let marked = output.lines().any(|line| line.trim() == "^");
     assert!(
-        said.contains("bad-items") && marked,
-        "the place is marked:\n{said}"
+        output.contains("bad-items") && marked,
+        "the place is marked:\n{output}"
     );
 }
 
-/// Removes the hash, and makes every number one of the same kind: 899 and 899.0 are equal.
+#[tokio::test]
+async fn flatten_explains_a_path_and_applies_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let [body, plan] = ["body.json", "plan.json"].map(|name| folder.path().join(name));
+    let event = r#"{"event_name":"purchase","event_timestamp":1767225600000,"platform":"ios"}"#;
+    std::fs::write(&body, serde_json::to_string(event).unwrap()).unwrap();
+    std::fs::write(
+        &plan,
+        r#"{"events":{"purchase":{"required":["currency"]}}}"#,
+    )
+    .unwrap();
+    let flatten = |arguments: &[&str]| {
+        let mut flatten = etl();
+        flatten.arg("flatten").args(arguments).arg(&body);
+        flatten
+    };
+    let with_plan = ["--plan", plan.to_str().unwrap()];
+
+    let (code, stdout, stderr) = run(flatten(&["--explain"]).args(with_plan)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    for line in [
+        "envelope  a JSON string\n",
+        "format    an event as a JSON object\n",
+        "value     platform: \"ios\" becomes IOS\n",
+        "plan: currency: required",
+    ] {
+        assert!(stdout.contains(line), "no «{line}» in\n{stdout}");
+    }
+
+    let (code, stdout, stderr) = run(flatten(&["--explain", "--json"]).args(with_plan)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let lines: Vec<Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{stdout}");
+    let first = json!({"step": "envelope", "detail": "a JSON string"});
+    assert_eq!(lines[0]["path"][0], first);
+    assert_eq!(lines[1]["extra"]["plan"], json!(["currency: required"]));
+
+    std::fs::write(&plan, r#"{"other-events":"reject"}"#).unwrap();
+    let (code, stdout, _) = run(flatten(&["--json"]).args(with_plan)).await;
+    assert_eq!(code, Some(1));
+    let rejected: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(rejected["rejected"]["reason"], "tracking-plan");
+
+    std::fs::write(&plan, r#"{"event":{}}"#).unwrap();
+    let (code, _, stderr) = run(flatten(&[]).args(with_plan)).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("unknown field `event`"), "{stderr}");
+}
+
+/// Removes the hash, and converts every number to a float, so that 899 and 899.0 are equal.
 fn comparable(value: &mut Value) {
     match value {
         Value::Number(number) => *value = number.as_f64().into(),

@@ -1,5 +1,5 @@
-//! An operator's mistakes: each gets an error that says what is wrong and where, in bounded time,
-//! and nothing is lost.
+//! An operator's mistakes: each ends in an error that names the mistake and its place, in bounded
+//! time, and nothing is lost.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,18 +8,20 @@
 )]
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use end_to_end::pipeline::Pipeline;
-use end_to_end::{found, shop};
+use end_to_end::shop;
 use local_stack::artefacts::{Artefacts, SINK, SOURCE};
 use local_stack::{Part, StackOptions, queue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use private_postgres::PrivatePostgres;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 const LIMIT: Duration = Duration::from_secs(100);
 
@@ -36,7 +38,8 @@ impl Connector {
         std::fs::write(folder.path().join("connector.yaml"), config).unwrap();
         let profile = format!(
             "version = \"2.0\"\ncurrent_profile = \"local\"\n[profile.local]\ncluster = \"local\"\n\
-             [cluster.local]\nendpoint = \"{fluvio}\"\n[cluster.local.tls]\ntls_policy = \"disabled\"\n"
+             [cluster.local]\nendpoint = \"{fluvio}\"\n[cluster.local.tls]\ntls_policy \
+             = \"disabled\"\n"
         );
         Self {
             program,
@@ -70,60 +73,55 @@ impl Connector {
         self.command(log_level).spawn().unwrap()
     }
 
-    /// Runs it until it gives up, and returns what it says.
-    async fn gives_up(&self) -> String {
+    /// Runs it until it exits with an error, and returns its log.
+    async fn fails(&self) -> String {
         let output = tokio::time::timeout(LIMIT, self.start("error").wait_with_output())
             .await
-            .expect("it gives up")
+            .expect("it exits")
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(!said.contains("panicked"), "{said}");
-        said
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+        log
     }
 }
 
 fn sink(database: &str) -> String {
     format!(
-        "apiVersion: 0.1.0\nmeta: {{ name: sink, type: postgres-sink, version: 0.1.0, topic: shop-events }}\n\
+        "apiVersion: 0.1.0\nmeta: {{ name: sink, type: postgres-sink, version: 0.1.0, topic: \
+         shop-events }}\n\
          transforms: [{{ uses: flatten-items }}]\npostgres:\n  url: \"{database}\"\n"
     )
 }
 
 fn source(own: &str) -> String {
     format!(
-        "apiVersion: 0.1.0\nmeta: {{ name: source, type: sqs-source, version: 0.1.0, topic: shop-events }}\nsqs:\n{own}"
+        "apiVersion: 0.1.0\nmeta: {{ name: source, type: sqs-source, version: 0.1.0, topic: \
+         shop-events }}\nsqs:\n{own}"
     )
 }
 
-fn assert_says(said: &str, parts: &[&str]) {
+fn assert_has(log: &str, parts: &[&str]) {
     for part in parts {
-        assert!(said.contains(part), "no «{part}» in:\n{said}");
+        assert!(log.contains(part), "no «{part}» in:\n{log}");
     }
 }
 
 #[tokio::test]
 async fn an_unknown_field_is_named() {
     let config = sink("postgres://etl@localhost/etl") + "  batch-rows: 5\n";
-    let said = Connector::new(SINK, &config, "127.0.0.1:1")
-        .gives_up()
-        .await;
-    assert_says(
-        &said,
+    let log = Connector::new(SINK, &config, "127.0.0.1:1").fails().await;
+    assert_has(
+        &log,
         &["connector.yaml", "postgres.batch-rows", "unknown field"],
     );
     let config = source("  queue-url: http://127.0.0.1:1/q\n  visibility: 30s\n");
-    let said = Connector::new(SOURCE, &config, "127.0.0.1:1")
-        .gives_up()
-        .await;
-    assert_says(
-        &said,
-        &["connector.yaml", "sqs.visibility", "unknown field"],
-    );
+    let log = Connector::new(SOURCE, &config, "127.0.0.1:1").fails().await;
+    assert_has(&log, &["connector.yaml", "sqs.visibility", "unknown field"]);
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_of_mistakes_and_needs_no_cluster() {
+async fn a_dry_run_reports_mistakes_and_needs_no_cluster() {
     let sound = source("  queue-url: http://127.0.0.1:1/q\n");
     let dry_run = async |config: &str| {
         let connector = Connector::new(SOURCE, config, "127.0.0.1:1");
@@ -146,48 +144,42 @@ async fn a_dry_run_tells_of_mistakes_and_needs_no_cluster() {
 async fn a_sink_without_its_smart_module_is_refused() {
     let config =
         sink("postgres://etl@localhost/etl").replace("transforms: [{ uses: flatten-items }]\n", "");
-    let said = Connector::new(SINK, &config, "127.0.0.1:1")
-        .gives_up()
-        .await;
-    assert_says(&said, &["transforms", "flatten-items"]);
+    let log = Connector::new(SINK, &config, "127.0.0.1:1").fails().await;
+    assert_has(&log, &["transforms", "flatten-items"]);
 }
 
 #[tokio::test]
-async fn a_node_that_is_not_there_is_named() {
+async fn a_missing_node_is_named() {
     let postgres = PrivatePostgres::start().await.unwrap();
-    let said = Connector::new(SINK, &sink(&postgres.url()), "127.0.0.1:1")
-        .gives_up()
+    let log = Connector::new(SINK, &sink(&postgres.url()), "127.0.0.1:1")
+        .fails()
         .await;
-    assert_says(&said, &["127.0.0.1:1", "Fluvio"]);
+    assert_has(&log, &["127.0.0.1:1", "Fluvio"]);
     postgres.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_a_missing_database_and_a_missing_server_are_told_apart() {
+async fn a_wrong_password_a_missing_database_and_a_missing_server_are_distinguished() {
     let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
     let fluvio = pipeline.stack.fluvio_address().to_string();
     let url = pipeline.stack.database_url().to_owned();
     let (_, address) = url.split_once('@').unwrap();
 
     let wrong = format!("postgres://etl:not-the-password@{address}");
-    let said = Connector::new(SINK, &sink(&wrong), &fluvio)
-        .gives_up()
-        .await;
-    assert_says(&said, &["password authentication failed"]);
-    assert!(!said.contains("not-the-password"), "{said}");
+    let log = Connector::new(SINK, &sink(&wrong), &fluvio).fails().await;
+    assert_has(&log, &["password authentication failed"]);
+    assert!(!log.contains("not-the-password"), "{log}");
 
     let missing = url.replace("/etl", "/nowhere");
-    let said = Connector::new(SINK, &sink(&missing), &fluvio)
-        .gives_up()
-        .await;
-    assert_says(&said, &["nowhere"]);
+    let log = Connector::new(SINK, &sink(&missing), &fluvio).fails().await;
+    assert_has(&log, &["nowhere"]);
 
     let unreachable = "postgres://etl:not-the-password@127.0.0.1:1/etl";
-    let said = Connector::new(SINK, &sink(unreachable), &fluvio)
-        .gives_up()
+    let log = Connector::new(SINK, &sink(unreachable), &fluvio)
+        .fails()
         .await;
-    assert_says(&said, &["127.0.0.1:1"]);
-    assert!(!said.contains("not-the-password"), "{said}");
+    assert_has(&log, &["127.0.0.1:1"]);
+    assert!(!log.contains("not-the-password"), "{log}");
     pipeline.stack.stop().await.unwrap();
 }
 
@@ -199,10 +191,10 @@ async fn a_smart_module_that_is_not_loaded_is_named() {
         .replace("flatten-items", "flatten-itmes")
         .replace("shop-events", pipeline.stack.topic())
         + "  start-timeout: 2s\n";
-    let said = Connector::new(SINK, &config.replace("name: sink", "name: other"), &fluvio)
-        .gives_up()
+    let log = Connector::new(SINK, &config.replace("name: sink", "name: other"), &fluvio)
+        .fails()
         .await;
-    assert_says(&said, &["flatten-itmes", "SmartModule"]);
+    assert_has(&log, &["flatten-itmes", "SmartModule"]);
     pipeline.stack.stop().await.unwrap();
 }
 
@@ -216,13 +208,13 @@ async fn a_parameter_that_the_smart_module_refuses_is_shown() {
         )
         .replace("shop-events", pipeline.stack.topic());
     let fluvio = pipeline.stack.fluvio_address();
-    let said = Connector::new(SINK, &config, fluvio).gives_up().await;
-    assert_says(&said, &["identity", "name", "event-id", "content"]);
+    let log = Connector::new(SINK, &config, fluvio).fails().await;
+    assert_has(&log, &["identity", "name", "event-id", "content"]);
     pipeline.stack.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_queue_that_cannot_be_reached_is_named_and_waited_for() {
+async fn an_unreachable_queue_is_named_and_retried() {
     let config = source("  queue-url: http://127.0.0.1:1/q\n");
     let connector = Connector::new(SOURCE, &config, "127.0.0.1:1");
     let mut child = connector.start("warn");
@@ -232,7 +224,7 @@ async fn a_queue_that_cannot_be_reached_is_named_and_waited_for() {
         .expect("it warns")
         .unwrap()
         .unwrap();
-    assert_says(&warning, &["http://127.0.0.1:1", "trying again"]);
+    assert_has(&warning, &["http://127.0.0.1:1", "retrying"]);
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     let status = tokio::time::timeout(LIMIT, child.wait()).await.unwrap();
@@ -243,7 +235,7 @@ async fn a_queue_that_cannot_be_reached_is_named_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_or_a_node_that_is_not_there_is_named_by_the_source() {
+async fn a_missing_queue_is_named_by_the_source() {
     let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
     let fluvio = pipeline.stack.fluvio_address().to_string();
     let gone = pipeline
@@ -254,24 +246,12 @@ async fn a_queue_or_a_node_that_is_not_there_is_named_by_the_source() {
         "  queue-url: {gone}\n  endpoint-url: {}\n",
         pipeline.stack.sqs_url()
     );
-    let said = Connector::new(SOURCE, &source(&own), &fluvio)
-        .gives_up()
-        .await;
-    assert_says(&said, &["shop-evnets", "does not exist"]);
-
-    let own = format!(
-        "  queue-url: {}\n  endpoint-url: {}\n",
-        pipeline.stack.queue_url(),
-        pipeline.stack.sqs_url()
-    );
-    let said = Connector::new(SOURCE, &source(&own), "127.0.0.1:1")
-        .gives_up()
-        .await;
-    assert_says(&said, &["127.0.0.1:1", "Fluvio"]);
+    let log = Connector::new(SOURCE, &source(&own), &fluvio).fails().await;
+    assert_has(&log, &["shop-evnets", "does not exist"]);
     pipeline.stack.stop().await.unwrap();
 }
 
-/// Both connectors outlive a node and a database that are away for a while.
+/// Both connectors survive an outage of the node.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_only_delays() {
     let bodies = shop::bodies(41, 2_000);
@@ -291,9 +271,66 @@ async fn an_outage_only_delays() {
         "both connectors wait for the node"
     );
     pipeline.start_part(Part::Node).await.unwrap();
-    pipeline.arrived().await.unwrap();
-    found::ensure_equal(&pipeline.database, &bodies)
+    pipeline.finish(&bodies).await.unwrap();
+}
+
+/// A proxy in front of a server, which forwards nothing and closes nothing once it is silenced.
+async fn silenceable_proxy(server: String) -> (u16, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (silence, silent) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (server, mut silent) = (server.clone(), silent.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let silenced = async { drop(silent.wait_for(|is_silent| *is_silent).await) };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    () = silenced => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (port, silence)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_falls_silent_does_not_hold_up_a_stop() {
+    let bodies = shop::bodies(43, 200);
+    let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    let url = pipeline.stack.database_url().to_owned();
+    let address = url.split(['@', '/']).nth(3).unwrap();
+    let (port, silence) = silenceable_proxy(address.to_owned()).await;
+    let through = url.replace(address, &format!("127.0.0.1:{port}"));
+    let config = sink(&through)
+        .replace("name: sink", "name: other")
+        .replace("shop-events", pipeline.stack.topic());
+    let connector = Connector::new(SINK, &config, pipeline.stack.fluvio_address());
+    let mut child = connector.start("error");
+    pipeline.send(&bodies[..100]).await.unwrap();
+    let written = "SELECT FROM sink_offsets WHERE sink = 'other' AND next_offset > 0";
+    let started = Instant::now();
+    while pipeline
+        .database
+        .query(written, &[])
         .await
-        .unwrap();
+        .unwrap()
+        .is_empty()
+    {
+        assert!(started.elapsed() < LIMIT, "the second sink writes nothing");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    silence.send_replace(true);
+    // A batch that the database does not accept, and a check of the locks.
+    pipeline.send(&bodies[100..]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let signalled = Instant::now();
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    let status = tokio::time::timeout(LIMIT, child.wait()).await.unwrap();
+    assert!(status.unwrap().success());
+    let took = signalled.elapsed();
+    assert!(took < Duration::from_secs(25), "{took:?}");
     pipeline.stack.stop().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Other people's programs at both ends: an SQS server and a Fluvio client that aren't ours.
+//! Third-party programs at both ends: an SQS server and a Fluvio client.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,38 +7,32 @@
     reason = "tests"
 )]
 
-mod pypi;
-
 use std::collections::{BTreeMap, HashMap};
 use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use end_to_end::pipeline::Pipeline;
-use end_to_end::{found, shop};
+use end_to_end::{found, pypi, shop};
 use local_stack::{Part, Sqs, StackOptions, queue};
 use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_faithful_sqs_server_is_drained() {
+async fn an_sqs_server_is_drained() {
     let (server, url, _) = pypi::ministack(queue::client, None).await;
     let bodies = shop::bodies(21, 1_000);
     let options = StackOptions {
         sqs: Sqs::At(url),
         ..StackOptions::default()
     };
-    let mut pipeline = Pipeline::start(options).await.unwrap();
+    let pipeline = Pipeline::start(options).await.unwrap();
     pipeline.send(&bodies).await.unwrap();
-    pipeline.arrived().await.unwrap();
-    found::ensure_equal(&pipeline.database, &bodies)
-        .await
-        .unwrap();
-    pipeline.stack.stop().await.unwrap();
+    pipeline.finish(&bodies).await.unwrap();
     server.stop(Duration::from_secs(10)).await.unwrap();
 }
 
-/// Makes a user who may take one role with an external id, and nothing else; the role may use one queue. Prints what the
-/// source has to be told of each.
+/// Creates a user who may only assume a role with an external id, and the role, which may only use
+/// one queue. Prints the source's settings for both.
 const USER_AND_ROLE: &str = r#"
 import json, sys
 import botocore.session
@@ -47,14 +41,18 @@ session = botocore.session.get_session()
 session.set_credentials(key, key)
 client = lambda service: session.create_client(service, "us-east-1", endpoint_url=url)
 iam = client("iam")
-allow = lambda what, **more: json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": what} | more]})
+allow = lambda what, **more: json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": what} | more]})
 attributes = client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
 queue = attributes["Attributes"]["QueueArn"]
 user = iam.create_user(UserName="shop")["User"]["Arn"]
 role = iam.create_role(RoleName="queue-reader", AssumeRolePolicyDocument=allow(
-    "sts:AssumeRole", Principal={"AWS": user}, Condition={"StringEquals": {"sts:ExternalId": "shop-7"}}))["Role"]["Arn"]
-iam.put_user_policy(UserName="shop", PolicyName="take", PolicyDocument=allow("sts:AssumeRole", Resource=role))
-iam.put_role_policy(RoleName="queue-reader", PolicyName="read", PolicyDocument=allow("sqs:*", Resource=queue))
+    "sts:AssumeRole", Principal={"AWS": user},
+    Condition={"StringEquals": {"sts:ExternalId": "shop-7"}}))["Role"]["Arn"]
+iam.put_user_policy(UserName="shop", PolicyName="take",
+                    PolicyDocument=allow("sts:AssumeRole", Resource=role))
+iam.put_role_policy(RoleName="queue-reader", PolicyName="read",
+                    PolicyDocument=allow("sqs:*", Resource=queue))
 made = iam.create_access_key(UserName="shop")["AccessKey"]
 print(f"  access-key-id: {made['AccessKeyId']}\n  secret-access-key: {made['SecretAccessKey']}")
 print(f"  assume-role: {role}\n  external-id: shop-7")
@@ -66,7 +64,7 @@ async fn a_role_reads_the_queue_for_a_user_who_may_not() {
     let (server, url, _) = pypi::ministack(queue::client, Some(key)).await;
     let options = StackOptions {
         sqs: Sqs::At(url.clone()),
-        // The long poll of the source that is stopped here can still take messages from this server.
+        // The long poll of the stopped source can still receive messages from this server.
         visibility_timeout: Some(Duration::from_secs(3)),
         ..StackOptions::default()
     };
@@ -79,8 +77,8 @@ async fn a_role_reads_the_queue_for_a_user_who_may_not() {
         .args(["-c", USER_AND_ROLE, &url, key, pipeline.stack.queue_url()])
         .output();
     let made = made.await.unwrap();
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "{said}");
+    let log = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{log}");
     let made = String::from_utf8(made.stdout).unwrap();
     let (user, role) = made.split_at(made.find("  assume-role").unwrap());
 
@@ -101,10 +99,10 @@ async fn a_role_reads_the_queue_for_a_user_who_may_not() {
     ];
     for (who, reason) in refused {
         let ended = tokio::time::timeout(Duration::from_secs(60), source(&who).wait_with_output());
-        let ended = ended.await.expect("it gives up").unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(1), "{said}");
-        assert!(said.contains(reason), "{said}");
+        let ended = ended.await.expect("it exits").unwrap();
+        let log = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{log}");
+        assert!(log.contains(reason), "{log}");
     }
     let running = source(role);
     pipeline.arrived().await.unwrap();
@@ -116,7 +114,7 @@ async fn a_role_reads_the_queue_for_a_user_who_may_not() {
     server.stop(Duration::from_secs(10)).await.unwrap();
 }
 
-/// Reads a partition to its end as another team would, and prints one record a line.
+/// Reads a partition to its end with Fluvio's Python client, and prints one record a line.
 const CONSUMER: &str = r#"
 import sys
 from fluvio import Fluvio, Offset
@@ -124,7 +122,8 @@ topic, partition, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 stream = Fluvio.connect().partition_consumer(topic, partition).stream(Offset.beginning())
 for _ in range(count):
     record = next(stream)
-    print(record.offset(), bytes(record.key()).decode(), bytes(record.value()).hex(), sep="\t", flush=True)
+    key, value = bytes(record.key()).decode(), bytes(record.value()).hex()
+    print(record.offset(), key, value, sep="\t", flush=True)
 "#;
 
 /// Offset, key and value of the first `count` records of a partition.
@@ -206,9 +205,17 @@ async fn a_fifo_queues_groups_keep_their_order_through_a_kill_of_either_side() {
     for end in ends {
         let partition = end.get(0);
         for (_, key, _) in read(&pipeline, partition, end.get(1)).await {
-            let (group, id) = key.split_once(' ').expect("a group and a message id");
+            let (group, words) = key
+                .split_once(' ')
+                .expect("a message group and other words");
+            let id = words
+                .split(' ')
+                .next()
+                .and_then(|word| word.strip_prefix("id="));
+            let id = id.expect("the message id");
             let of_group = order.entry(group.to_owned()).or_default();
-            // What was in hand when the source died comes again, behind what came first.
+            // Messages in flight in the killed source are produced again, after their first
+            // records.
             if !of_group.contains(&(partition, numbers[id])) {
                 of_group.push((partition, numbers[id]));
             }
@@ -242,7 +249,10 @@ async fn another_teams_python_client_reads_the_raw_events() {
     let records = read(&pipeline, 0, bodies.len() as i64).await;
     for (expected, (offset, key, value)) in (0..).zip(records) {
         assert_eq!(offset, expected, "offsets are contiguous");
-        assert_eq!(key.len(), 36, "the key is the SQS message id: {key}");
+        let (id, sent) = key
+            .split_once(' ')
+            .expect("the message id and when it was sent");
+        assert!(id.len() == 36 && sent.starts_with("sent="), "{key}");
         *unread
             .get_mut(&value)
             .expect("a record is a body, byte for byte") -= 1;

@@ -1,4 +1,4 @@
-//! From the queue to the tables, with nothing in the way.
+//! From the queue to the tables, without faults.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,15 +11,11 @@ use end_to_end::{found, shop};
 use local_stack::{Part, StackOptions};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_is_what_the_bodies_say() {
+async fn every_row_equals_its_body() {
     let bodies = shop::bodies(1, 5_000);
-    let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
     pipeline.send(&bodies).await.unwrap();
-    pipeline.arrived().await.unwrap();
-    found::ensure_equal(&pipeline.database, &bodies)
-        .await
-        .unwrap();
-    pipeline.stack.stop().await.unwrap();
+    pipeline.finish(&bodies).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +43,7 @@ async fn three_partitions_hold_the_same_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_kept_with_the_reason() {
+async fn unreadable_events_are_kept_with_their_reason() {
     let bodies: Vec<String> = shop::UNREADABLE
         .iter()
         .map(|(body, _)| (*body).to_owned())
@@ -71,7 +67,7 @@ async fn what_cannot_be_read_is_kept_with_the_reason() {
     assert_eq!(found, expected);
     assert!(
         rows.iter().all(|row| !row.get::<_, String>(2).is_empty()),
-        "each has a sentence for a person"
+        "each has a detail"
     );
     pipeline.stack.stop().await.unwrap();
 }
@@ -80,34 +76,37 @@ async fn what_cannot_be_read_is_kept_with_the_reason() {
 async fn a_large_event_arrives_whole() {
     // Close to SQS's limit of 1 MiB: 6,000 items in one event.
     let items: Vec<_> = (0..6_000)
-        .map(|index| serde_json::json!({"item_id": format!("SKU-{index}"), "price": 1.5, "quantity": 2, "index": index, "engraving": "x".repeat(60)}))
+        .map(|index| {
+            serde_json::json!({
+                "item_id": format!("SKU-{index}"), "price": 1.5, "quantity": 2, "index": index,
+                "engraving": "x".repeat(60),
+            })
+        })
         .collect();
     let body = serde_json::json!({
-        "event_id": "large", "event_name": "view_item_list", "event_timestamp": 1_767_225_600_000_000_u64, "items": items,
+        "event_id": "large", "event_name": "view_item_list", "items": items,
+        "event_timestamp": 1_767_225_600_000_000_u64,
     })
     .to_string();
     assert!((700_000..1 << 20).contains(&body.len()), "{}", body.len());
     let bodies = vec![body];
-    let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
     pipeline.send(&bodies).await.unwrap();
-    pipeline.arrived().await.unwrap();
-    found::ensure_equal(&pipeline.database, &bodies)
-        .await
-        .unwrap();
-    pipeline.stack.stop().await.unwrap();
+    pipeline.finish(&bodies).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn facts_that_outgrow_a_response_arrive_all_the_same() {
-    // Each of the 70 items repeats a note of 150 KB: 10 MB of facts an event, and the events of one
-    // producer's batch come to more than the 4 MiB that the sink asks the cluster for.
+async fn facts_larger_than_a_response_arrive() {
+    // Each of the 70 items repeats a note of 150 KB: 10 MB of facts an event. The events of one
+    // batch of the producer exceed the 4 MiB that the sink requests from the cluster.
     let note = "n".repeat(150_000);
     let items: Vec<_> = (0..70)
         .map(|index| serde_json::json!({"item_id": format!("SKU-{index}"), "index": index}))
         .collect();
     let event = |number: usize| {
         serde_json::json!({
-            "event_id": format!("wide-{number}"), "event_name": "view_item_list", "note": note, "items": items,
+            "event_id": format!("wide-{number}"), "event_name": "view_item_list",
+            "note": note, "items": items,
             "event_timestamp": 1_767_225_600_000_000_u64,
         })
         .to_string()
@@ -115,7 +114,7 @@ async fn facts_that_outgrow_a_response_arrive_all_the_same() {
     let mut bodies: Vec<String> = (0..6).map(event).collect();
     bodies.extend(shop::bodies(3, 200));
     let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
-    // While the source is away, so that they share its batches.
+    // Sent while the source is stopped, so that they share its batches.
     pipeline.stack.stop_part(Part::Source).await.unwrap();
     for body in &bodies {
         pipeline.send(std::slice::from_ref(body)).await.unwrap();
@@ -134,7 +133,8 @@ async fn facts_that_outgrow_a_response_arrive_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: for a cluster, with `cargo test --release -p end-to-end -- --ignored --test-threads=1`"]
+#[ignore = "takes minutes: for a cluster, with `cargo test --release -p end-to-end -- --ignored \
+    --test-threads=1`"]
 async fn a_backlog_of_a_hundred_thousand_is_read_from_the_start() {
     let bodies = shop::bodies(92, 100_000);
     let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
@@ -147,9 +147,5 @@ async fn a_backlog_of_a_hundred_thousand_is_read_from_the_start() {
         .await
         .unwrap();
     pipeline.stack.start_part(Part::Sink).await.unwrap();
-    pipeline.arrived().await.unwrap();
-    found::ensure_equal(&pipeline.database, &bodies)
-        .await
-        .unwrap();
-    pipeline.stack.stop().await.unwrap();
+    pipeline.finish(&bodies).await.unwrap();
 }

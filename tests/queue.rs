@@ -1,4 +1,4 @@
-//! The made-up messages of a shop's queue, and what a program in Python computes from them alone.
+//! The generated messages of a shop's queue, checked by a program in Python.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,16 +6,15 @@
     reason = "tests"
 )]
 
-mod pypi;
-
 use std::time::Duration;
 
 use end_to_end::pipeline::Pipeline;
+use end_to_end::pypi;
 use end_to_end::queue_check::QueueCheck;
 use local_stack::{Part, StackOptions};
 
-/// Messages that the apps of a demo don't send: a refund, the same item twice, short items without spaces, a
-/// field that nobody knows, params with several values or none, milliseconds, an array.
+/// Messages that `etl generate` does not make: a refund, a duplicate item, short items without
+/// spaces, an unknown field, params with several values or none, milliseconds, an array.
 const RARE: [&str; 7] = [
     r#"{"event_timestamp":1762100000000001,"user_id":"u","event_name":"refund","platform":"ANDROID","items":"[{item_id=A, price_in_usd=1.5, price=27.0, quantity=2, item_revenue_in_usd=3.0, item_revenue=54.0, item_refund_in_usd=1.25, item_refund=22.5, item_params=[]}]"}"#,
     r#"{"event_timestamp":1762100000000002,"user_id":"u","event_name":"view_item_list","platform":"IOS","items":"[{item_id=A, item_list_name=solo nombre, item_params=[]}, {item_id=A, item_list_name=solo nombre, item_params=[]}]"}"#,
@@ -27,7 +26,7 @@ const RARE: [&str; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_hold_what_the_messages_say_after_kills_of_every_part() {
+async fn the_tables_equal_the_messages_after_kills_of_every_part() {
     let python = pypi::program("python");
     let rare = RARE.map(str::to_owned);
     let check = QueueCheck::of(5_000, &rare, &python).await.unwrap();
@@ -38,18 +37,26 @@ async fn the_tables_hold_what_the_messages_say_after_kills_of_every_part() {
     };
     let mut pipeline = Pipeline::start(options).await.unwrap();
     let victims = [Part::Sink, Part::Node, Part::Source];
+    // One message in sixteen is late and opens its hour again, which is stored by then.
+    let places = check.bodies.iter().enumerate();
+    let (late, timely): (Vec<_>, Vec<_>) = places.partition(|(place, _)| place.is_multiple_of(16));
+    let arriving = timely.into_iter().chain(late);
+    let arriving: Vec<String> = arriving.map(|(_, body)| body.clone()).collect();
     pipeline
-        .send_among_kills(&check.bodies, &victims)
+        .send_among_kills(&arriving, &victims)
         .await
         .unwrap();
     pipeline.arrived().await.unwrap();
     check.ensure_equal(&pipeline).await.unwrap();
 
-    // The checker sees a single value that is wrong, and says which.
+    // The checker finds a single wrong value.
     let tables = &pipeline.database;
     let refund = "UPDATE fact_events SET item_refund = item_refund + 1 WHERE event_name = 'refund'";
     tables.batch_execute(refund).await.unwrap();
-    let said = check.ensure_equal(&pipeline).await.unwrap_err().to_string();
-    assert!(said.contains("item_refund is Decimal('23.5')"), "{said}");
+    let output = check.ensure_equal(&pipeline).await.unwrap_err().to_string();
+    assert!(
+        output.contains("item_refund is Decimal('23.5')"),
+        "{output}"
+    );
     pipeline.stack.stop().await.unwrap();
 }

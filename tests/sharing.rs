@@ -1,4 +1,4 @@
-//! Several sinks of one name: they share the partitions or take turns, and every fact is there once.
+//! Several sinks of one name share the partitions or take over, and write every fact once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,14 +20,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-/// A sink beside that of the stack, of the same name.
+/// An additional sink with the name of the stack's sink.
 struct Sink {
     process: Child,
     log: std::path::PathBuf,
 }
 
 impl Sink {
-    /// Starts one that the database knows as `name`.
+    /// Starts a sink with the application name `name`.
     fn start(pipeline: &Pipeline, name: &str, shares: bool) -> Self {
         let stack = &pipeline.stack;
         let config = std::fs::read_to_string(stack.folder().join("postgres-sink.yaml")).unwrap();
@@ -80,16 +80,17 @@ const HELD: &str = "\
     SELECT a.application_name, count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
       AND (l.classid::bigint << 32 | l.objid::bigint) IN ( \
-          SELECT hashtextextended(concat_ws(e'\\x1f', o.sink, o.topic, p), 0) FROM sink_offsets o, generate_series(0, 9) p) \
+          SELECT hashtextextended(concat_ws(e'\\x1f', o.sink, o.topic, p), 0) \
+          FROM sink_offsets o, generate_series(0, 9) p) \
     GROUP BY 1";
 
-/// How many partitions each sink holds.
+/// The number of partitions that each sink holds.
 async fn held(pipeline: &Pipeline) -> BTreeMap<String, i64> {
     let rows = pipeline.database.query(HELD, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Waits until the sinks hold as many partitions as this.
+/// Waits until `wanted` is true of the numbers of partitions that the sinks hold.
 async fn until_held(pipeline: &Pipeline, sinks: &[&Sink], wanted: impl Fn(&[i64]) -> bool) {
     let mut last = BTreeMap::new();
     for _ in 0..300 {
@@ -116,7 +117,7 @@ async fn partitions_are_shared_and_taken_over() {
         ..StackOptions::default()
     };
     let mut pipeline = Pipeline::start(options).await.unwrap();
-    // So that there are rows by which the locks are known.
+    // Creates the rows of sink_offsets, from which `held` computes the keys of the locks.
     pipeline.send(parts.next().unwrap()).await.unwrap();
     pipeline.arrived().await.unwrap();
     pipeline.stack.stop_part(Part::Sink).await.unwrap();
@@ -156,9 +157,9 @@ async fn partitions_are_shared_and_taken_over() {
     pipeline.stack.stop().await.unwrap();
 }
 
-/// The sink that has the lock loses it again and again, and another one takes over while it still writes.
+/// The sink with the lock loses it repeatedly, and another one takes over while it still writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_breaks_lets_no_fact_in_twice() {
+async fn a_broken_lock_doubles_no_fact() {
     let bodies = shop::bodies(82, 6_000);
     let options = StackOptions {
         partitions: Some(2),
@@ -170,7 +171,7 @@ async fn a_lock_that_breaks_lets_no_fact_in_twice() {
     let mut sinks = [("one", false), ("two", false), ("three", true)]
         .map(|(name, shares)| Sink::start(&pipeline, name, shares));
     let [one, two, three] = &sinks;
-    // Both partitions have a row in sink_offsets then.
+    // Waits until both partitions have a row in sink_offsets.
     let begun = async || {
         pipeline
             .database
@@ -186,8 +187,11 @@ async fn a_lock_that_breaks_lets_no_fact_in_twice() {
         held.iter().sum::<i64>() == 2
     })
     .await;
-    let breaks = "SELECT count(pg_terminate_backend(pid)) FROM (SELECT DISTINCT pid FROM pg_locks \
-                  WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid <> pg_backend_pid()) AS holders";
+    let breaks = "\
+        SELECT count(pg_terminate_backend(pid)) \
+        FROM (SELECT DISTINCT pid FROM pg_locks \
+              WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+                AND pid <> pg_backend_pid()) AS holders";
     let mut broken = 0_i64;
     for part in bodies.chunks(500) {
         pipeline.send(part).await.unwrap();
@@ -211,7 +215,7 @@ async fn a_lock_that_breaks_lets_no_fact_in_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_are_added_are_taken_up() {
+async fn added_partitions_are_read() {
     let bodies = shop::bodies(83, 3_000);
     let (early, late) = bodies.split_at(1_000);
     let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
@@ -225,7 +229,8 @@ async fn partitions_that_are_added_are_taken_up() {
             .query("SELECT FROM sink_offsets", &[])
             .await
             .unwrap();
-        found_all = stored.len() == 3;
+        let source = pipeline.stack.launch(Part::Source).log_tail(1_000);
+        found_all = stored.len() == 3 && source.contains("partitions=3");
         if found_all {
             break;
         }

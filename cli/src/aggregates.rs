@@ -1,54 +1,61 @@
-//! `etl aggregates`: compares the stored hours of the schema `analytics` with the facts, stores them anew, and
-//! changes the settings.
+//! `etl aggregates`: compares the aggregates of the schema `analytics` with the facts, rebuilds
+//! them, and changes their settings.
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use clap::Subcommand;
 use tokio_postgres::Client;
+use warehouse::refresh;
 
+use crate::arguments::Database;
+use crate::display;
 use crate::progress::Bar;
-use crate::tables::DatabaseUrl;
-use crate::{answers, tables};
 
-/// Most differences that are shown one by one.
-const SHOWN: usize = 20;
+/// Differences that are listed.
+const MAX_SHOWN: usize = 20;
 /// Hours that are stored in one transaction.
-const HOURS_AT_ONCE: i32 = 24;
-/// Waits for the sink that is refreshing.
+const BATCH_HOURS: i32 = 24;
+/// The number of open hours and of the days that depend on them.
+const OPEN: &str = "\
+    SELECT (SELECT count(*) FROM analytics.open_hours) + (SELECT count(DISTINCT day) \
+     FROM (SELECT day FROM analytics.days WHERE NOT is_stored \
+           UNION ALL SELECT analytics.day_of(hour) + n \
+           FROM analytics.open_hours, generate_series(-1, 1) AS n) d)";
+/// The time between attempts while a sink refreshes the aggregates.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    database: DatabaseUrl,
+    database: Database,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Compute everything that is stored anew and compare; the exit code is 1 where it differs. Changes nothing
+    /// Compare the aggregates with the facts; exits with 1 if they differ; changes nothing
     Check(Range),
-    /// Store the hours of a range anew from the facts
+    /// Rebuild the aggregates of some days from the facts
     Rebuild {
         #[command(flatten)]
         range: Range,
-        /// Also remove the hours whose facts are gone
+        /// Also remove aggregates whose facts are removed
         #[arg(long)]
         forget: bool,
     },
-    /// Show the settings, or change some; another time zone or session gap rebuilds everything
+    /// Show or change the settings; a new time zone or session gap rebuilds everything
     Configure(Settings),
 }
 
 #[derive(clap::Args)]
 struct Range {
-    /// The first day, in the reporting time zone; default all
+    /// The first day, in the reporting time zone [default: all]
     #[arg(long, value_name = "YYYY-MM-DD")]
     from: Option<NaiveDate>,
-    /// The last day; default all
+    /// The last day [default: all]
     #[arg(long, value_name = "YYYY-MM-DD")]
     to: Option<NaiveDate>,
 }
@@ -58,7 +65,7 @@ struct Settings {
     /// The IANA time zone of days, weeks and months, such as America/Mexico_City
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
-    /// The pause that ends a session where no session id is sent, as PostgreSQL writes intervals
+    /// The pause that ends a session without a session id, as PostgreSQL writes intervals
     #[arg(long, value_name = "INTERVAL")]
     session_gap: Option<String>,
     /// The currency of totals over all currencies; rates are in analytics.exchange_rates
@@ -67,25 +74,26 @@ struct Settings {
     /// A regular expression for the ids of lists whose names are search terms
     #[arg(long, value_name = "REGEX")]
     search_lists: Option<String>,
-    /// What a new partition of the facts holds
+    /// The range of new partitions of the facts
     #[arg(long, value_parser = ["month", "day"])]
     partition_by: Option<String>,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = tables::connect(args.database.get()?).await?;
+    let client = args.database.connect().await?;
     match args.command {
         Command::Check(range) => check(&client, &range).await,
         Command::Rebuild { range, forget } => {
             let touched: i64 = client
                 .query_one(
-                    "SELECT analytics.touch(coalesce($1::date, '-infinity'), coalesce($2::date, 'infinity'), $3)",
+                    "SELECT analytics.touch(coalesce($1::date, '-infinity'), \
+                                             coalesce($2::date, 'infinity'), $3)",
                     &[&range.from, &range.to, &forget],
                 )
                 .await?
                 .get(0);
             store_open_hours(&client).await?;
-            println!("{touched} hours stored anew");
+            outln!("{touched} hours rebuilt");
             Ok(ExitCode::SUCCESS)
         }
         Command::Configure(settings) => configure(&client, &settings).await,
@@ -96,17 +104,18 @@ async fn check(client: &Client, range: &Range) -> anyhow::Result<ExitCode> {
     let rows = client
         .query(
             "SELECT table_name, day, missing, superfluous \
-             FROM analytics.differences(coalesce($1::date, '-infinity'), coalesce($2::date, 'infinity')) ORDER BY 2, 1",
+             FROM analytics.differences(coalesce($1::date, '-infinity'), \
+                                        coalesce($2::date, 'infinity')) ORDER BY 2, 1",
             &[&range.from, &range.to],
         )
         .await?;
     if rows.is_empty() {
-        println!("the aggregates agree with the facts");
+        outln!("the aggregates agree with the facts");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = answers::table();
+    let mut table = display::table();
     table.set_header(["table", "day", "rows missing", "rows too many"]);
-    for row in rows.iter().take(SHOWN) {
+    for row in rows.iter().take(MAX_SHOWN) {
         table.add_row([
             row.get::<_, String>(0),
             row.get::<_, NaiveDate>(1).to_string(),
@@ -114,45 +123,45 @@ async fn check(client: &Client, range: &Range) -> anyhow::Result<ExitCode> {
             row.get::<_, i64>(3).to_string(),
         ]);
     }
-    answers::align_numbers(&mut table);
-    println!("{table}");
-    println!(
-        "{} tables and days differ; `etl aggregates rebuild` stores them anew",
+    display::align_numbers(&mut table);
+    outln!("{table}");
+    outln!(
+        "{} tables and days differ; `etl aggregates rebuild` rebuilds them",
         rows.len()
     );
     Ok(ExitCode::FAILURE)
 }
 
-/// Stores all hours that are open now, some in each transaction.
+/// Stores the aggregates of all open hours and their days, in several transactions.
 ///
 /// # Errors
-/// The server's own; the hours before are done then.
+/// Fails if a query fails, or hours or days can't be stored; earlier transactions stay committed.
 pub async fn store_open_hours(client: &Client) -> anyhow::Result<()> {
-    let open: i64 = client
-        .query_one("SELECT count(*) FROM analytics.open_hours", &[])
-        .await?
-        .get(0);
-    let bar = Bar::towards("hours", open.unsigned_abs());
+    let open: i64 = client.query_one(OPEN, &[]).await?.get(0);
+    let bar = Bar::towards("hours and days", open.unsigned_abs());
     let mut left = open;
     while left > 0 {
         let row = client
             .query_one(
-                "SELECT stored, open FROM analytics.refresh($1, '0')",
-                &[&HOURS_AT_ONCE],
+                "SELECT stored FROM analytics.refresh($1, '0')",
+                &[&BATCH_HOURS],
             )
             .await
-            .context("cannot store hours; those before are done")?;
+            .context("cannot store further hours; earlier ones are stored")?;
         match row.get::<_, Option<i32>>(0) {
-            // A sink refreshes at this moment.
+            // A sink is refreshing.
             None => tokio::time::sleep(PAUSE).await,
             Some(0) => break,
-            // A sink that writes opens hours all the time; those are left to it.
+            // Hours that a sink opens meanwhile are left to it.
             Some(stored) => left -= i64::from(stored),
         }
         bar.reach((open - left).clamp(0, open).unsigned_abs());
     }
     bar.finish();
-    Ok(())
+    match refresh::state(client).await?.failure {
+        Some(failure) => bail!("{failure}; queries compute them from the facts meanwhile"),
+        None => Ok(()),
+    }
 }
 
 async fn configure(client: &Client, settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -172,14 +181,14 @@ async fn configure(client: &Client, settings: &Settings) -> anyhow::Result<ExitC
             ],
         )
         .await
-        .context("the settings are as they were")?;
+        .context("the settings are unchanged")?;
     if settings.time_zone.is_some() || settings.session_gap.is_some() {
         store_open_hours(client).await?;
     }
     let row = client
         .query_one(
-            "SELECT analytics.time_zone(), analytics.session_gap()::text, analytics.reporting_currency(), \
-                    analytics.search_lists(), etl_partition_unit()",
+            "SELECT analytics.time_zone(), analytics.session_gap()::text, \
+                    analytics.reporting_currency(), analytics.search_lists(), etl_partition_unit()",
             &[],
         )
         .await?;
@@ -190,11 +199,11 @@ async fn configure(client: &Client, settings: &Settings) -> anyhow::Result<ExitC
         "search lists",
         "partition by",
     ];
-    let mut table = answers::table();
+    let mut table = display::table();
     for (column, name) in names.into_iter().enumerate() {
         let value: Option<String> = row.get(column);
         table.add_row([name.to_owned(), value.unwrap_or_default()]);
     }
-    println!("{table}");
+    outln!("{table}");
     Ok(ExitCode::SUCCESS)
 }

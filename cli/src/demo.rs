@@ -1,6 +1,5 @@
-//! `etl demo`: the whole pipeline on this machine, with events sent through it and the counts checked.
-
-mod report;
+//! `etl demo`: runs the whole pipeline on this machine, sends events through it and checks the
+//! counts.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -9,40 +8,66 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use chrono::Utc;
+use comfy_table::{CellAlignment, Table};
 use local_stack::files::TOPIC;
 use local_stack::{Stack, StackOptions, TopicEnd, queue};
-use tokio_postgres::Client;
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::expectation::Expectation;
+use crate::arguments::{self, Parameters};
+use crate::expectation::{self, Expectation, Fingerprint};
 use crate::generate::{Choice, Messages};
-use crate::parameters::Parameters;
 use crate::progress::Journey;
-use crate::report as page;
+use crate::report::figures::Limits;
+use crate::report::serve::{Address, Server};
 use crate::up::{Interrupted, addresses, watch};
-use crate::{bodies, send, tables};
+use crate::{display, report, send};
 
 const DEFAULT_EVENTS: u64 = 5_000;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// With every part running and nothing moving for this long, something is wrong.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The demo fails if every part runs and nothing moves for this long.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
+/// Timeout of a request for the topic's end offset.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(2);
+/// Rows shown of an answer.
+const ROWS: usize = 7;
+/// The longest name shown in an answer, in characters.
+const MAX_NAME: usize = 48;
+
+/// A question of an analyst and the query that answers it.
+struct Question {
+    title: &'static str,
+    sql: &'static str,
+}
+
+const QUESTIONS: [Question; 2] = [
+    Question {
+        title: "Top lists by engagement rate",
+        sql: include_str!("../../sql/queries/top_lists_by_engagement_rate.sql"),
+    },
+    Question {
+        title: "Best products by view-to-purchase rate",
+        sql: include_str!("../../sql/queries/best_products_by_view_to_purchase_rate.sql"),
+    },
+];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Number of messages to make up and send [default: 5000]
+    /// Number of messages to generate and send [default: 5000]
     #[arg(long, value_name = "N", conflicts_with = "input")]
     events: Option<u64>,
-    /// Send the lines of this file instead, each a message; `-` is standard input
+    /// Send the lines of this file instead, one message a line; `-` is standard input
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["format", "seed"])]
     input: Option<PathBuf>,
     #[command(flatten)]
     choice: Choice,
-    /// Leave everything running at the end, until Ctrl-C, to look around
+    /// Serve the report from the start, and leave everything running at the end until Ctrl-C
     #[arg(long)]
     keep: bool,
     /// Write to this database, which must be empty, instead of a private one
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// The page to write about the events at the end, as `etl report` does
+    /// The report to write at the end, as `etl report` does
     #[arg(long, value_name = "FILE", default_value = "etl-demo-report.html")]
     report: PathBuf,
     #[command(flatten)]
@@ -61,26 +86,35 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..StackOptions::default()
     };
     let started = tokio::select! {
-        started = Stack::start(options, |step| eprintln!("starting {step} …")) => started,
+        started = Stack::start(options, |step| errln!("starting {step} …")) => started,
         () = interrupted.wait() => return Ok(ExitCode::from(130)),
     };
     let mut stack = started?;
+    // Aborted when dropped.
+    let mut serving = JoinSet::new();
+    let url = if args.keep {
+        serve(&stack, &mut serving).await
+    } else {
+        None
+    };
     let outcome = tokio::select! {
         outcome = drive(&args, &mut stack) => outcome.map(Some),
         () = interrupted.wait() => Ok(None),
     };
     let kept = match &outcome {
         Ok(Some(_)) if args.keep => {
-            println!(
-                "\nEverything is still running; Ctrl-C stops it. To look further:\n\n{}\n",
-                addresses(&stack)
-            );
-            println!("psql '{}'", stack.database_url());
+            outln!("\nEverything is still running; Ctrl-C stops it.");
+            if let Some(url) = url {
+                outln!("Open {url}");
+            }
+            outln!("\nTo use it from a shell:\n\n{}\n", addresses(&stack));
+            outln!("psql '{}'", stack.database_url());
             watch(&mut stack, &mut interrupted).await
         }
         _ => Ok(()),
     };
-    eprintln!("stopping …");
+    errln!("stopping …");
+    serving.shutdown().await;
     stack.stop().await?;
     kept?;
     match outcome? {
@@ -90,20 +124,38 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Sends the events, waits until they have arrived, and reports. True when the counts add up.
+/// Serves the report on a free port, and prints its URL.
+async fn serve(stack: &Stack, serving: &mut JoinSet<()>) -> Option<String> {
+    let bound = Server::bind(Address::any_port(), stack.database_url(), Limits::default()).await;
+    match bound {
+        Ok(server) => {
+            let url = server.url();
+            outln!("Open {url} to watch the events arrive");
+            serving.spawn(server.run());
+            Some(url)
+        }
+        Err(error) => {
+            errln!("note: cannot serve the report: {error:#}");
+            None
+        }
+    }
+}
+
+/// Sends the events, waits until they have arrived, and prints the results. Returns true if the
+/// counts add up.
 async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     let messages = match (&args.input, args.events) {
         (Some(_), _) => None,
         (None, events) => Some(events.unwrap_or(DEFAULT_EVENTS)),
     };
     let source: Box<dyn Iterator<Item = anyhow::Result<String>> + Send> = match &args.input {
-        Some(path) => bodies::open(path)?,
+        Some(path) => send::bodies(path)?,
         None => {
             let count = usize::try_from(messages.unwrap_or(DEFAULT_EVENTS))?;
             Box::new(Messages::new(args.choice, Utc::now()).map(Ok).take(count))
         }
     };
-    let database = tables::connect(stack.database_url()).await?;
+    let database = arguments::connect(stack.database_url()).await?;
     let topic = stack.topic_end().await?;
     let journey = Journey::new(messages);
     let client = queue::client(stack.sqs_url());
@@ -127,18 +179,18 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     )?;
     let took = begun.elapsed();
     journey.finish();
-    let right = report::print(&database, &expectation, took).await?;
-    // A folder that can't be written to says nothing about the events.
-    match page::write(&database, &args.report).await {
-        Ok(path) => println!("\nReport: {}", path.display()),
-        Err(error) => eprintln!("note: no report is written: {error:#}"),
+    let right = print_results(&database, &expectation, took).await?;
+    // A folder that can't be written to does not fail the demo.
+    match report::write(&database, &args.report).await {
+        Ok(path) => outln!("\nReport: {}", path.display()),
+        Err(error) => errln!("note: cannot write the report: {error:#}"),
     }
     Ok(right)
 }
 
-/// The demo checks every row, so it can't share a database with rows of others.
+/// Fails if the database holds events: the demo checks every row.
 async fn ensure_empty(url: &str) -> anyhow::Result<()> {
-    let client = tables::connect(url).await?;
+    let client = arguments::connect(url).await?;
     let there = client
         .query_one("SELECT to_regclass('fact_events') IS NOT NULL", &[])
         .await?;
@@ -152,13 +204,14 @@ async fn ensure_empty(url: &str) -> anyhow::Result<()> {
             .await?;
         ensure!(
             rows.get::<_, i64>(0) == 0,
-            "the database that --database-url names holds events already; the demo checks every row and needs an empty one"
+            "the database of --database-url holds events already; the demo checks every row and \
+             needs an empty one"
         );
     }
     Ok(())
 }
 
-/// Watches the messages on their way.
+/// Watches the messages until they arrive.
 struct Arrival<'a> {
     stack: &'a mut Stack,
     database: &'a Client,
@@ -185,24 +238,24 @@ impl<'a> Arrival<'a> {
         }
     }
 
-    /// Waits until everything has arrived.
+    /// Waits until all messages have arrived.
     async fn wait(mut self, all_sent: &Cell<bool>) -> anyhow::Result<()> {
-        while !self.look(all_sent.get()).await? {
-            tokio::time::sleep(LOOK_EVERY).await;
+        while !self.poll(all_sent.get()).await? {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// Looks once. True when the queue is empty and the sink has committed the end of the topic.
-    async fn look(&mut self, all_sent: bool) -> anyhow::Result<bool> {
-        self.tell_of_the_dead()?;
-        let committed = tables::committed(self.database, TOPIC).await?;
-        // While the node is down its numbers stand still; nothing ends before it is back.
+    /// Returns true if the queue is empty and the sink has committed the topic's end offset.
+    async fn poll(&mut self, all_sent: bool) -> anyhow::Result<bool> {
+        self.check_parts()?;
+        let committed = expectation::committed(self.database, TOPIC).await?;
+        // The node is down.
         let Some(end) = self.topic_end().await else {
             return Ok(false);
         };
-        self.journey.in_topic.reach(end.unsigned_abs());
-        self.journey.in_tables.reach(committed.unsigned_abs());
+        self.journey
+            .reach(end.unsigned_abs(), committed.unsigned_abs());
         if (end, committed) != self.seen || !all_sent || !self.stack.is_whole() {
             self.seen = (end, committed);
             self.moved = Instant::now();
@@ -213,7 +266,8 @@ impl<'a> Arrival<'a> {
         }
         if self.moved.elapsed() > STALLED_AFTER {
             bail!(
-                "nothing has moved for {STALLED_AFTER:?}: {waiting} messages in the queue, {end} records in the topic, {committed} of them in the tables\n\
+                "nothing has moved for {STALLED_AFTER:?}: {waiting} messages in the queue, \
+                 {end} records in the topic, {committed} of them in the tables\n\
                  the end of the sink's log:\n{}",
                 self.stack.launch(local_stack::Part::Sink).log_tail(10)
             );
@@ -222,28 +276,160 @@ impl<'a> Arrival<'a> {
     }
 
     async fn topic_end(&mut self) -> Option<i64> {
-        let patience = Duration::from_secs(2);
-        if let Ok(Ok(end)) = tokio::time::timeout(patience, self.topic.read()).await {
+        if let Ok(Ok(end)) = tokio::time::timeout(TOPIC_TIMEOUT, self.topic.read()).await {
             return Some(end);
         }
-        if let Ok(Ok(topic)) = tokio::time::timeout(patience, self.stack.topic_end()).await {
+        if let Ok(Ok(topic)) = tokio::time::timeout(TOPIC_TIMEOUT, self.stack.topic_end()).await {
             self.topic = topic;
         }
         None
     }
 
-    /// A part that was killed can be started again by hand; one that gave up has a reason to show.
-    fn tell_of_the_dead(&mut self) -> anyhow::Result<()> {
+    /// Fails if a part has exited. If it was killed, prints how to start it again instead.
+    fn check_parts(&mut self) -> anyhow::Result<()> {
         use std::os::unix::process::ExitStatusExt;
         for (part, status) in self.stack.ended()? {
             let launch = self.stack.launch(part);
             if status.signal().is_none() {
-                bail!("{part} gave up ({status}):\n{}", launch.log_tail(10));
+                bail!("{part} exited ({status}):\n{}", launch.log_tail(10));
             }
-            self.journey.say(&format!(
+            self.journey.println(&format!(
                 "{part} was killed ({status}); to start it again:\n  {launch}"
             ));
         }
         Ok(())
     }
+}
+
+/// Prints the counts, the speed and the answers. Returns true if the tables hold exactly the
+/// expected rows.
+async fn print_results(
+    database: &Client,
+    expectation: &Expectation,
+    took: Duration,
+) -> anyhow::Result<bool> {
+    let found = expectation::fingerprint(database).await?;
+    let reasons = expectation::rejected(database).await?;
+    let rejected: u64 = reasons.iter().map(|(_, count)| count).sum();
+    let expected = expectation.distinct();
+    let hashes_are_right = found.hashes == expected.hashes || expectation.timeless() > 0;
+    let right = (found.events, found.facts) == (expected.events, expected.facts)
+        && hashes_are_right
+        && rejected == expectation.rejected();
+
+    outln!("\n{}", counts(expectation, found, rejected));
+    for (reason, count) in &reasons {
+        outln!("  rejected: {reason} × {count}");
+    }
+    if right {
+        outln!("The counts add up: every event is in the tables once.");
+    } else {
+        outln!("THE COUNTS DO NOT ADD UP.");
+    }
+    print_speed(database, expectation, took).await?;
+    // Autovacuum gathers statistics after a minute at the earliest. Without them the planner
+    // assumes small tables and joins by nested loops.
+    database.batch_execute("ANALYZE").await?;
+    for question in &QUESTIONS {
+        outln!(
+            "\n{}\n{}",
+            question.title,
+            answer(database, question).await?
+        );
+    }
+    Ok(right)
+}
+
+fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> Table {
+    let expected = expectation.distinct();
+    let mut table = display::table();
+    table.set_header(["", "sent", "in the tables", ""]);
+    let mut row = |name: &str, sent: u64, found: Option<u64>| {
+        let verdict = match found {
+            None => "",
+            Some(found) if found == sent => "✓",
+            Some(_) => "✗",
+        };
+        let found = found.map_or(String::new(), |found| found.to_string());
+        table.add_row([name.to_owned(), sent.to_string(), found, verdict.to_owned()]);
+    };
+    row("messages", expectation.messages(), None);
+    row("events", expectation.events(), None);
+    row("= distinct", expected.events, Some(found.events));
+    row("+ duplicates", expectation.duplicates(), None);
+    row("+ rejected", expectation.rejected(), Some(rejected));
+    row("facts", expected.facts, Some(found.facts));
+    let same = match expectation.timeless() {
+        _ if found.hashes == expected.hashes => "the same".to_owned(),
+        0 => "DIFFERENT".to_owned(),
+        timeless => format!("unknown: {timeless} events take the time of their record"),
+    };
+    let hash = |fingerprint: Fingerprint| format!("{:08x}…", fingerprint.hashes >> 96);
+    table.add_row([
+        "hash of all facts".to_owned(),
+        hash(expected),
+        hash(found),
+        same,
+    ]);
+    for column in [1, 2] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+async fn print_speed(
+    database: &Client,
+    expectation: &Expectation,
+    took: Duration,
+) -> anyhow::Result<()> {
+    let mut delays = Vec::new();
+    expectation::each_commit(database, |hash, committed| {
+        if let Some(sent) = expectation.sent_at(&hash) {
+            delays.push(committed.saturating_sub(sent));
+        }
+    })
+    .await?;
+    delays.sort_unstable();
+    let seconds = took.as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people to read")]
+    let rate = expectation.events() as f64 / seconds;
+    outln!(
+        "{} events in {seconds:.1} s: {rate:.0} events/s",
+        expectation.events()
+    );
+    if let (Some(median), Some(last)) = (percentile(&delays, 50), percentile(&delays, 99)) {
+        outln!(
+            "From send to table: median {} ms, 99th percentile {} ms",
+            median / 1_000,
+            last / 1_000
+        );
+    }
+    Ok(())
+}
+
+fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
+    sorted
+        .get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
+        .copied()
+}
+
+/// Runs the query of a question and returns its first rows.
+async fn answer(client: &Client, question: &Question) -> anyhow::Result<Table> {
+    let mut table = display::table();
+    for message in client.simple_query(question.sql).await? {
+        match message {
+            SimpleQueryMessage::RowDescription(columns) => {
+                table.set_header(columns.iter().map(|column| column.name().to_owned()));
+            }
+            SimpleQueryMessage::Row(row) if table.row_count() < ROWS => {
+                let cell = |column| display::terminal(row.get(column).unwrap_or(""), MAX_NAME);
+                table.add_row((0..row.len()).map(cell));
+            }
+            _ => {}
+        }
+    }
+    display::align_numbers(&mut table);
+    Ok(table)
 }

@@ -1,25 +1,25 @@
-//! A connector's `metrics-address`, asked from outside: is it ready, and what has it counted?
+//! A client of a connector's `metrics-address`: its readiness and its metrics.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use connector_common::answer;
+use anyhow::{Context, anyhow, bail};
+use connector_common::monitor;
 
-/// How long a connector may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer that is read.
-const LONGEST: u64 = 16 << 20;
+/// Timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest response that is read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// Where a connector serves `/metrics` and `/readyz`.
+/// The address at which a connector serves `/metrics` and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(String);
 
 impl FromStr for Endpoint {
-    type Err = String;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> anyhow::Result<Self> {
         let rest = text.strip_prefix("http://").unwrap_or(text);
         let address = rest.split('/').next().unwrap_or_default();
         let port = address
@@ -27,9 +27,9 @@ impl FromStr for Endpoint {
             .map(|(_, port)| port.parse::<u16>());
         match port {
             Some(Ok(_)) => Ok(Self(address.to_owned())),
-            _ => Err(
-                "a connector's address is written http://HOST:PORT, with the port of its `metrics-address`"
-                    .to_owned(),
+            _ => bail!(
+                "a connector's address is written http://HOST:PORT, with the port of its \
+                 `metrics-address`"
             ),
         }
     }
@@ -42,45 +42,46 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// What keeps the connector from its work, a line each; empty when it is ready.
+    /// The reasons that the connector is not ready; empty if it is.
     ///
     /// # Errors
-    /// Nobody answers, or something else than a connector.
+    /// Fails without a response, or if the response is not that of a connector.
     pub async fn troubles(&self) -> anyhow::Result<Vec<String>> {
         match self.get("/readyz").await? {
             (200, _) => Ok(Vec::new()),
             (503, body) => Ok(body.lines().map(str::to_owned).collect()),
             (status, _) => Err(anyhow!(
-                "{self} answers with HTTP status {status}; is it the connector's `metrics-address`?"
+                "{self} responds with HTTP status {status}; it may not be a connector's \
+                 `metrics-address`"
             )),
         }
     }
 
-    /// What the connector has counted.
+    /// The connector's metrics.
     ///
     /// # Errors
-    /// As [`Endpoint::troubles`].
+    /// Fails as [`Endpoint::troubles`].
     pub async fn metrics(&self) -> anyhow::Result<Metrics> {
         match self.get("/metrics").await? {
             (200, body) => Ok(Metrics::parse(&body)),
-            (status, _) => Err(anyhow!("{self}/metrics answers with HTTP status {status}")),
+            (status, _) => Err(anyhow!("{self}/metrics responds with HTTP status {status}")),
         }
     }
 
     async fn get(&self, path: &'static str) -> anyhow::Result<(u16, String)> {
         let address = self.0.clone();
         let asked =
-            tokio::task::spawn_blocking(move || answer::get(&address, path, PATIENCE, LONGEST));
-        let (status, body) = tokio::time::timeout(PATIENCE, asked)
+            tokio::task::spawn_blocking(move || monitor::get(&address, path, TIMEOUT, MAX_BYTES));
+        let (status, body) = tokio::time::timeout(TIMEOUT, asked)
             .await
-            .map_err(|_| anyhow!("no answer from {self} in {PATIENCE:?}"))??
-            .with_context(|| format!("no answer from {self}"))?;
+            .map_err(|_| anyhow!("timed out after {TIMEOUT:?} waiting for {self}"))??
+            .with_context(|| format!("no response from {self}"))?;
         let status = status.ok_or_else(|| anyhow!("{self} does not speak HTTP"))?;
         Ok((status, body))
     }
 }
 
-/// Metrics in Prometheus' text format, without their labels.
+/// Metrics in Prometheus' text format, without labels.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Vec<(String, f64)>);
 
@@ -95,12 +96,12 @@ impl Metrics {
         Self(lines.filter_map(sample).collect())
     }
 
-    /// The sum over all labels; `None` where there is no such metric.
+    /// The sum over all labels; `None` without such a metric.
     pub fn sum(&self, name: &str) -> Option<f64> {
         self.of(name).reduce(|sum, value| sum + value)
     }
 
-    /// The largest over all labels.
+    /// The largest value over all labels.
     pub fn max(&self, name: &str) -> Option<f64> {
         self.of(name).reduce(f64::max)
     }
@@ -128,7 +129,10 @@ mod tests {
         assert_eq!(shown("[::1]:1").unwrap(), "http://[::1]:1");
         for text in ["sink", "http://sink", "https://sink:9465", "sink:port"] {
             assert!(
-                shown(text).unwrap_err().contains("metrics-address"),
+                shown(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("metrics-address"),
                 "{text}"
             );
         }

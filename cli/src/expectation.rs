@@ -1,30 +1,33 @@
-//! What the tables must hold once everything that was sent has arrived.
+//! The expected contents of the tables once all messages have arrived, and their actual contents.
 //!
-//! Computed from the bodies alone, before they are sent, with the same rules for reading an event
-//! and none of the machinery in between: if a queue, a topic or a transaction loses or doubles
-//! anything, the two no longer agree.
+//! The expectation is computed from the bodies before they are sent, with the same rules for
+//! reading an event but without queue, topic and transactions. If one of these loses or doubles
+//! anything, the two differ.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use fact_model::{Arena, FactHash, Options, flatten_in};
+use futures_util::{TryStreamExt, pin_mut};
+use tokio_postgres::Client;
+use uuid::Uuid;
 
-/// Where the times of records begin that stand in for those of the topic, in ms of Unix time: the last second of the
-/// year 2099, in which no event happens.
+/// The substitute for the time of the first record, in ms of Unix time: the last second of the year
+/// 2099. No event has this time.
 const NO_TIME: i64 = 4_102_444_799_999;
 
-/// The sums over a set of facts that the database can compute, too.
+/// Sums over a set of facts, which the database can compute as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Number of events that are distinct.
+    /// Number of distinct events.
     pub events: u64,
     /// Number of facts.
     pub facts: u64,
-    /// Exclusive or over the facts' hashes: one fact more, fewer or other changes it.
+    /// Exclusive or over the facts' hashes: an additional, missing or changed fact changes it.
     pub hashes: u128,
 }
 
-/// Everything that was sent, and when.
+/// The events that were sent, with the time of each.
 pub struct Expectation {
     options: Options,
     sent_at: HashMap<FactHash, u64>,
@@ -36,7 +39,7 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// Expects what the SmartModule makes of events with `options`.
+    /// Expects the facts of a SmartModule with `options`.
     pub fn new(options: Options) -> Self {
         Self {
             options,
@@ -49,15 +52,16 @@ impl Expectation {
         }
     }
 
-    /// Takes note of a message's body, sent at `micros` after the epoch.
+    /// Adds the body of a message sent at `micros` of Unix time.
     pub fn add(&mut self, body: &str, micros: u64) {
         let arena = Arena::new();
-        // A time of its own, so that equal bodies without a time are different events, as in the topic.
+        // A distinct time, so that equal bodies without a time are distinct events, as in the
+        // topic.
         let record_time = NO_TIME - i64::try_from(self.messages).unwrap_or_default();
         let envelope = flatten_in(&arena, &self.options, body.as_bytes(), Some(record_time));
         self.messages += 1;
         self.rejected += envelope.rejected.len() as u64;
-        // The facts of one event stand together; the first has ordinal 1, or 0 where it is alone.
+        // The facts of an event are adjacent; the first has ordinal 1, or 0 without items.
         let events = envelope.facts.chunk_by(|_, next| next.item_ordinal > 1);
         for event in events {
             let Some(first) = event.first() else { continue };
@@ -78,40 +82,140 @@ impl Expectation {
         }
     }
 
-    /// Messages sent.
+    /// The number of messages sent.
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// Events sent: of a message that holds several each counts.
+    /// The number of events sent; a message can hold several.
     pub fn events(&self) -> u64 {
         self.distinct.events + self.duplicates + self.rejected
     }
 
-    /// Events that were sent before.
+    /// The number of events that were sent before.
     pub fn duplicates(&self) -> u64 {
         self.duplicates
     }
 
-    /// Events that can't be read.
+    /// The number of events that can't be read.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
 
-    /// Events that take the time of their record, which nobody knows before: so their hashes are not known either.
+    /// The number of events that take the time of their record. It is unknown before they are sent,
+    /// so their hashes are unknown, too.
     pub fn timeless(&self) -> u64 {
         self.timeless
     }
 
-    /// What `fact_events` must hold.
+    /// The expected sums over `fact_events`.
     pub fn distinct(&self) -> Fingerprint {
         self.distinct
     }
 
-    /// When the event whose first fact has this hash was first sent, in microseconds after the epoch.
+    /// The time at which the event with this first fact was first sent, in microseconds of Unix
+    /// time.
     pub fn sent_at(&self, first_fact: &FactHash) -> Option<u64> {
         self.sent_at.get(first_fact).copied()
     }
+}
+
+/// The number of records of `topic` that the sink has committed, over all partitions.
+///
+/// # Errors
+/// Fails if a query fails.
+pub async fn committed(client: &Client, topic: &str) -> anyhow::Result<i64> {
+    let there = client
+        .query_one("SELECT to_regclass('sink_offsets') IS NOT NULL", &[])
+        .await?;
+    if !there.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let row = client
+        .query_one(
+            "SELECT coalesce(sum(next_offset), 0)::bigint FROM sink_offsets WHERE topic = $1",
+            &[&topic],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// The sums over the facts in the tables.
+///
+/// # Errors
+/// Fails if the query fails.
+pub async fn fingerprint(client: &Client) -> anyhow::Result<Fingerprint> {
+    let row = client
+        .query_one(
+            "SELECT count(*) FILTER (WHERE item_ordinal <= 1), count(*),
+                    coalesce(bit_xor(('x' || left(hash, 16))::bit(64)::bigint), 0),
+                    coalesce(bit_xor(('x' || right(hash, 16))::bit(64)::bigint), 0)
+             FROM (SELECT item_ordinal, replace(fact_hash::text, '-', '') AS hash
+                   FROM fact_events) AS facts",
+            &[],
+        )
+        .await?;
+    let half = |column: usize| u128::from(row.get::<_, i64>(column).cast_unsigned());
+    Ok(Fingerprint {
+        events: row.get::<_, i64>(0).unsigned_abs(),
+        facts: row.get::<_, i64>(1).unsigned_abs(),
+        hashes: half(2) << 64 | half(3),
+    })
+}
+
+/// The rejected events in the tables by reason, most frequent first.
+///
+/// # Errors
+/// Fails if the query fails.
+pub async fn rejected(client: &Client) -> anyhow::Result<Vec<(String, u64)>> {
+    let rows = client
+        .query(
+            "SELECT reason, count(*) FROM rejected_events GROUP BY reason \
+             ORDER BY count(*) DESC, reason",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()))
+        .collect())
+}
+
+/// Calls `with` for each event with the hash of its first fact and the time of its commit, in
+/// microseconds of Unix time. If the server does not track commit times, that is the start of the
+/// transaction.
+///
+/// # Errors
+/// Fails if a query fails.
+pub async fn each_commit(
+    client: &Client,
+    mut with: impl FnMut(FactHash, u64),
+) -> anyhow::Result<()> {
+    let kept = client
+        .query_one(
+            "SELECT current_setting('track_commit_timestamp')::boolean",
+            &[],
+        )
+        .await?;
+    let time = if kept.get(0) {
+        "pg_xact_commit_timestamp(xmin)"
+    } else {
+        "ingested_at"
+    };
+    let query = format!(
+        "SELECT fact_hash, (extract(epoch FROM {time}) * 1000000)::bigint FROM fact_events \
+         WHERE item_ordinal <= 1"
+    );
+    let rows = client.query_raw(&query, std::iter::empty::<&str>()).await?;
+    pin_mut!(rows);
+    while let Some(row) = rows.try_next().await? {
+        let hash: Uuid = row.get(0);
+        with(
+            FactHash(*hash.as_bytes()),
+            row.get::<_, i64>(1).unsigned_abs(),
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -121,7 +225,7 @@ mod tests {
     const VIEW: &str = r#"{"event_id":"e1","event_name":"view_item","event_timestamp":1767225600000,"items":[{"item_id":"A"},{"item_id":"B"}]}"#;
 
     #[test]
-    fn sent_is_distinct_and_duplicates_and_rejected() {
+    fn events_are_distinct_duplicate_or_rejected() {
         let mut expectation = Expectation::new(Options::default());
         expectation.add(VIEW, 1);
         expectation.add(VIEW, 2);

@@ -1,21 +1,21 @@
-//! `etl flatten`: what would become of message bodies, with no server running. It is how one finds out why an
-//! event was refused.
+//! `etl flatten`: flattens message bodies without a server. It shows why an event is rejected, and
+//! where.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use fact_model::{Arena, Envelope, Fact, Options, Rejection, flatten_in};
-use serde_json::{Map, Value};
+use fact_model::{Arena, Envelope, Fact, Options, Rejection, Step, flatten_in};
+use serde_json::{Map, Value, json};
 
-use crate::parameters::Parameters;
-use crate::{answers, escape, place};
+use crate::arguments::Parameters;
+use crate::{display, place, printer};
 
-/// The columns of a fact, in the order in which they are shown.
-const COLUMNS: [&str; 43] = [
+/// The columns of a fact in their order.
+const COLUMNS: [&str; 49] = [
     "event_time",
     "event_name",
     "event_id",
@@ -23,6 +23,12 @@ const COLUMNS: [&str; 43] = [
     "user_pseudo_id",
     "session_id",
     "platform",
+    "traffic_source",
+    "traffic_medium",
+    "traffic_campaign",
+    "device_category",
+    "country",
+    "app_version",
     "item_ordinal",
     "product_id",
     "product_name",
@@ -61,34 +67,53 @@ const COLUMNS: [&str; 43] = [
     "fact_hash",
 ];
 
-/// How many characters of a value the table shows.
-const SHOWN: usize = 48;
-/// Longest sentence and place of a rejection that are shown whole, in characters.
-const SENTENCE: usize = 400;
+/// The longest value shown in the table, in characters.
+const MAX_VALUE: usize = 48;
+/// The longest detail and place of a rejection shown, in characters.
+const MAX_DETAIL: usize = 400;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file, one message body; `-` is standard input
+    /// The file, a message body; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
     /// Each line of the file is a message body
     #[arg(long)]
     lines: bool,
-    /// Print a JSON object a line, a fact or a rejection, instead of a table
+    /// Print a JSON object for each fact or rejection, one a line, instead of a table
     #[arg(long)]
     json: bool,
+    /// A tracking plan: a file with the JSON of the parameter `tracking-plan`
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Print the path of each body: what was around it, its format, and changed values
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     parameters: Parameters,
 }
 
-/// Prints what becomes of each body; exit code 1 when any of it is rejected.
+impl Args {
+    fn options(&self) -> anyhow::Result<Options> {
+        let plan = self.plan.as_ref().map(|file| {
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+        });
+        let plan = plan.transpose()?;
+        let plan = plan.iter().map(|plan| ("tracking-plan", plan.as_str()));
+        let pairs = self.parameters.pairs().iter();
+        let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
+        Ok(Options::parse(pairs.chain(plan))?)
+    }
+}
+
+/// Exits with 1 if anything is rejected.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let options = args.parameters.options()?;
+    let options = args.options()?;
     let mut printer: Box<dyn Printer> = if args.json {
-        Box::new(JsonLines(BufWriter::new(io::stdout())))
+        Box::new(JsonLines(printer::buffered_json()))
     } else {
         Box::new(Tables {
-            out: BufWriter::new(io::stdout()),
+            out: printer::buffered_text(),
             rows: Vec::new(),
             rejected: 0,
             lines: args.lines,
@@ -97,28 +122,33 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match flatten(args, &options, printer.as_mut()) {
         Ok(true) => Ok(ExitCode::SUCCESS),
         Ok(false) => Ok(ExitCode::FAILURE),
-        // Whoever reads has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        // The reader has closed the pipe.
+        Err(error) if printer::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }
 
 fn flatten(args: &Args, options: &Options, printer: &mut dyn Printer) -> anyhow::Result<bool> {
-    let mut arena = Arena::new();
+    let mut arena = if args.explain {
+        Arena::explaining()
+    } else {
+        Arena::new()
+    };
     let mut all_read = true;
     each_body(&args.file, args.lines, |line, body| {
         arena.reset();
-        // A body that no topic has yet has the time of now.
+        // The body is not in a topic, so the record's time is now.
         let envelope = flatten_in(&arena, options, body, now_millis());
         all_read &= envelope.rejected.is_empty();
+        printer.print_path(line, &arena.take_path())?;
         printer.print(line, body, &envelope)
     })?;
     printer.finish()?;
     Ok(all_read)
 }
 
-/// Hands each body of the file to `with`, with the number of its line. Empty lines are passed over: SQS takes no
-/// empty message.
+/// Calls `with` for each body of the file and the number of its line. Skips empty lines, because
+/// SQS refuses empty messages.
 fn each_body(
     path: &Path,
     lines: bool,
@@ -150,14 +180,26 @@ fn each_body(
 }
 
 trait Printer {
+    /// Prints the path of the body that is printed next, if there is one.
+    fn print_path(&mut self, line: usize, path: &[Step]) -> anyhow::Result<()>;
     fn print(&mut self, line: usize, body: &[u8], envelope: &Envelope<'_>) -> anyhow::Result<()>;
     fn finish(&mut self) -> anyhow::Result<()>;
 }
 
-/// A JSON object a line.
+/// Prints a JSON object a line.
 struct JsonLines<W>(W);
 
 impl<W: Write> Printer for JsonLines<W> {
+    fn print_path(&mut self, _: usize, path: &[Step]) -> anyhow::Result<()> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let steps = path.iter();
+        let steps = steps.map(|step| json!({"step": step.kind.as_str(), "detail": step.detail}));
+        let path = Value::from_iter(steps);
+        Ok(writeln!(self.0, r#"{{"path":{path}}}"#)?)
+    }
+
     fn print(&mut self, _: usize, _: &[u8], envelope: &Envelope<'_>) -> anyhow::Result<()> {
         for fact in &envelope.facts {
             writeln!(self.0, "{}", serde_json::to_string(fact)?)?;
@@ -180,7 +222,7 @@ impl<W: Write> Printer for JsonLines<W> {
     }
 }
 
-/// Rejections as they come, and at the end one table of all facts.
+/// Prints rejections at once, and at the end a table of all facts.
 struct Tables<W> {
     out: W,
     rows: Vec<(usize, Map<String, Value>)>,
@@ -189,6 +231,20 @@ struct Tables<W> {
 }
 
 impl<W: Write> Printer for Tables<W> {
+    fn print_path(&mut self, line: usize, path: &[Step]) -> anyhow::Result<()> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        if self.lines {
+            writeln!(self.out, "line {line}:")?;
+        }
+        for Step { kind, detail } in path {
+            let detail = display::terminal(detail, MAX_DETAIL);
+            writeln!(self.out, "{:<8}  {detail}", kind.as_str())?;
+        }
+        Ok(writeln!(self.out)?)
+    }
+
     fn print(&mut self, line: usize, body: &[u8], envelope: &Envelope<'_>) -> anyhow::Result<()> {
         for fact in &envelope.facts {
             self.rows.push((line, row(fact)?));
@@ -200,7 +256,7 @@ impl<W: Write> Printer for Tables<W> {
                 String::new()
             };
             let [detail, at] =
-                [&rejection.detail, &rejection.at].map(|text| escape::terminal(text, SENTENCE));
+                [&rejection.detail, &rejection.at].map(|text| display::terminal(text, MAX_DETAIL));
             writeln!(
                 self.out,
                 "{of_line}rejected: {} at {at}\n  {detail}",
@@ -236,14 +292,14 @@ impl<W: Write> Printer for Tables<W> {
 }
 
 impl<W> Tables<W> {
-    /// The facts, in the columns that any of them has a value for.
+    /// The facts, without the columns that are empty in all of them.
     fn table(&self) -> comfy_table::Table {
         let columns: Vec<&str> = COLUMNS
             .into_iter()
             .filter(|column| self.rows.iter().any(|(_, row)| row.contains_key(*column)))
             .collect();
         let line = self.lines.then_some("line");
-        let mut table = answers::table();
+        let mut table = display::table();
         table.set_header(line.iter().chain(&columns));
         for (number, row) in &self.rows {
             let line = line.map(|_| number.to_string());
@@ -254,7 +310,7 @@ impl<W> Tables<W> {
             });
             table.add_row(line.into_iter().chain(values));
         }
-        answers::align_numbers(&mut table);
+        display::align_numbers(&mut table);
         table
     }
 }
@@ -262,31 +318,34 @@ impl<W> Tables<W> {
 fn row(fact: &Fact<'_>) -> anyhow::Result<Map<String, Value>> {
     match serde_json::to_value(fact)? {
         Value::Object(row) => Ok(row),
-        other => Err(anyhow!("a fact is no JSON object: {other}")),
+        other => Err(anyhow!("a fact is not a JSON object: {other}")),
     }
 }
 
-/// A value as the table shows it, without what would break its lines.
+/// The text of a value in the table.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => escape::terminal(text, SHOWN),
-        other => escape::terminal(&other.to_string(), SHOWN),
+        Value::String(text) => display::terminal(text, MAX_VALUE),
+        other => display::terminal(&other.to_string(), MAX_VALUE),
     }
 }
 
-/// Formats `extra`, a line a key: `item.in_stock = 1`. Texts are quoted, which tells them from
-/// numbers.
+/// Formats `extra`, one key a line: `item.in_stock = 1`. Texts are quoted to distinguish them from
+/// numbers. Violated rules of the tracking plan follow: `plan: currency: required`.
 fn shown_extra(extra: &Value) -> String {
     let parts = extra.as_object().into_iter().flatten();
     let lines = parts.flat_map(|(part, keys)| {
         let keys = keys.as_object().into_iter().flatten();
         keys.map(move |(key, value)| {
-            let key = escape::terminal(key, SHOWN);
-            let value = escape::terminal(&value.to_string(), SHOWN);
+            let key = display::terminal(key, MAX_VALUE);
+            let value = display::terminal(&value.to_string(), MAX_VALUE);
             format!("{part}.{key} = {value}")
         })
     });
-    Vec::from_iter(lines).join("\n")
+    let rules = extra.get("plan").and_then(Value::as_array);
+    let rules = rules.into_iter().flatten().filter_map(Value::as_str);
+    let rules = rules.map(|rule| format!("plan: {}", display::terminal(rule, MAX_DETAIL)));
+    Vec::from_iter(lines.chain(rules)).join("\n")
 }
 
 fn now_millis() -> Option<i64> {
@@ -294,30 +353,30 @@ fn now_millis() -> Option<i64> {
     i64::try_from(since.as_millis()).ok()
 }
 
-/// Returns true if the reader of the output has closed the pipe.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use connector_common::escape::escaped;
 
     use super::*;
 
     #[test]
     fn every_column_of_a_fact_is_shown() {
-        let body = json!({
-            "event_id": "e", "event_name": "n", "ts": 1_795_382_400, "user_id": "u", "client_id": "c", "session_id": "s",
-            "platform": "IOS", "currency": "EUR", "value": 1, "transaction_id": "t", "tax": 1, "shipping": 1, "coupon": "c", "x": 1,
-            "items": [{"item_id": "i", "item_name": "n", "item_brand": "b", "item_category": "a/b/c/d/e", "item_variant": "v",
-                       "item_list_id": "l", "item_list_name": "l", "index": 1, "price": 1, "quantity": 1, "discount": 1, "price_in_usd": 1, "item_revenue": 1, "item_revenue_in_usd": 1, "item_refund": 1, "item_refund_in_usd": 1,
-                       "coupon": "c", "affiliation": "a", "location_id": "l", "promotion_id": "p", "promotion_name": "p",
-                       "creative_name": "c", "creative_slot": "s"}]
-        });
-        let envelope = fact_model::flatten(body.to_string().as_bytes());
+        let body = r#"{
+            "event_id": "e", "event_name": "n", "ts": 1795382400, "user_id": "u", "client_id": "c",
+            "session_id": "s", "platform": "IOS", "utm_source": "s", "utm_medium": "m",
+            "utm_campaign": "c", "device_category": "d", "country": "c", "app_version": "1",
+            "currency": "EUR", "value": 1, "transaction_id": "t", "tax": 1, "shipping": 1,
+            "coupon": "c", "x": 1,
+            "items": [{
+                "item_id": "i", "item_name": "n", "item_brand": "b", "category": "a/b/c/d/e",
+                "item_variant": "v", "item_list_id": "l", "item_list_name": "l", "index": 1,
+                "price": 1, "quantity": 1, "discount": 1, "price_in_usd": 1, "item_revenue": 1,
+                "item_revenue_in_usd": 1, "item_refund": 1, "item_refund_in_usd": 1, "coupon": "c",
+                "affiliation": "a", "location_id": "l", "promotion_id": "p", "promotion_name": "p",
+                "creative_name": "c", "creative_slot": "s"
+            }]
+        }"#;
+        let envelope = fact_model::flatten(body.as_bytes());
         let row = row(&envelope.facts[0]).unwrap();
         let mut columns = COLUMNS.to_vec();
         columns.sort_unstable();
@@ -344,7 +403,8 @@ mod tests {
     fn a_rejection_shows_its_place() {
         assert_eq!(
             printed(r#"{"name":"a","ts":1795382400,"items":[{},7]}"#),
-            "line 7: rejected: bad-items at $.items[1]\n  item 2 of 2 is no object\n  {\"name\":\"a\",\"ts\":1795382400,\"items\":[{},7]}\n                                          ^\n\n0 facts, 1 rejected\n"
+            "line 7: rejected: bad-items at $.items[1]\n  item 2 of 2 is not an object\n  \
+             {\"name\":\"a\",\"ts\":1795382400,\"items\":[{},7]}\n                                          ^\n\n0 facts, 1 rejected\n"
         );
     }
 
@@ -375,8 +435,9 @@ mod tests {
         assert!(printed.contains(" x y "), "{printed}");
         assert!(printed.ends_with("1 fact, 0 rejected\n"));
     }
+
     #[test]
-    fn what_no_column_takes_is_a_line_a_key() {
+    fn each_extra_key_has_a_line() {
         let printed = printed(
             r#"{"name":"a","ts":1795382400,"replay_timestamp":"2026-02-03T10:11:12Z","items":[{"item_id":"x","in_stock":1,"number_of_installments":"12","color":null}]}"#,
         );
@@ -390,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_a_queue_shows_its_params_and_the_place_where_it_breaks_off() {
+    fn a_row_of_a_queue_shows_its_params_and_its_truncation() {
         let body = r#"{"event_timestamp":1762101121131069,"event_name":"view_item","items":"[{item_id=A1, item_name=Sartén, 24 cm, item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, double_value=null}}, {key=discounts, value={string_value=A|B, int_value=null, float_value=null, double_value=null}}]}]"}"#;
         let whole = printed(body);
         for part in [
@@ -416,18 +477,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_body_reaches_the_terminal_as_a_command() {
+    fn no_control_character_reaches_the_terminal() {
         for body in [
             "{\"name\":\"a\",\"ts\":1795382400,\"k\u{9b}31m\u{202e}\":\"\u{85}v\",\"items\":[{\"item_id\":\"\\u001b]0;x\\u0007\"}]}",
             "{\"name\":\"a\",\"ts\":\"\\u001b[31m\u{9b}1m\"}",
             "{\"name\":\"a\",\"ts\":1795382400,\"items\":[{\"\\u001b[31m\":1},\"\u{9b}\"]}",
             "no event \u{1b}[31m",
+            "{\"name\":\"a\u{2066}\",\"ts\":1795382400,\"items\":[{\"item_name\":\"\u{200b}x\u{2028}\"}]}",
             "{\"name\":\"a\",\"ts\":1795382400,\"items\":\"[{item_id=\\u001b[31m, item_name=\u{9b}31m\"}",
         ] {
             let printed = printed(body);
             let raw: Vec<char> = printed
                 .chars()
-                .filter(|c| *c != '\n' && (c.is_control() || *c == '\u{202e}'))
+                .filter(|c| *c != '\n' && escaped(&c.to_string()) != c.to_string())
                 .collect();
             assert!(raw.is_empty(), "{raw:?} of {body:?} in\n{printed:?}");
         }

@@ -2,26 +2,35 @@
 //!
 //! # Layout
 //!
-//! One file a subcommand: [`demo`], [`up`], [`send`], [`flatten`] (with [`place`], which marks what is wrong in
-//! a body), [`migrate`], [`status`] and [`doctor`] (with [`endpoint`], a connector's metrics), [`verify`] and [`replay`]
-//! (with [`topic`]), [`rejected`], [`partitions`], [`aggregates`], [`generate`] (made-up events), [`report`]. Around
-//! them what several of them use: [`expectation`] (what must arrive), [`tables`] (what did), [`progress`] (bars),
-//! [`answers`] (the analysts' questions), [`parameters`] (of the SmartModule), [`units`] (numbers as people say
-//! them), [`escape`] (what others sent, shown as it is).
+//! Each subcommand has a file: [`demo`] (with [`expectation`], the expected contents of the
+//! tables), [`up`], [`send`], [`flatten`] (with [`place`], which marks the error in a body),
+//! [`migrate`], [`rejected`], [`partitions`], [`aggregates`], [`erase`] and [`export`] (with
+//! [`people`], which finds somebody's data), [`generate`], [`status`] and [`doctor`] (with
+//! [`endpoint`], a connector's metrics), [`report`], [`verify`], [`replay`] and [`consume`] (with
+//! [`topic`]). They share [`arguments`], [`display`] (text for people), [`printer`] (standard
+//! output) and [`progress`] (progress bars).
+
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
+// First, for its macros.
+#[macro_use]
+mod printer;
 
 mod aggregates;
-mod answers;
-mod bodies;
+mod arguments;
+mod consume;
 mod demo;
+mod display;
 mod doctor;
 mod endpoint;
-mod escape;
+mod erase;
 mod expectation;
+mod export;
 mod flatten;
 mod generate;
 mod migrate;
-mod parameters;
 mod partitions;
+mod people;
 mod place;
 mod progress;
 mod rejected;
@@ -29,9 +38,7 @@ mod replay;
 mod report;
 mod send;
 mod status;
-mod tables;
 mod topic;
-mod units;
 mod up;
 mod verify;
 
@@ -41,11 +48,16 @@ use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 use tracing_subscriber::EnvFilter;
 
-/// `up` and `demo` serve a queue in this process: many small blocks, a part of them freed in another thread.
+/// `up` and `demo` serve a queue in this process, which allocates many small blocks and frees some
+/// of them in another thread.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Shop events from an AWS SQS queue to tables that analysts query.
+/// The default of `RUST_LOG`. The client logs an error for each compressed batch that a response
+/// cuts, which `topic` reads again.
+const LOG: &str = "error,fluvio::consumer=off";
+
+/// Move shop events from an AWS SQS queue to tables that analysts query
 #[derive(Parser)]
 #[command(name = "etl", version, propagate_version = true)]
 struct Cli {
@@ -55,48 +67,55 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the whole pipeline on this machine, send events through it and check that the counts add up
+    /// Run the whole pipeline on this machine, send events through it and check that the counts add
+    /// up
     Demo(demo::Args),
     /// Run the whole pipeline on this machine until Ctrl-C
     Up(up::Args),
-    /// Put the lines of a file into a queue, each a message
+    /// Send the lines of a file to a queue, one message a line
     Send(send::Args),
-    /// Show what would become of message bodies, and why one is refused; needs no server
+    /// Show the facts of message bodies, or why one is rejected; needs no server
     Flatten(flatten::Args),
     /// Create or update the tables
     Migrate(migrate::Args),
-    /// List, show, retry or purge events that could not become facts
+    /// List, show, retry, purge or skip rejected events
     Rejected(rejected::Args),
-    /// List, drop or detach the months of the facts
+    /// List, drop or detach partitions of the facts
     Partitions(partitions::Args),
-    /// Check or rebuild the hourly aggregates, change their settings
+    /// Check or rebuild the hourly aggregates, or change their settings
     Aggregates(aggregates::Args),
-    /// Make up shop events: message bodies a line each, or facts straight into the tables
+    /// Erase somebody's facts, rejected events and aggregates from the tables
+    Erase(erase::Args),
+    /// Print all that the tables have about somebody, as JSON lines
+    Export(export::Args),
+    /// Generate shop events: message bodies, or facts directly in the tables
     Generate(generate::Args),
-    /// Show queue, topic, sinks and tables side by side, once or again and again
+    /// Show the state of queue, topic, sinks and tables, once or continuously
     Status(status::Args),
-    /// Write a page about some days: funnel, trend, lists, products, data quality
+    /// Write a report of some days as a page, or serve it live
     Report(report::Args),
-    /// Check what a deployment needs, a line a check: cluster, topic, SmartModule, queue, database, connectors
+    /// Check a deployment: cluster, topic, SmartModule, queue, database, connectors
     Doctor(doctor::Args),
     /// Compare a range of the topic with the tables, fact by fact
     Verify(verify::Args),
-    /// Have a sink read a partition again from an earlier offset or time; changes no row that is there
+    /// Move a sink back to an earlier offset or time; it changes no existing rows
     Replay(replay::Args),
+    /// Print the topic's records or facts as JSON lines, from a position that can be kept
+    Consume(consume::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")),
-        )
-        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG)))
+        // Colours would be escaped.
+        .with_ansi(false)
+        .with_writer(printer::stderr)
         .init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the async runtime: {error}");
+            errln!("error: cannot start the async runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -110,18 +129,26 @@ fn main() -> ExitCode {
             Command::Rejected(args) => rejected::run(args).await,
             Command::Partitions(args) => partitions::run(args).await,
             Command::Aggregates(args) => aggregates::run(args).await,
+            Command::Erase(args) => erase::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::Generate(args) => generate::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Report(args) => report::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::Consume(args) => consume::run(args).await,
         }
     });
-    // A long poll that nobody waits for any more must not hold up the exit.
+    // An abandoned long poll must not delay the exit.
     runtime.shutdown_background();
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+    let code = outcome.unwrap_or_else(|error| {
+        errln!("error: {error:#}");
         ExitCode::FAILURE
-    })
+    });
+    if let Some(error) = printer::failure() {
+        errln!("error: cannot write to standard output: {error}");
+        return ExitCode::FAILURE;
+    }
+    code
 }

@@ -2,21 +2,23 @@
 
 use std::process::ExitCode;
 
-use crate::tables;
+use crate::arguments::Database;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: String,
+    #[command(flatten)]
+    database: Database,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut client = tables::connect(&args.database_url).await?;
-    let report = postgres_sink::migrate(&mut client).await?;
-    for name in &report.applied {
-        println!("applied {name}");
+    let mut client = args.database.connect().await?;
+    let report = warehouse::migrate(&mut client).await?;
+    if let Some(revoked) = &report.revoked {
+        outln!("everybody could create functions beside the tables; ran `{revoked}`");
     }
-    println!("the schema is at version {}", report.version);
+    for name in &report.applied {
+        outln!("applied {name}");
+    }
+    outln!("the schema is at version {}", report.version);
     Ok(ExitCode::SUCCESS)
 }

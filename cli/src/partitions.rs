@@ -1,4 +1,4 @@
-//! `etl partitions`: the partitions of the facts, and what becomes of the old ones.
+//! `etl partitions`: lists the partitions of the facts, and drops or detaches old ones.
 
 use std::process::ExitCode;
 
@@ -6,37 +6,36 @@ use anyhow::Context;
 use chrono::{DateTime, Months, NaiveDate, Utc};
 use clap::Subcommand;
 
-use crate::tables::DatabaseUrl;
-use crate::{answers, tables};
+use crate::arguments::Database;
+use crate::display;
 
 const MIB: i64 = 1 << 20;
-/// The days that `move-default` creates partitions for unless it is told others: older ones, and such in the future, are
-/// clocks that are wrong rather than data.
+/// The default range of `move-default`. Facts outside are probably dated by a wrong clock.
 const YEARS_BACK: u32 = 10;
 const MONTHS_AHEAD: u32 = 2;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    database: DatabaseUrl,
+    database: Database,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the partitions with their size
+    /// List the partitions with their size
     List,
-    /// Drop partitions that ended long enough ago, with all their facts; the aggregates stay
+    /// Drop old partitions with all their facts; the aggregates stay
     Drop(Age),
-    /// Detach partitions that ended long enough ago: their tables stay, outside the facts
+    /// Detach old partitions: their tables stay, but are no longer part of the facts
     Detach(Age),
     /// Move facts from the default partition into partitions of their own
     MoveDefault {
-        /// The first day; default ten years ago
+        /// The first day [default: ten years ago]
         #[arg(long, value_name = "YYYY-MM-DD")]
         from: Option<NaiveDate>,
-        /// The last day; default two months ahead
+        /// The last day [default: two months ahead]
         #[arg(long, value_name = "YYYY-MM-DD")]
         to: Option<NaiveDate>,
     },
@@ -44,14 +43,13 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Age {
-    /// How long ago the partition has to have ended, as PostgreSQL writes intervals: `13months`, `2 years`
+    /// The time since the partition's end, as PostgreSQL writes intervals: `13months`, `2 years`
     #[arg(long, value_name = "AGE")]
     older_than: String,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let url = args.database.get()?;
-    let client = tables::connect(url).await?;
+    let client = args.database.connect().await?;
     match args.command {
         Command::List => list(&client).await?,
         Command::Drop(age) => retire(&client, &age, true).await?,
@@ -67,7 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(client: &tokio_postgres::Client) -> anyhow::Result<()> {
-    let mut table = answers::table();
+    let mut table = display::table();
     table.set_header(["partition", "from", "to", "facts, about", "MiB"]);
     for row in client.query("SELECT * FROM etl_partitions()", &[]).await? {
         let day = |column: usize| {
@@ -82,8 +80,8 @@ async fn list(client: &tokio_postgres::Client) -> anyhow::Result<()> {
             (row.get::<_, i64>(4) / MIB).to_string(),
         ]);
     }
-    answers::align_numbers(&mut table);
-    println!("{table}");
+    display::align_numbers(&mut table);
+    outln!("{table}");
     Ok(())
 }
 
@@ -97,9 +95,9 @@ async fn retire(client: &tokio_postgres::Client, age: &Age, drops: bool) -> anyh
         .context("nothing was changed")?;
     let done = if drops { "dropped" } else { "detached" };
     for row in &rows {
-        println!("{done} {}", row.get::<_, String>(0));
+        outln!("{done} {}", row.get::<_, String>(0));
     }
-    println!("{} partitions {done}", rows.len());
+    outln!("{} partitions {done}", rows.len());
     Ok(())
 }
 
@@ -113,7 +111,7 @@ async fn move_default(
         .await
         .context("nothing was moved")?;
     for row in &rows {
-        println!(
+        outln!(
             "{} facts moved to {}",
             row.get::<_, i64>(1),
             row.get::<_, String>(0)
@@ -122,7 +120,7 @@ async fn move_default(
     let left = client
         .query_one("SELECT count(*) FROM fact_events_default", &[])
         .await?;
-    println!(
+    outln!(
         "{} facts left in the default partition",
         left.get::<_, i64>(0)
     );

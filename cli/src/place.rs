@@ -1,4 +1,4 @@
-//! Showing the place in a body that a rejection is about.
+//! Marks the place in a body at which it was rejected.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use fact_model::Rejection;
 use serde_json::value::RawValue;
 
-use crate::escape;
+use crate::display;
 
-/// How many characters are shown in front of the place, and behind it.
+/// The characters shown before and after the place.
 const BEFORE: usize = 60;
-const BEHIND: usize = 40;
+const AFTER: usize = 40;
 
-/// The line of the body around the place, and a line that marks it. Nothing for a body that is no text.
+/// The line of the body around the place, and a line with a caret below it. Empty if the body is
+/// not text.
 pub fn marked(body: &[u8], rejection: &Rejection<'_>) -> Vec<String> {
     match std::str::from_utf8(body) {
         Ok(text) if !text.trim().is_empty() => mark_place(text, &rejection.at, &rejection.detail),
@@ -23,7 +24,7 @@ pub fn marked(body: &[u8], rejection: &Rejection<'_>) -> Vec<String> {
 fn mark_place(text: &str, place: &str, sentence: &str) -> Vec<String> {
     let (value, rest) = resolve(text, place);
     let position = line_and_column(sentence);
-    // What the rest of the place, or line and column, are about is the text of the string, without escapes.
+    // The rest of the place, and line and column, refer to the contents of the string, unescaped.
     let is_inside = position.is_some() || !rest.is_empty();
     if is_inside && let Ok(inner) = serde_json::from_str::<String>(value) {
         return mark_place(&inner, rest, sentence);
@@ -35,32 +36,32 @@ fn mark_place(text: &str, place: &str, sentence: &str) -> Vec<String> {
     )
 }
 
-/// What stands at a place such as `$.events[2].params`, as far as the place can be followed, and what is left
-/// of it: it ends at a text that is JSON itself, or at what is no JSON.
+/// Follows a place such as `$.events[2].params` as far as possible. Returns the value there and the
+/// rest of the place, which is not empty if the value is a string of JSON, or not JSON.
 fn resolve<'t, 'p>(text: &'t str, place: &'p str) -> (&'t str, &'p str) {
     let mut value = text.trim_start();
     let mut rest = place.strip_prefix('$').unwrap_or(place);
     while !rest.is_empty() {
-        let (next, behind) = if let Some(index) = rest.strip_prefix('[') {
-            let (index, behind) = index.split_once(']').unwrap_or((index, ""));
+        let (next, after) = if let Some(index) = rest.strip_prefix('[') {
+            let (index, after) = index.split_once(']').unwrap_or((index, ""));
             (
                 index.parse().ok().and_then(|index| element(value, index)),
-                behind,
+                after,
             )
         } else {
             let key = rest.strip_prefix('.').unwrap_or(rest);
-            let (key, behind) = key.split_at(key.find(['.', '[']).unwrap_or(key.len()));
-            (entry(value, key), behind)
+            let (key, after) = key.split_at(key.find(['.', '[']).unwrap_or(key.len()));
+            (entry(value, key), after)
         };
         match next {
-            Some(next) => (value, rest) = (next, behind),
+            Some(next) => (value, rest) = (next, after),
             None => break,
         }
     }
     (value, rest)
 }
 
-/// An element of an array, or one of several documents.
+/// An element of an array, or one of several JSON documents.
 fn element(json: &str, index: usize) -> Option<&str> {
     if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(json) {
         return elements.get(index).map(|element| element.get());
@@ -69,24 +70,24 @@ fn element(json: &str, index: usize) -> Option<&str> {
     for _ in 0..index {
         documents.next()?.ok()?;
     }
-    let behind = json.get(documents.byte_offset()..)?.trim_start();
-    (!behind.is_empty()).then_some(behind)
+    let after = json.get(documents.byte_offset()..)?.trim_start();
+    (!after.is_empty()).then_some(after)
 }
 
-/// The value of a key, the last where it came twice.
+/// The value of a key; of duplicates the last.
 fn entry<'t>(json: &'t str, key: &str) -> Option<&'t str> {
     let entries: HashMap<Cow<'t, str>, &'t RawValue> = serde_json::from_str(json).ok()?;
     entries.get(key).map(|value| value.get())
 }
 
-/// Where a sentence ends with line and column, both from 1.
+/// The line and column, counted from 1, at the end of an error of `serde_json`.
 fn line_and_column(sentence: &str) -> Option<(usize, usize)> {
     let (_, place) = sentence.rsplit_once(" at line ")?;
     let (line, column) = place.split_once(" column ")?;
     Some((line.parse().ok()?, column.parse().ok()?))
 }
 
-/// The byte at a line and column; the end of the text when there is none.
+/// The offset of a line and column in bytes, at most the length of the text.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let lines = text.split_inclusive('\n').map(str::len);
     let before: usize = lines.take(line.saturating_sub(1)).sum();
@@ -97,25 +98,22 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     at
 }
 
-/// The line that the byte `at` is in, as much of it as is needed, and a caret below that byte.
+/// An extract of the line around the byte `at`, and a caret below that byte.
 fn mark(text: &str, at: usize) -> Vec<String> {
-    let (before, behind) = text.split_at_checked(at).unwrap_or((text, ""));
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
     let before = before.rsplit('\n').next().unwrap_or_default();
-    let behind = behind.split('\n').next().unwrap_or_default();
+    let after = after.split('\n').next().unwrap_or_default();
     let length = before.chars().count();
     let mut shown = String::new();
     if length > BEFORE {
         shown.push('…');
     }
-    shown.extend(
-        before
-            .chars()
-            .skip(length.saturating_sub(BEFORE))
-            .map(escape::printable),
-    );
+    let before: String = before.chars().skip(length.saturating_sub(BEFORE)).collect();
+    shown.push_str(&display::line(&before));
     let caret = shown.chars().count();
-    shown.extend(behind.chars().take(BEHIND).map(escape::printable));
-    if behind.chars().nth(BEHIND).is_some() {
+    let extract: String = after.chars().take(AFTER).collect();
+    shown.push_str(&display::line(&extract));
+    if after.chars().nth(AFTER).is_some() {
         shown.push('…');
     }
     vec![shown, format!("{}^", " ".repeat(caret))]

@@ -1,4 +1,4 @@
-//! Progress of long work: bars on a terminal, plain lines in a log.
+//! The progress of long operations: bars on a terminal, lines in a log.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// How often a log gets a line.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// The time between lines in a log.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// One bar.
+/// A progress bar.
 pub struct Bar {
     name: &'static str,
     bar: ProgressBar,
-    /// When the last line was printed; none on a terminal, which has the bar.
+    /// The time of the last line in a log; `None` on a terminal.
     last_line: Option<Mutex<Instant>>,
 }
 
 impl Bar {
-    /// A bar towards an end that isn't known, standing alone.
+    /// A bar without a known length.
     pub fn counter(name: &'static str) -> Self {
         Self::alone(name, None)
     }
 
-    /// A bar towards `length`, standing alone.
+    /// A bar of the length `length`.
     pub fn towards(name: &'static str, length: u64) -> Self {
         Self::alone(name, Some(length))
     }
@@ -37,16 +37,16 @@ impl Bar {
         bar
     }
 
-    /// A bar that isn't drawn yet: whoever shows it decides where.
+    /// A bar that is not drawn yet.
     fn hidden(name: &'static str, length: Option<u64>) -> Self {
         let template = match length {
-            Some(_) => "{prefix:>14} [{bar:40}] {human_pos:>11}/{human_len} {rate:>10}",
-            None => "{prefix:>14} {human_pos:>11} {rate:>10} {elapsed}",
+            Some(_) => "{prefix:>17} [{bar:40}] {human_pos:>11}/{human_len} {rate:>10}",
+            None => "{prefix:>17} {human_pos:>11} {rate:>10} {elapsed}",
         };
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // A rate that can't be written is a rate that isn't shown.
+                // A rate that can't be written is left out.
                 let _ = write!(out, "{:.0}/s", state.per_sec());
             })
             .progress_chars("=> ");
@@ -61,13 +61,20 @@ impl Bar {
         }
     }
 
-    /// Moves on by `count`.
+    /// Advances by `count`.
     pub fn add(&self, count: u64) {
         self.bar.inc(count);
         self.line_when_due();
     }
 
-    /// Moves to `position`, never backwards.
+    /// Makes the bar at least as long as `length`, if it has a length.
+    fn lengthen(&self, length: u64) {
+        if self.bar.length().is_some_and(|before| before < length) {
+            self.bar.set_length(length);
+        }
+    }
+
+    /// Advances to `position`; never moves back.
     pub fn reach(&self, position: u64) {
         if position > self.bar.position() {
             self.bar.set_position(position);
@@ -75,7 +82,7 @@ impl Bar {
         self.line_when_due();
     }
 
-    /// The end, with the last state left to see.
+    /// Ends the bar and leaves its last state on the screen.
     pub fn finish(&self) {
         if self.last_line.is_some() {
             self.line();
@@ -90,7 +97,7 @@ impl Bar {
         let mut last_line = last_line
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last_line.elapsed() >= LINE_EVERY {
+        if last_line.elapsed() >= LINE_INTERVAL {
             *last_line = Instant::now();
             self.line();
         }
@@ -98,25 +105,23 @@ impl Bar {
 
     fn line(&self) {
         match self.bar.length() {
-            Some(length) => eprintln!("{}: {} of {length}", self.name, self.bar.position()),
-            None => eprintln!("{}: {}", self.name, self.bar.position()),
+            Some(length) => errln!("{}: {} of {length}", self.name, self.bar.position()),
+            None => errln!("{}: {}", self.name, self.bar.position()),
         }
     }
 }
 
-/// The three bars of the demo: how far the messages have come.
+/// The three bars of the demo.
 pub struct Journey {
     bars: MultiProgress,
-    /// Messages in the queue or beyond.
+    /// Messages sent to the queue.
     pub sent: Bar,
-    /// Records in the topic or beyond.
-    pub in_topic: Bar,
-    /// Records whose facts are committed.
-    pub in_tables: Bar,
+    in_topic: Bar,
+    in_tables: Bar,
 }
 
 impl Journey {
-    /// Bars for `messages` messages, or an unknown number.
+    /// Bars for `messages` messages, or for an unknown number.
     pub fn new(messages: Option<u64>) -> Self {
         let bars = MultiProgress::new();
         let bar = |name| {
@@ -126,21 +131,29 @@ impl Journey {
             }
             bar
         };
-        let (sent, in_topic, in_tables) = (bar("sent"), bar("in the topic"), bar("in the tables"));
         Self {
+            sent: bar("messages sent"),
+            in_topic: bar("records in topic"),
+            in_tables: bar("records in tables"),
             bars,
-            sent,
-            in_topic,
-            in_tables,
         }
     }
 
-    /// Prints a line without disturbing the bars.
-    pub fn say(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+    /// Shows the number of records in the topic, and of those whose facts are committed. A message
+    /// that was delivered again has several, so both can exceed the number of messages.
+    pub fn reach(&self, in_topic: u64, in_tables: u64) {
+        for (bar, records) in [(&self.in_topic, in_topic), (&self.in_tables, in_tables)] {
+            bar.lengthen(in_topic);
+            bar.reach(records);
+        }
     }
 
-    /// The end of all three.
+    /// Prints a line above the bars.
+    pub fn println(&self, line: &str) {
+        self.bars.suspend(|| errln!("{line}"));
+    }
+
+    /// Ends all three.
     pub fn finish(&self) {
         for bar in [&self.sent, &self.in_topic, &self.in_tables] {
             bar.finish();

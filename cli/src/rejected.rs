@@ -1,56 +1,94 @@
-//! `etl rejected`: what could not become facts, looked at, sent through again after a fix, or given up.
+//! `etl rejected`: lists, shows, retries and purges rejected events, and sets records aside.
 
-mod list;
-mod retry;
-mod show;
-
+use std::borrow::Cow;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use postgres_sink::retry::Selection;
+use fact_model::Rejection;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use warehouse::OnConflict;
+use warehouse::retry::{Retried, Retry, Selection};
+use warehouse::source::set_aside;
 
-use crate::tables::{self, DatabaseUrl};
+use crate::arguments::{self, Database, Parameters, TopicName};
+use crate::{display, place};
+
+/// The longest payload and detail shown in a list, in characters.
+const MAX_TEXT: i32 = 60;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    database: DatabaseUrl,
+    database: Database,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Count them by reason, with the newest of each
+    /// Count rejected events by reason, with the newest of each
     List(Selected),
-    /// Show one: where it came from, why it was rejected, and its payload
+    /// Show a rejected event with its source, reason and payload
     Show {
-        /// Its number, as `list` gives it
+        /// Its number, as shown by `list`
         id: i64,
     },
-    /// Send them through the flattener again; a row goes away when its facts are in the tables
-    Retry(retry::Args),
-    /// Delete them, payload and all
+    /// Flatten rejected events again; a row is deleted when its facts are in the tables
+    Retry(RetryArgs),
+    /// Delete rejected events with their payload
     Purge(Selected),
+    /// Have the sink set aside a record that the cluster can't transform, as a rejected event
+    Skip(SkipArgs),
 }
 
-/// Which of them; several conditions have all to be met.
+#[derive(clap::Args)]
+struct SkipArgs {
+    #[command(flatten)]
+    topic: TopicName,
+    /// The partition
+    #[arg(long, value_name = "NUMBER")]
+    partition: i32,
+    /// The offset of the record
+    #[arg(long, value_name = "OFFSET")]
+    offset: i64,
+    /// The sink [default: all that read the partition]
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct RetryArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Only show the results; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace stored facts of older versions, as a sink with `on-conflict: update` does
+    #[arg(long)]
+    update: bool,
+    #[command(flatten)]
+    parameters: Parameters,
+}
+
+/// The selected rejected events, which meet all conditions.
 #[derive(clap::Args)]
 struct Selected {
-    /// Those with this reason; may be given several times
+    /// With this reason; may be given several times
     #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
-    /// The one with this number; may be given several times
+    /// With this number; may be given several times
     #[arg(long, value_name = "NUMBER")]
     id: Vec<i64>,
-    /// Those from this topic
+    /// From this topic
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
-    /// Those that were seen first longer ago than this, as PostgreSQL writes intervals: `30days`, `12 hours`
+    /// First seen longer ago than this, as PostgreSQL writes intervals: `30days`, `12 hours`
     #[arg(long, value_name = "AGE")]
     older_than: Option<String>,
-    /// All of them
+    /// All
     #[arg(long, conflicts_with_all = ["reason", "id", "topic", "older_than"])]
     all: bool,
 }
@@ -66,31 +104,213 @@ impl Selected {
         }
     }
 
-    /// For what can't be undone: everything has to be asked for by name.
+    /// The selection of a command that can't be undone; selecting everything needs `--all`.
     fn deliberate(&self) -> anyhow::Result<Selection> {
         let is_empty = self.reason.is_empty() && self.id.is_empty() && self.topic.is_none();
         ensure!(
             self.all || !is_empty || self.older_than.is_some(),
-            "say which: --reason, --id, --topic, --older-than, or --all"
+            "select some with --reason, --id, --topic or --older-than, or use --all"
         );
         Ok(self.selection())
     }
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let url = args.database.get()?;
-    match args.command {
-        Command::List(selected) => list::run(url, &selected.selection()).await,
-        Command::Show { id } => show::run(url, id).await,
-        Command::Retry(args) => retry::run(url, args).await,
-        Command::Purge(selected) => purge(url, &selected.deliberate()?).await,
+    dispatch(args).await.map_err(|error| {
+        let code = error.chain().find_map(|cause| {
+            let ours = cause.downcast_ref::<warehouse::Error>();
+            let theirs = cause.downcast_ref::<tokio_postgres::Error>();
+            ours.and_then(warehouse::Error::sqlstate)
+                .or_else(|| theirs?.code())
+        });
+        if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            error.context(
+                "rejected events with their payloads need membership in etl_operator, and `retry` \
+                 in etl_writer; the owner of the tables can run `GRANT etl_operator TO …`",
+            )
+        } else {
+            error
+        }
+    })
+}
+
+async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { database, command } = args;
+    match command {
+        Command::List(selected) => list(&database.connect().await?, &selected.selection()).await,
+        Command::Show { id } => show(&database.connect().await?, id).await,
+        Command::Retry(args) => retry(database.url()?, &args).await,
+        Command::Purge(selected) => {
+            let selection = selected.deliberate()?;
+            purge(&database.connect().await?, &selection).await
+        }
+        Command::Skip(args) => skip(&database.connect().await?, &args).await,
     }
 }
 
-async fn purge(url: &str, selection: &Selection) -> anyhow::Result<ExitCode> {
-    let client = tables::connect(url).await?;
+async fn purge(client: &Client, selection: &Selection) -> anyhow::Result<ExitCode> {
     let query = format!("DELETE FROM rejected_events WHERE {}", Selection::SQL);
     let purged = client.execute(&query, &selection.params()).await?;
-    println!("{purged} purged");
+    outln!("{purged} purged");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn skip(client: &Client, args: &SkipArgs) -> anyhow::Result<ExitCode> {
+    let SkipArgs {
+        topic: TopicName { topic, .. },
+        partition,
+        offset,
+        sink,
+    } = args;
+    let sinks = set_aside(client, topic, *partition, *offset, sink.as_deref()).await?;
+    ensure!(
+        !sinks.is_empty(),
+        "no sink still has to read offset {offset} of partition {partition} of `{topic}`"
+    );
+    outln!(
+        "within half a minute the sink {} sets aside the record at offset {offset} of \
+         partition {partition}, if the cluster can't transform it",
+        sinks.join(", ")
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(client: &Client, selection: &Selection) -> anyhow::Result<ExitCode> {
+    let query = format!(
+        "SELECT reason, count, earliest, latest, id, left(detail, $5), left(raw, $5) \
+         FROM (SELECT reason, count(*), min(first_seen) AS earliest, max(first_seen) AS latest, \
+                      max(id) AS id \
+               FROM rejected_events WHERE {} GROUP BY reason) AS groups \
+         JOIN rejected_events USING (id, reason) ORDER BY count DESC, reason",
+        Selection::SQL
+    );
+    let mut params = selection.params().to_vec();
+    params.push(&MAX_TEXT);
+    let rows = client.query(&query, &params).await?;
+    if rows.is_empty() {
+        outln!("there are no rejected events");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = display::table();
+    table.set_header([
+        "rejected", "reason", "first", "last", "newest", "detail", "payload",
+    ]);
+    for row in &rows {
+        let time = |column: usize| {
+            let time: DateTime<Utc> = row.get(column);
+            time.format("%Y-%m-%d %H:%M").to_string()
+        };
+        let line = |column: usize| display::line(row.get(column));
+        table.add_row([
+            row.get::<_, i64>(1).to_string(),
+            line(0),
+            time(2),
+            time(3),
+            row.get::<_, i64>(4).to_string(),
+            line(5),
+            line(6),
+        ]);
+    }
+    display::align_numbers(&mut table);
+    outln!("{table}");
+    outln!("`etl rejected show NUMBER` shows one of them, such as one of the column `newest`");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(client: &Client, id: i64) -> anyhow::Result<ExitCode> {
+    let row = client
+        .query_opt("SELECT * FROM rejected_events WHERE id = $1", &[&id])
+        .await?
+        .ok_or_else(|| {
+            anyhow!("the rejected event {id} does not exist; `etl rejected list` shows them")
+        })?;
+    let text = |column: &str| -> String { row.get(column) };
+    let encoding: Option<String> = row.get("raw_encoding");
+    let seen: DateTime<Utc> = row.get("first_seen");
+    let rejection = Rejection {
+        reason: Cow::Owned(text("reason")),
+        detail: Cow::Owned(text("detail")),
+        at: Cow::Owned(text("at_path")),
+        raw: Cow::Owned(text("raw")),
+        raw_encoding: encoding.map(Cow::Owned),
+    };
+    outln!(
+        "{} at {}",
+        display::line(&rejection.reason),
+        display::line(&rejection.at)
+    );
+    outln!("  {}", display::line(&rejection.detail));
+    if rejection.raw_encoding.is_none() {
+        for line in place::marked(rejection.raw.as_bytes(), &rejection) {
+            outln!("  {line}");
+        }
+    }
+    outln!(
+        "\ntopic {}, partition {}, offset {}, key {}, first seen {}\n",
+        display::line(&text("source_topic")),
+        row.get::<_, i32>("source_partition"),
+        row.get::<_, i64>("source_offset"),
+        display::line(&text("source_key")),
+        seen.format("%Y-%m-%d %H:%M:%S UTC"),
+    );
+    if let Some(encoding) = &rejection.raw_encoding {
+        outln!("({})", display::line(encoding));
+    }
+    outln!("{}", rejection.raw);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Exits with 1 if any of them stays rejected.
+async fn retry(url: &str, args: &RetryArgs) -> anyhow::Result<ExitCode> {
+    let options = args.parameters.options()?;
+    let selection = args.selected.deliberate()?;
+    let on_conflict = if args.update {
+        OnConflict::Update
+    } else {
+        OnConflict::Ignore
+    };
+    ensure!(
+        !args.update || options.identifies_by_event_id(),
+        "--update and `identity=content` exclude each other: versions of an event have its id"
+    );
+    let mut retry = Retry::new(arguments::database(url)?, options, on_conflict);
+    let retried = retry.run(&selection, !args.dry_run).await?;
+    print_retried(&retried, args.dry_run);
+    let all = retried.still.is_empty() && retried.refused.is_empty();
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print_retried(retried: &Retried, is_dry: bool) {
+    let Retried {
+        gone,
+        still,
+        refused,
+        written,
+    } = retried;
+    if is_dry {
+        outln!("{gone} rejected events would become facts");
+    } else {
+        outln!(
+            "{gone} rejected events became facts: {} inserted, {} there already",
+            written.inserted,
+            written.duplicates
+        );
+        if written.updated + written.removed > 0 {
+            outln!(
+                "{} facts of older versions were replaced, {} removed",
+                written.updated,
+                written.removed
+            );
+        }
+    }
+    for (reason, count) in still {
+        outln!("{count} still rejected: {}", display::line(reason));
+    }
+    for (id, why) in refused {
+        outln!("{id} refused by PostgreSQL: {}", display::line(why));
+    }
 }

@@ -1,90 +1,93 @@
-//! `etl report`: what the tables say about some days, as one page for people or on the terminal.
+//! `etl report`: the numbers of some days, as one page or on the terminal.
 
+mod breakdown;
 mod catalogue;
 mod charts;
 mod days;
-mod file;
+pub mod figures;
 mod format;
-mod html;
 mod markup;
-mod positions;
-mod read;
-mod sections;
+mod numbers;
+mod page;
+mod sentence;
+pub mod serve;
 mod summary;
 mod table;
+mod tables;
 mod terminal;
 
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context, bail};
 use chrono::NaiveDate;
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
-use crate::report::read::{Figures, Wanted};
-use crate::tables;
+use crate::arguments::Database;
+use crate::printer;
+use crate::report::figures::{Limits, Wanted};
+use crate::report::serve::Address;
 
-const MIN_IMPRESSIONS: i64 = 20;
-const MIN_VIEWERS: i64 = 10;
-const TIMEOUT: &str = "15min";
+/// Marks a file as a report; it is near the start of `page/page.html`.
+const MARK: &str = "<meta name=\"generator\" content=\"etl report\">";
+/// The bytes of a file in which the mark is searched.
+const START: u64 = 1024;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: String,
-    /// The first day (UTC) [default: 27 days before the last]
+    #[command(flatten)]
+    database: Database,
+    /// The first day, in the reporting time zone [default: 27 days before the last]
     #[arg(long, value_name = "YYYY-MM-DD")]
     from: Option<NaiveDate>,
-    /// The last day (UTC), which is included [default: the last one with facts]
+    /// The last day, included, in the reporting time zone [default: the last one with facts]
     #[arg(long, value_name = "YYYY-MM-DD")]
     to: Option<NaiveDate>,
-    /// The page to write; an earlier report there is replaced, any other file is not; `-` is standard output
+    /// The file to write; replaces an earlier report, but no other file; `-` is standard output
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
+    /// Serve the page at this address instead, refreshed and with a strip of arriving events; a
+    /// port alone is on 127.0.0.1, port 0 is any free one
+    #[arg(long, value_name = "[HOST:]PORT", conflicts_with_all = ["from", "to", "out", "terminal"])]
+    serve: Option<Address>,
     /// Print the main tables instead of writing a page
     #[arg(long, conflicts_with = "out")]
     terminal: bool,
-    /// Leave out lists that showed fewer products than this: their rates are chance
-    #[arg(long, value_name = "N", default_value_t = MIN_IMPRESSIONS)]
-    min_impressions: i64,
-    /// Leave out products that fewer people than this viewed
-    #[arg(long, value_name = "N", default_value_t = MIN_VIEWERS)]
-    min_viewers: i64,
-    /// How long a query may take, as PostgreSQL writes it; 0 is forever
-    #[arg(long, value_name = "TIME", default_value = TIMEOUT)]
-    timeout: String,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(address) = args.serve {
+        return serve::run(address, args.database.url()?, args.limits).await;
+    }
     let is_stdout = args.out == Path::new("-");
     if !args.terminal && !is_stdout {
-        // Before minutes of reading, not after.
-        file::ensure_ours(&args.out)?;
+        // Fails before the queries, which can take minutes.
+        ensure_ours(&args.out)?;
     }
-    let client = tables::connect(&args.database_url).await?;
+    let client = args.database.connect().await?;
     let wanted = Wanted {
         from: args.from,
         to: args.to,
-        min_impressions: args.min_impressions,
-        min_viewers: args.min_viewers,
-        timeout: args.timeout,
+        time_zone: String::new(),
+        limits: args.limits,
     };
-    let figures = figures(&client, &wanted).await?;
+    let figures = figures::read(&client, &wanted).await?;
     if args.terminal {
-        print(&terminal::render(&figures))?;
+        printer::out(format_args!("{}", terminal::render(&figures)));
     } else if is_stdout {
-        print(&html::render(&figures))?;
+        print(&page::file(&figures))?;
     } else {
-        let path = file::write(&args.out, &html::render(&figures))?;
-        println!("{}", path.display());
+        let path = replace(&args.out, &page::file(&figures))?;
+        outln!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// To standard output, where `| head` may have seen enough.
+/// Prints a page to standard output. A closed pipe, as of `| head`, is not an error.
 fn print(text: &str) -> std::io::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -92,61 +95,78 @@ fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Writes the page of the newest days to `path`, and says where that is.
+/// Writes the page of the newest days to `path`, and returns its absolute path.
 ///
 /// # Errors
-/// No facts are there, the server's own, or the file can't be written.
+/// Fails if there are no facts, a query fails, or the file can't be written.
 pub async fn write(client: &Client, path: &Path) -> anyhow::Result<PathBuf> {
-    file::ensure_ours(path)?;
-    let wanted = Wanted {
-        from: None,
-        to: None,
-        min_impressions: MIN_IMPRESSIONS,
-        min_viewers: MIN_VIEWERS,
-        timeout: TIMEOUT.to_owned(),
-    };
-    let figures = figures(client, &wanted).await?;
-    file::write(path, &html::render(&figures))
+    ensure_ours(path)?;
+    let figures = figures::read(client, &Wanted::default()).await?;
+    replace(path, &page::file(&figures))
 }
 
-/// Reads, and says what to do where that fails for a reason that somebody can remove.
-async fn figures(client: &Client, wanted: &Wanted) -> anyhow::Result<Figures> {
-    let error = match read::read(client, wanted).await {
-        Ok(figures) => return Ok(figures),
-        Err(error) => error,
-    };
-    let Some(server) = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
-        .and_then(tokio_postgres::Error::as_db_error)
-    else {
-        return Err(error);
-    };
-    let said = server.message();
-    let code = server.code();
-    let missing = [
-        SqlState::UNDEFINED_TABLE,
-        SqlState::UNDEFINED_FUNCTION,
-        SqlState::UNDEFINED_COLUMN,
-        SqlState::INVALID_SCHEMA_NAME,
-    ];
-    Err(if missing.contains(code) {
-        anyhow!(
-            "{said}: the tables are not in this database, are older than this `etl`, or are not for this user to see; \
-             `etl migrate` creates and updates them"
-        )
-    } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-        anyhow!(
-            "{said}: reports are for members of etl_reader; have the owner of the tables run `GRANT etl_reader TO …` for this user"
-        )
-    } else if *code == SqlState::QUERY_CANCELED {
-        anyhow!(
-            "{said}: give it longer than --timeout {}, or fewer days with --from and --to",
-            wanted.timeout
-        )
-    } else if *code == SqlState::INVALID_PARAMETER_VALUE {
-        anyhow!("--timeout {}: {said}", wanted.timeout)
-    } else {
-        error
-    })
+/// Replaces the file at `path` by a page, whole or not at all, and returns its absolute path.
+fn replace(path: &Path, page: &str) -> anyhow::Result<PathBuf> {
+    ensure_ours(path)?;
+    // Replaces the target of a link, not the link.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = path
+        .file_name()
+        .with_context(|| format!("{} does not name a file", path.display()))?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let written = put(&beside, page).and_then(|()| fs::rename(&beside, &path));
+    if let Err(error) = written {
+        // May fail because the file was not created; the error below is the one to report.
+        drop(fs::remove_file(&beside));
+        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+    }
+    Ok(fs::canonicalize(&path).unwrap_or(path))
+}
+
+/// Fails if `path` holds a file that is not a report, or its folder does not exist.
+fn ensure_ours(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        bail!("the folder {} does not exist", folder.display());
+    }
+    let reading = || format!("cannot read {}", path.display());
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(reading),
+        Ok(found) if found.is_file() => {}
+        Ok(_) => bail!(
+            "{} is not a file; name one with --out, or - for standard output",
+            path.display()
+        ),
+    }
+    let file = File::open(path).with_context(reading)?;
+    let mut start = Vec::new();
+    file.take(START).read_to_end(&mut start)?;
+    if !start.is_empty() && !String::from_utf8_lossy(&start).contains(MARK) {
+        bail!(
+            "{} exists and is not a report; name another file with --out",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+fn put(path: &Path, page: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(page.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_begins_with_the_mark() {
+        let page = include_str!("report/page/page.html");
+        assert!(page.find(MARK).unwrap() < 512);
+    }
 }

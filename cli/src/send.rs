@@ -1,6 +1,8 @@
-//! `etl send`: puts the lines of a file into a queue.
+//! `etl send`: sends the lines of a file to a queue.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,51 +11,80 @@ use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt};
-use sqs_source::sqs::words;
+use sqs_source::sqs::error_text;
 
-use crate::bodies;
+use crate::arguments::Queue;
 use crate::progress::Bar;
 
-/// SQS's limits for one SendMessageBatch: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>.
+/// The [limits] of one SendMessageBatch.
+///
+/// [limits]:
+/// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const BATCH_MESSAGES: usize = 10;
 const BATCH_BYTES: usize = 1 << 20;
-/// Requests under way at once.
-const PIPELINE: usize = 8;
-/// How often an entry that the queue could not take is sent again.
-const ATTEMPTS: u32 = 5;
+/// Requests in flight at once.
+const MAX_REQUESTS: usize = 8;
+/// Attempts to send an entry that the queue fails to accept.
+const MAX_ATTEMPTS: u32 = 5;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file, a message body a line; `-` is standard input
+    /// The file, one message body a line; `-` is standard input
     #[arg(value_name = "FILE.jsonl")]
     file: PathBuf,
-    /// The queue; credentials, region and endpoint come from the AWS environment
-    #[arg(long, env = "QUEUE_URL", value_name = "URL")]
-    queue_url: String,
+    #[command(flatten)]
+    queue: Queue,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let queue_url = args.queue.url()?;
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let bar = Bar::counter("sent");
     let sent = send_all(
         &Client::new(&config),
-        &args.queue_url,
-        bodies::open(&args.file)?,
+        queue_url,
+        bodies(&args.file)?,
         |batch, _| {
             bar.add(batch.len() as u64);
         },
     )
     .await?;
     bar.finish();
-    println!("{sent} messages sent to {}", args.queue_url);
+    outln!("{sent} messages sent to {queue_url}");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends every body, and tells `on_sent` of those that the queue took, with the time just before
-/// (microseconds after the epoch). Returns their number.
+/// The lines of the file at `path`, or of standard input for `-`. Skips empty lines, because SQS
+/// refuses empty messages.
 ///
 /// # Errors
-/// The queue refuses a body or can't be reached; what was told to `on_sent` is in the queue.
+/// Fails if the file can't be opened. A line that can't be read or isn't UTF-8 is an error of its
+/// own.
+pub fn bodies(
+    path: &Path,
+) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<String>> + Send>> {
+    let shown = path.display().to_string();
+    let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        Box::new(BufReader::new(
+            File::open(path).with_context(|| format!("cannot open {shown}"))?,
+        ))
+    };
+    let lines = reader.lines().zip(1_u64..).map(move |(line, number)| {
+        line.with_context(|| format!("{shown}, line {number}: cannot be read"))
+    });
+    Ok(Box::new(lines.filter(
+        |line| !matches!(line, Ok(text) if text.is_empty()),
+    )))
+}
+
+/// Sends every body. Calls `on_sent` for those that the queue accepted, with the time before the
+/// request in microseconds of Unix time. Returns their number.
+///
+/// # Errors
+/// Fails if the queue refuses a body or is unreachable. Bodies passed to `on_sent` are in the
+/// queue.
 pub async fn send_all(
     client: &Client,
     queue_url: &str,
@@ -67,7 +98,7 @@ pub async fn send_all(
             send_batch(client, queue_url, &batch).await?;
             anyhow::Ok((batch, micros))
         })
-        .buffered(PIPELINE);
+        .buffered(MAX_REQUESTS);
     let mut sent = 0;
     while let Some(answer) = answers.next().await {
         let (batch, micros) = answer?;
@@ -79,7 +110,7 @@ pub async fn send_all(
 
 async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyhow::Result<()> {
     let mut waiting: Vec<usize> = (0..batch.len()).collect();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         let entries = waiting
             .iter()
             .filter_map(|&index| {
@@ -98,7 +129,7 @@ async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyho
             .set_entries(Some(entries))
             .send()
             .await
-            .map_err(|error| anyhow!("cannot send to {queue_url}: {}", words(&error)))?;
+            .map_err(|error| anyhow!("cannot send to {queue_url}: {}", error_text(&error)))?;
         let mut failed = Vec::new();
         for entry in &answer.failed {
             ensure!(
@@ -111,7 +142,7 @@ async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyho
                 entry
                     .id
                     .parse()
-                    .context("the queue answered for a message that was not sent")?,
+                    .context("the queue returned the id of a message that was not sent")?,
             );
         }
         if failed.is_empty() {
@@ -120,7 +151,7 @@ async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyho
         waiting = failed;
     }
     Err(anyhow!(
-        "{queue_url} did not take {} messages in {ATTEMPTS} attempts",
+        "{queue_url} did not accept {} messages in {MAX_ATTEMPTS} attempts",
         waiting.len()
     ))
 }
@@ -132,7 +163,7 @@ fn now_micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Bodies in batches as large as SQS takes.
+/// Bodies in batches as large as SQS accepts.
 struct Batches<I> {
     bodies: I,
     next: Option<String>,
@@ -174,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_never_larger_than_sqs_takes() {
+    fn a_batch_is_within_the_limits() {
         assert_eq!(batches(&[1; 25]), [10, 10, 5]);
         assert_eq!(batches(&[600_000, 600_000, 100]), [1, 2]);
         assert_eq!(
             batches(&[2_000_000]),
             [1],
-            "what is too large alone is for the queue to refuse"
+            "a body that is too large is sent alone, for the queue to refuse"
         );
         assert_eq!(batches(&[]), Vec::<usize>::new());
     }

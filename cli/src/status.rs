@@ -1,10 +1,8 @@
-//! `etl status`: queue, topic, sinks and tables side by side, so that one sees where events are waiting.
+//! `etl status`: the state of queue, topic, sinks and tables, to see where events wait.
 //!
-//! [`reading`] is what is asked, and the reference of `--json`; [`screen`] is what a person sees of it.
+//! [`reading`] is the reference of `--json`; [`screen`] formats a reading as text.
 
-mod connectors;
 mod database;
-mod queue;
 mod reading;
 mod screen;
 mod sinks;
@@ -13,53 +11,41 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::endpoint::Endpoint;
+use connector_common::escape::{Escaping, escaped};
+
+use crate::printer;
 use crate::up::Interrupted;
-use reading::{Reading, Watcher};
+use reading::{Parts, Reading, Watcher};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The queue; credentials, region and endpoint come from the AWS environment
-    #[arg(long, env = "QUEUE_URL", value_name = "URL")]
-    queue_url: Option<String>,
-    /// The topic, in the cluster of the current Fluvio profile
-    #[arg(long, value_name = "NAME", default_value = local_stack::files::TOPIC)]
-    topic: String,
-    /// The database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: Option<String>,
-    /// Where a source serves its metrics, as its `metrics-address` has it; may be given several times
-    #[arg(long, value_name = "http://HOST:PORT")]
-    source_metrics: Vec<Endpoint>,
-    /// Where a sink serves its metrics; may be given several times
-    #[arg(long, value_name = "http://HOST:PORT")]
-    sink_metrics: Vec<Endpoint>,
-    /// Look again and again until Ctrl-C, every so many seconds, and show rates
+    #[command(flatten)]
+    parts: Parts,
+    /// Repeat every so many seconds until Ctrl-C, and show rates
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     watch: Option<u64>,
-    /// Print JSON: an object, with --watch one a line. The fields are named in cli/src/status/reading.rs
+    /// Print a JSON object, with --watch one a line; cli/src/status/reading.rs documents its fields
     #[arg(long)]
     json: bool,
 }
 
-/// Shows every part that can be reached; exit code 1 when one can't.
+/// Exits with 1 if a part is unreachable.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (watch, json) = (args.watch, args.json);
-    let mut watcher = Watcher::new(args);
+    let json = args.json;
+    let mut watcher = Watcher::new(args.parts);
     let mut reading = watcher.read().await;
-    let Some(seconds) = watch else {
-        let text = if json {
-            serde_json::to_string_pretty(&reading)?
+    let Some(seconds) = args.watch else {
+        if json {
+            printer::json(&serde_json::to_string_pretty(&reading)?);
         } else {
-            screen::draw(&reading)
-        };
-        println!("{text}");
+            outln!("{}", screen::draw(&reading));
+        }
         return Ok(code(&reading));
     };
     let mut ticks = tokio::time::interval(Duration::from_secs(seconds));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Its first tick is at once.
+    // The first tick is immediate.
     ticks.tick().await;
     let mut interrupted = Interrupted::listen()?;
     loop {
@@ -79,17 +65,20 @@ fn code(reading: &Reading) -> ExitCode {
     }
 }
 
-/// A reading among others: in place of the last one on a terminal, else a block of its own.
+/// Shows a reading of `--watch`: on a terminal in place of the previous one.
 fn show(reading: &Reading, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     if json {
+        let mut out = printer::locked_json();
         writeln!(out, "{}", serde_json::to_string(reading)?)?;
-    } else if out.is_terminal() {
-        // From the top, each line cleared behind its end, and all below cleared: nothing flickers.
-        let lines = screen::draw(reading).replace('\n', "\u{1b}[K\n");
+        return Ok(out.flush()?);
+    }
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        // Overwrites the previous screen and clears the rest of each line, to avoid flicker.
+        let lines = escaped(&screen::draw(reading)).replace('\n', "\u{1b}[K\n");
         write!(out, "\u{1b}[H{lines}\u{1b}[K\n\u{1b}[J")?;
     } else {
-        writeln!(out, "{}\n", screen::draw(reading))?;
+        writeln!(Escaping::text(&mut out), "{}\n", screen::draw(reading))?;
     }
     out.flush()?;
     Ok(())

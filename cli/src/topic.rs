@@ -1,29 +1,34 @@
-//! A topic of the current cluster, read as the sink reads it: whole batches at their exact offsets, and no gap unnoticed.
+//! Reads a topic as the sink does: whole batches at their exact offsets, without missing a gap.
 //!
-//! The stream that hands out whole batches is marked deprecated upstream in favour of one that hides gaps.
+//! The stream of whole batches is deprecated upstream in favour of one that hides gaps. It reads
+//! the raw records, without a SmartModule; [`follow`] takes care of responses that are cut.
+
+pub mod follow;
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use chrono::{DateTime, Utc};
-use fluvio::consumer::ConsumerConfig;
+use chrono::{DateTime, TimeDelta, Utc};
+use connector_common::{end_with, of_leader};
+use fluvio::consumer::{ConsumerConfig, ConsumerConfigBuilder};
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch;
-use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, Isolation, Offset};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 
-/// The response that is asked for first. Where a batch does not fit, larger ones are.
-const FIRST_BYTES: i32 = 4 << 20;
-const MOST_BYTES: i32 = 1 << 30;
-/// Enough for a batch's head.
+use self::follow::Follower;
+
+/// The largest response to request.
+const MAX_BYTES: i32 = 1 << 30;
+/// The size of a response for the header of a batch.
 const HEAD_BYTES: i32 = 64 << 10;
-/// How long a leader may take to tell the end of its partition.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Records that are handed out at a time, about.
-const CHUNK: usize = 4_000;
+/// Timeout for the first batch of a stream.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The time by which a record may be behind one with a later time: the delay of a producer that
+/// retries, and the difference between the clocks of two sources.
+const DISORDER: TimeDelta = TimeDelta::minutes(5);
 
 /// A topic and a connection to its cluster.
 pub struct Topic {
@@ -36,7 +41,7 @@ pub struct Topic {
 pub struct Record {
     /// Its offset.
     pub offset: i64,
-    /// When it was produced, in ms of Unix time, where the producer said so.
+    /// Its time in ms of Unix time, if the producer set one.
     pub time: Option<i64>,
     /// Its key, the id of the SQS message.
     pub key: Option<Vec<u8>>,
@@ -48,27 +53,25 @@ impl Topic {
     /// Connects to the cluster of the current profile.
     ///
     /// # Errors
-    /// No cluster there, or no such topic.
+    /// Fails if the cluster is unreachable or the topic does not exist.
     pub async fn connect(name: &str) -> anyhow::Result<Self> {
         let client = connector_common::connect().await?;
-        let topics = client
-            .admin()
-            .await
-            .list::<TopicSpec, _>(vec![name.to_owned()])
-            .await?;
-        let found = topics
-            .iter()
-            .find(|found| found.name == name)
-            .ok_or_else(|| {
-                anyhow!(
-                    "the cluster has no topic `{name}`; create it, or name another with --topic"
-                )
-            })?;
+        let partitions = connector_common::partition_count(&client, name).await?;
+        let partitions = partitions.with_context(|| {
+            format!(
+                "the cluster does not have a topic `{name}`; create it, or name another with \
+                 --topic"
+            )
+        })?;
         Ok(Self {
             name: name.to_owned(),
-            partitions: found.spec.partitions(),
+            partitions,
             client,
         })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The partitions' numbers.
@@ -76,38 +79,33 @@ impl Topic {
         0..self.partitions
     }
 
-    /// Makes sure that there is such a partition.
+    /// Checks the number of a partition.
     ///
     /// # Errors
-    /// There is not.
+    /// Fails if the topic does not have the partition.
     pub fn check(&self, partition: u32) -> anyhow::Result<()> {
         if partition < self.partitions {
             return Ok(());
         }
         let (name, last) = (&self.name, self.partitions.saturating_sub(1));
-        bail!("the topic `{name}` has no partition {partition}; its last one is {last}")
+        bail!("the topic `{name}` does not have a partition {partition}; its last one is {last}")
     }
 
-    /// The offset that the partition's next record will get.
+    /// The offset of the partition's next record.
     ///
     /// # Errors
-    /// The cluster's own.
+    /// Fails if the cluster does.
     pub async fn end(&self, partition: u32) -> anyhow::Result<i64> {
-        let end = connector_common::end_with(&self.client, &self.name, partition);
-        tokio::time::timeout(PATIENCE, end).await.with_context(|| {
-            format!(
-                "the leader of partition {partition} of `{}` did not tell its end in {PATIENCE:?}",
-                self.name
-            )
-        })?
+        let end = end_with(&self.client, &self.name, partition);
+        of_leader(&self.client, &self.name, partition, end).await
     }
 
     /// The first offset that the partition still holds.
     ///
     /// # Errors
-    /// The cluster's own.
+    /// Fails if the cluster does.
     pub async fn start(&self, partition: u32) -> anyhow::Result<i64> {
-        match self.batches(partition, 0, HEAD_BYTES).await {
+        match self.first_batch(partition, 0).await {
             Ok(_) => Ok(0),
             Err(error) => match error.downcast_ref::<Evicted>() {
                 Some(Evicted(next)) => Ok(*next),
@@ -116,123 +114,120 @@ impl Topic {
         }
     }
 
-    /// When the record at `offset` was produced, to the batch; `None` where nobody said so, or no such record is there.
+    /// The time of the batch with the record at `offset`; `None` if the producer set none, or there
+    /// is no such record yet.
     ///
     /// # Errors
-    /// The cluster's own, or the record is gone.
+    /// Fails if the cluster does, or the record is removed.
     pub async fn time(&self, partition: u32, offset: i64) -> anyhow::Result<Option<DateTime<Utc>>> {
-        let batches = self.batches(partition, offset, HEAD_BYTES).await?;
-        let first = batches.first().map(|batch| batch.header.first_timestamp);
+        let first = self.first_batch(partition, offset).await?;
+        let first = first.map(|batch| batch.header.first_timestamp);
         Ok(first
             .filter(|millis| *millis > 0)
             .and_then(DateTime::from_timestamp_millis))
     }
 
-    /// The first offset whose batch is not older than `time`; the end where all are.
+    /// The offset of the first record that is not older than `time`; the end offset if all are.
+    ///
+    /// A record's time is the one when it was produced. Times are almost in the order of offsets:
+    /// this searches for the time by [`DISORDER`] earlier, and reads the records from there.
     ///
     /// # Errors
-    /// The cluster's own, or the records carry no times.
+    /// Fails if the cluster does, or the records have no times.
     pub async fn offset_at(&self, partition: u32, time: DateTime<Utc>) -> anyhow::Result<i64> {
-        let (mut low, mut high) = (self.start(partition).await?, self.end(partition).await?);
+        let no_time =
+            || format!("the records of partition {partition} have no times; use an offset instead");
+        let end = self.end(partition).await?;
+        let (mut low, mut high) = (self.start(partition).await?, end);
+        let early = time.checked_sub_signed(DISORDER).unwrap_or(time);
         while low < high {
             let middle = low + (high - low) / 2;
-            let there = self.time(partition, middle).await?.with_context(|| {
-                format!(
-                    "the records of partition {partition} carry no times; name an offset instead"
-                )
-            })?;
-            if there < time {
+            let there = self.time(partition, middle).await?;
+            if there.with_context(no_time)? < early {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        Ok(low)
+        let mut follower = self.follow(partition, low).give_up();
+        while follower.position() < end {
+            for record in follower.next().await? {
+                let there = record.time.and_then(DateTime::from_timestamp_millis);
+                if record.offset >= end || there.with_context(no_time)? >= time {
+                    return Ok(record.offset);
+                }
+            }
+        }
+        Ok(end)
     }
 
-    /// Some records from `from` on, at least one and none at or behind `to`.
-    ///
-    /// # Errors
-    /// The cluster's own, or a record that it does not hand out.
-    pub async fn read(&self, partition: u32, from: i64, to: i64) -> anyhow::Result<Vec<Record>> {
-        let mut max_bytes = FIRST_BYTES;
+    /// A reader of the partition's records from the offset `from` on.
+    pub fn follow(&self, partition: u32, from: i64) -> Follower {
+        Follower::new(&self.name, partition, from)
+    }
+
+    /// The first batch at or behind the offset `from`; `None` if there is none.
+    async fn first_batch(&self, partition: u32, from: i64) -> anyhow::Result<Option<Batch>> {
+        let mut max_bytes = HEAD_BYTES;
         loop {
-            let batches = self.batches(partition, from, max_bytes).await?;
-            let records = contiguous(batches, from, to);
-            if !records.is_empty() {
-                return Ok(records);
-            }
-            // A response that was cut off within its first batch holds nothing.
-            if max_bytes == MOST_BYTES {
-                bail!(
-                    "the cluster does not hand out the record at offset {from} of partition {partition}"
-                );
-            }
-            max_bytes = max_bytes.saturating_mul(4).min(MOST_BYTES);
-        }
-    }
-
-    #[allow(deprecated)]
-    async fn batches(
-        &self,
-        partition: u32,
-        from: i64,
-        max_bytes: i32,
-    ) -> anyhow::Result<Vec<Batch>> {
-        let config = ConsumerConfig::builder()
-            .max_bytes(max_bytes)
-            .isolation(Isolation::ReadCommitted)
-            .disable_continuous(true)
-            .build()?;
-        let consumer = self
-            .client
-            .partition_consumer(&self.name, partition)
-            .await?;
-        let stream = consumer
-            .stream_batches_with_config(Offset::absolute(from)?, config)
-            .await?;
-        let mut stream = pin!(stream);
-        let mut batches = Vec::new();
-        let mut records = 0;
-        while records < CHUNK
-            && let Some(batch) = stream.next().await
-        {
-            let batch = batch.map_err(|code| refused(&self.name, partition, code))?;
-            records += batch.records_len();
-            batches.push(batch);
-            if max_bytes == HEAD_BYTES {
-                break;
+            let config = consumer_config(max_bytes)
+                .disable_continuous(true)
+                .build()?;
+            let mut stream = open(&self.client, &self.name, partition, from, config).await?;
+            match tokio::time::timeout(TIMEOUT, stream.next()).await {
+                Ok(batch) => match batch.transpose() {
+                    Ok(batch) => return Ok(batch),
+                    // A compressed batch that is cut can't be read.
+                    Err(ErrorCode::Other(_)) if max_bytes < MAX_BYTES => {
+                        max_bytes = grown(max_bytes);
+                    }
+                    Err(code) => return Err(refused(&self.name, partition, code)),
+                },
+                Err(_) => bail!(
+                    "timed out after {TIMEOUT:?} waiting for the record at offset {from} of \
+                     partition {partition} of `{}`",
+                    self.name
+                ),
             }
         }
-        Ok(batches)
     }
 }
 
-/// The records from `from` on, up to the first that is missing.
-fn contiguous(batches: Vec<Batch>, from: i64, to: i64) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
-    let mut next = from;
-    for batch in batches {
-        let (base, time) = (batch.get_base_offset(), batch.header.first_timestamp);
-        if base > next {
-            break;
-        }
-        for (offset, record) in (base..).zip(batch.own_records()) {
-            if offset == next && offset < to {
-                next += 1;
-                records.push(Record {
-                    offset,
-                    time: (time > 0).then(|| time + record.timestamp_delta()),
-                    key: record.key.as_deref().map(|key| key.to_vec()),
-                    value: record.value.to_vec(),
-                });
-            }
-        }
-    }
-    records
+/// The configuration of a stream that reads committed records.
+fn consumer_config(max_bytes: i32) -> ConsumerConfigBuilder {
+    let mut config = ConsumerConfig::builder();
+    config
+        .max_bytes(max_bytes)
+        .isolation(Isolation::ReadCommitted);
+    config
 }
 
-/// The records that were asked for are gone, up to here.
+/// The next larger size of a response.
+fn grown(max_bytes: i32) -> i32 {
+    max_bytes.saturating_mul(4).min(MAX_BYTES)
+}
+
+type BatchStream = Pin<Box<dyn Stream<Item = Result<Batch, ErrorCode>> + Send>>;
+
+/// Opens a stream of whole batches.
+#[allow(deprecated)]
+async fn open(
+    client: &Fluvio,
+    topic: &str,
+    partition: u32,
+    from: i64,
+    config: ConsumerConfig,
+) -> anyhow::Result<BatchStream> {
+    let opening = async {
+        let consumer = client.partition_consumer(topic, partition).await?;
+        let from = Offset::absolute(from)?;
+        anyhow::Ok(consumer.stream_batches_with_config(from, config).await?)
+    };
+    let stream = of_leader(client, topic, partition, opening).await?;
+    Ok(Box::pin(stream))
+}
+
+/// The requested records are removed, up to this offset.
 #[derive(Debug)]
 struct Evicted(i64);
 
@@ -240,7 +235,7 @@ impl fmt::Display for Evicted {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "the topic's retention has removed these records; the first that is there has offset {}",
+            "the topic's retention has removed these records; the first remaining offset is {}",
             self.0
         )
     }

@@ -1,4 +1,4 @@
-//! `etl up`: the whole pipeline on this machine until Ctrl-C.
+//! `etl up`: runs the whole pipeline on this machine until Ctrl-C.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use local_stack::{Stack, StackOptions, queue};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::parameters::Parameters;
+use crate::arguments::Parameters;
 
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Keep everything in this folder and go on from there next time [default: a temporary folder]
+    /// Keep all data in this folder and continue from it next time [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Write to this database instead of a private one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Partitions of the topic, each of which the sink writes by itself [default: that of deploy/cluster/topic.yaml]
+    /// Partitions of the topic [default: as in deploy/cluster/topic.yaml]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
     #[command(flatten)]
@@ -37,28 +37,28 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..StackOptions::default()
     };
     let started = tokio::select! {
-        started = Stack::start(options, |step| eprintln!("starting {step} …")) => started,
+        started = Stack::start(options, |step| errln!("starting {step} …")) => started,
         () = interrupted.wait() => return Ok(ExitCode::from(130)),
     };
     let mut stack = started?;
-    println!("{}", addresses(&stack));
-    eprintln!("Running; Ctrl-C stops everything.");
+    outln!("{}", addresses(&stack));
+    errln!("Running; Ctrl-C stops everything.");
     watch(&mut stack, &mut interrupted).await?;
-    eprintln!("stopping …");
+    errln!("stopping …");
     stack.stop().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for Ctrl-C, and tells of each part that ends meanwhile and how to start it again.
+/// Waits for Ctrl-C. Reports each part that ends meanwhile, and how to start it again.
 pub async fn watch(stack: &mut Stack, interrupted: &mut Interrupted) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = interrupted.wait() => return Ok(()),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         for (part, status) in stack.ended()? {
             let launch = stack.launch(part);
-            eprintln!(
+            errln!(
                 "{part} ended ({status}); the end of its log:\n{}\nto start it again:\n  {launch}",
                 launch.log_tail(5)
             );
@@ -66,7 +66,7 @@ pub async fn watch(stack: &mut Stack, interrupted: &mut Interrupted) -> anyhow::
     }
 }
 
-/// What a shell needs to use the running pipeline.
+/// The shell commands to use the running pipeline.
 pub fn addresses(stack: &Stack) -> String {
     let environment = queue::environment(stack.sqs_url());
     let aws: String = environment
@@ -74,10 +74,11 @@ pub fn addresses(stack: &Stack) -> String {
         .map(|(name, value)| format!("export {name}={value}\n"))
         .collect();
     format!(
-        "export DATABASE_URL='{database}'\nexport QUEUE_URL='{queue}'\nexport FLV_PROFILE_PATH='{profile}'\n{aws}\
+        "export DATABASE_URL='{database}'\n\
+         export QUEUE_URL='{queue}'\n\
+         export FLV_PROFILE_PATH='{profile}'\n{aws}\
          # SQS endpoint {sqs}, Fluvio node {fluvio}, data and logs in {folder}\n\
-         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, fluvio consume {topic} -B --smartmodule list-items",
-        topic = stack.topic(),
+         # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, etl consume --facts",
         database = stack.database_url(),
         queue = stack.queue_url(),
         profile = stack.profile().display(),
@@ -87,15 +88,18 @@ pub fn addresses(stack: &Stack) -> String {
     )
 }
 
-/// SIGINT and SIGTERM, heard from the beginning on so that no way out leaves anything running.
+/// SIGINT and SIGTERM. Installed before anything starts, so that a signal never leaves processes
+/// running.
 pub struct Interrupted {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Interrupted {
+    /// Installs the handlers.
+    ///
     /// # Errors
-    /// The operating system's own.
+    /// Fails if the operating system refuses.
     pub fn listen() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -103,7 +107,7 @@ impl Interrupted {
         })
     }
 
-    /// Resolves at the first of them.
+    /// Waits for the first signal.
     pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

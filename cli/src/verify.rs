@@ -1,77 +1,86 @@
-//! `etl verify`: a range of the topic, flattened here and compared with the tables fact by fact.
+//! `etl verify`: flattens a range of the topic and compares it with the tables, fact by fact.
 //!
-//! It reads the raw events without the cluster's SmartModule, so that it also finds out a module that is not this
-//! build's, and a stream that lost records on the way.
+//! It reads the raw events without the cluster's SmartModule, so it also detects a module of
+//! another build, and a stream that lost records.
 //!
-//! A rejected event may be gone from its table on purpose: `etl rejected retry` and `purge` delete rows and leave
-//! nothing behind that tells. So those are counted apart, and are no failure unless `--strict` says so: facts and
-//! rejections are written in one transaction, and what loses that loses facts as well.
+//! Rows of rejected events may be deleted on purpose, by `etl rejected retry` and `purge`, without
+//! a trace. They are counted separately, and fail the command with `--strict` only: facts and
+//! rejected events are written in one transaction, so a fault that loses the one loses the other.
 //!
-//! A fact may also be gone because its event came again without the item, which a sink with `on-conflict: update` removes.
-//! Such facts are counted apart, too.
+//! A fact may also be missing because a newer version of its event does not have the item; a sink
+//! with `on-conflict: update` then removes the item. Such facts are counted separately, too.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
+use connector_common::keys::{self, Key};
 use fact_model::{Arena, Options, flatten_in};
-use postgres_sink::vanished::{Event, Versions};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
+use warehouse::removed_items::{Event, Versions};
 
-use crate::parameters::Parameters;
+use crate::arguments::{Database, Parameters, TopicName};
+use crate::display;
 use crate::topic::{Record, Topic};
-use crate::{answers, tables};
 
-/// How many of what is missing are named.
-const NAMED: usize = 10;
-/// As the sink has it: longer keys are no ids.
-const LONGEST_KEY: usize = 256;
+/// Missing facts that are named.
+const MAX_NAMED: usize = 10;
 
 const MISSING_FACTS: &str = "\
-    SELECT k.n FROM unnest($1::timestamptz[], $2::uuid[]) WITH ORDINALITY AS k(event_time, fact_hash, n) \
-    WHERE NOT EXISTS (SELECT FROM fact_events f WHERE f.event_time = k.event_time AND f.fact_hash = k.fact_hash)";
+    SELECT k.n \
+    FROM unnest($1::timestamptz[], $2::uuid[]) WITH ORDINALITY AS k(event_time, fact_hash, n) \
+    WHERE NOT EXISTS (SELECT FROM fact_events f \
+                      WHERE f.event_time = k.event_time AND f.fact_hash = k.fact_hash)";
+/// True if the event is stored in a newer version.
+const OUTDATED: &str = "\
+    SELECT EXISTS (SELECT FROM fact_events \
+                   WHERE event_time = $1 AND event_id = $2 AND event_name = $3 \
+                     AND event_version > coalesce($4::text::numeric, -1))";
 const MISSING_REJECTIONS: &str = "\
     SELECT k.n FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS k(key, ordinal, n) \
     WHERE NOT EXISTS (SELECT FROM rejected_events r \
-                      WHERE r.source_topic = $3 AND r.source_key = k.key AND r.ordinal = k.ordinal)";
+                      WHERE r.source_topic = $3 AND r.source_key = k.key \
+                        AND r.ordinal = k.ordinal)";
 const REFUSED: &str = "\
-    SELECT EXISTS (SELECT FROM rejected_events WHERE source_topic = $1 AND source_key = $2 AND reason = 'refused-by-postgres')";
+    SELECT EXISTS (SELECT FROM rejected_events \
+                   WHERE source_topic = $1 AND source_key = $2 \
+                     AND reason = 'refused-by-postgres')";
 const COMMITTED: &str = "\
-    SELECT max(next_offset) FROM sink_offsets WHERE topic = $1 AND partition = $2 AND ($3::text IS NULL OR sink = $3)";
+    SELECT max(next_offset) FROM sink_offsets \
+    WHERE topic = $1 AND partition = $2 AND ($3::text IS NULL OR sink = $3)";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The topic, in the cluster of the current Fluvio profile
-    #[arg(long, value_name = "NAME", default_value = local_stack::files::TOPIC)]
-    topic: String,
+    #[command(flatten)]
+    topic: TopicName,
     /// One partition instead of all
     #[arg(long, value_name = "NUMBER")]
     partition: Option<u32>,
     /// The first offset [default: the first that the topic still holds]
     #[arg(long, value_name = "OFFSET")]
     from: Option<i64>,
-    /// The offset behind the last one [default: how far the sink has come]
+    /// The offset after the last one [default: the sink's committed offset]
     #[arg(long, value_name = "OFFSET")]
     to: Option<i64>,
-    /// The sink whose offset is meant [default: the one that is furthest]
+    /// The sink of the committed offset [default: the one that is furthest]
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
-    /// The database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: String,
-    /// Fail also for rejected events that are no longer in rejected_events
+    #[command(flatten)]
+    database: Database,
+    /// Also fail for rejected events that are no longer in rejected_events
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
     parameters: Parameters,
 }
 
-/// Compares; exit code 1 when a fact is missing, with `--strict` also when a rejection is.
+/// Exits with 1 if a fact is missing, with `--strict` also if a rejected event is.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = args.parameters.options()?;
-    let client = tables::connect(&args.database_url).await?;
-    let topic = Topic::connect(&args.topic).await?;
+    let client = args.database.connect().await?;
+    let topic = Topic::connect(&args.topic.topic).await?;
     let partitions = match args.partition {
         Some(one) => {
             topic.check(one)?;
@@ -80,13 +89,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => topic.partitions(),
     };
     let mut whole = true;
-    let mut table = answers::table();
+    let mut table = display::table();
     table.set_header([
         "partition",
         "offsets",
         "facts",
         "missing",
-        "vanished",
+        "removed",
         "rejected",
         "no longer kept",
     ]);
@@ -94,10 +103,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for partition in partitions {
         let (from, to) = range(&args, &client, &topic, partition).await?;
         let mut found = Found::default();
-        let mut next = from;
-        while next < to {
-            let records = topic.read(partition, next, to).await?;
-            next = records.last().map_or(to, |last| last.offset + 1);
+        let mut follower = topic.follow(partition, from).give_up();
+        while follower.position() < to {
+            let mut records = follower.next().await?;
+            records.retain(|record| record.offset < to);
             let expected = Expected::of(&records, partition, &options);
             found.compare(&client, &args, &expected).await?;
         }
@@ -108,31 +117,37 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             format!("{from} up to {to}"),
             found.facts.to_string(),
             found.missing_facts.len().to_string(),
-            found.vanished.to_string(),
+            found.removed.to_string(),
             found.rejected.to_string(),
             found.not_kept.len().to_string(),
         ]);
         let missing = found.missing(args.strict);
-        for (offset, what) in missing.iter().take(NAMED) {
-            eprintln!("partition {partition}, offset {offset}: {what}");
+        for (offset, what) in missing.iter().take(MAX_NAMED) {
+            errln!("partition {partition}, offset {offset}: {what}");
         }
-        if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
-            eprintln!("partition {partition}: {more} more are missing");
+        if let Some(more) = missing
+            .len()
+            .checked_sub(MAX_NAMED)
+            .filter(|more| *more > 0)
+        {
+            errln!("partition {partition}: {more} more are missing");
         }
     }
-    println!("{table}");
+    outln!("{table}");
     if not_kept > 0 {
-        println!(
-            "{not_kept} rejected events have no row in rejected_events any more, as after `etl rejected retry` or `purge`; \
-             `etl replay` brings the rows of those back that are still rejected."
+        outln!(
+            "{not_kept} rejected events no longer have a row in rejected_events, as after `etl \
+             rejected retry` or `purge`; `etl replay` restores the rows of those that are still \
+             rejected."
         );
     }
     if whole {
-        println!("Every fact of this range is in the tables.");
+        outln!("Every fact of this range is in the tables.");
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
-        "`etl replay --partition N --from OFFSET` has the sink read it again; nothing is counted twice."
+    outln!(
+        "`etl replay --partition N --from OFFSET` has the sink read them again; it adds no \
+         duplicates."
     );
     Ok(ExitCode::FAILURE)
 }
@@ -147,7 +162,8 @@ async fn range(
     let from = args.from.unwrap_or(start);
     if from < start {
         bail!(
-            "partition {partition} begins at offset {start}; what was before it is gone, so give --from {start} or more"
+            "partition {partition} begins at offset {start}; earlier records are removed, so use \
+             --from {start} or more"
         );
     }
     let end = topic.end(partition).await?;
@@ -156,9 +172,9 @@ async fn range(
         None => {
             let number = i32::try_from(partition)?;
             let row = client
-                .query_one(COMMITTED, &[&args.topic, &number, &args.sink])
+                .query_one(COMMITTED, &[&args.topic.topic, &number, &args.sink])
                 .await
-                .context("cannot ask sink_offsets; `etl migrate` makes the tables")?;
+                .context("cannot read sink_offsets; `etl migrate` creates the tables")?;
             row.get::<_, Option<i64>>(0).unwrap_or(from)
         }
     };
@@ -168,12 +184,12 @@ async fn range(
     Ok((from, to.max(from)))
 }
 
-/// What some records become.
+/// The facts and rejected events expected of some records.
 #[derive(Default)]
 struct Expected {
     times: Vec<DateTime<Utc>>,
     hashes: Vec<Uuid>,
-    /// Of the facts' records.
+    /// The keys of the facts' records.
     keys: Vec<String>,
     items: Vec<Item>,
     versions: Versions,
@@ -190,18 +206,20 @@ impl Expected {
             arena.reset();
             let envelope = flatten_in(&arena, options, &record.value, record.time);
             let key = key_of(record, partition);
+            let version = version_of(record);
             for fact in &envelope.facts {
                 expected.times.push(fact.event_time);
                 expected.hashes.push(Uuid::from_bytes(fact.fact_hash.0));
                 expected.keys.push(key.clone());
                 expected.items.push(Item {
                     offset: record.offset,
+                    version,
                     ordinal: fact.item_ordinal,
                     hash: Uuid::from_bytes(fact.fact_hash.0),
-                    event: Event::of(fact),
+                    event: Event::of(fact).filter(|_| options.identifies_by_event_id()),
                 });
             }
-            expected.versions.note(&envelope, record.offset);
+            expected.versions.add(&envelope, version, record.offset);
             for ordinal in (0..).take(envelope.rejected.len()) {
                 expected.rejected_offsets.push(record.offset);
                 expected.rejected_keys.push(key.clone());
@@ -212,40 +230,55 @@ impl Expected {
     }
 }
 
-/// What the column `source_key` of `rejected_events` has for a record.
+/// The value of the column `source_key` of `rejected_events` for a record.
 fn key_of(record: &Record, partition: u32) -> String {
-    let key = record
-        .key
-        .as_deref()
-        .and_then(|key| std::str::from_utf8(key).ok());
-    match key.filter(|key| key.len() <= LONGEST_KEY && !key.contains('\0')) {
+    match record.key.as_deref().and_then(keys::stored) {
         Some(key) => key.to_owned(),
         None => format!("{partition}:{}", record.offset),
     }
 }
 
-/// An item of an event, as a record brought it.
+/// The version of the events of a record.
+fn version_of(record: &Record) -> Option<u128> {
+    Key::parse(record.key.as_deref()?)?.sent.version()
+}
+
+/// An item of an event in a record.
 #[derive(Clone)]
 struct Item {
     offset: i64,
+    version: Option<u128>,
     ordinal: i32,
     hash: Uuid,
     event: Option<Event>,
+}
+
+impl Item {
+    /// Returns true if the event is stored in a newer version than that of this item.
+    async fn is_outdated(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
+        let Some(event) = &self.event else {
+            return Ok(false);
+        };
+        let version = self.version.map(|version| version.to_string());
+        let params: [&(dyn ToSql + Sync); 4] = [&event.time, &event.id, &event.name, &version];
+        Ok(client.query_one(OUTDATED, &params).await?.get(0))
+    }
 }
 
 #[derive(Default)]
 struct Found {
     facts: usize,
     missing_facts: Vec<Item>,
-    /// Facts whose event came again without the item.
-    vanished: usize,
+    /// Facts of items that a newer version of the event does not have.
+    removed: usize,
     rejected: usize,
-    /// The offsets of the records of rejections that have no row.
+    /// The offsets of the rejected events without a row.
     not_kept: Vec<i64>,
 }
 
 impl Found {
-    /// What is missing of the records at these offsets, in words.
+    /// The missing facts with the offsets of their records, and if strict the missing rejected
+    /// events.
     fn missing(&self, is_strict: bool) -> Vec<(i64, String)> {
         let facts = self.missing_facts.iter();
         let facts = facts.map(|item| {
@@ -262,14 +295,16 @@ impl Found {
         missing
     }
 
-    /// Counts those apart whose events come again in these records, without the item.
-    fn leave_out_vanished(&mut self, versions: &Versions) {
+    /// Counts facts separately whose events have a newer version without the item in these records.
+    fn leave_out_removed(&mut self, versions: &Versions) {
         let before = self.missing_facts.len();
         self.missing_facts.retain(|item| {
             let event = item.event.as_ref();
-            !event.is_some_and(|event| versions.have_lost(event, item.offset, item.ordinal))
+            !event.is_some_and(|event| {
+                versions.is_removed(event, item.version, item.offset, item.ordinal)
+            })
         });
-        self.vanished += before - self.missing_facts.len();
+        self.removed += before - self.missing_facts.len();
     }
 
     async fn compare(
@@ -278,7 +313,7 @@ impl Found {
         args: &Args,
         expected: &Expected,
     ) -> anyhow::Result<()> {
-        let topic = &args.topic;
+        let topic = &args.topic.topic;
         self.facts += expected.hashes.len();
         let rows = client
             .query(MISSING_FACTS, &[&expected.times, &expected.hashes])
@@ -289,13 +324,17 @@ impl Found {
             else {
                 continue;
             };
-            // What PostgreSQL refused is where such rows go.
+            // PostgreSQL refused the row, so it is in rejected_events.
             if client.query_one(REFUSED, &[&topic, key]).await?.get(0) {
                 continue;
             }
-            self.missing_facts.push(item.clone());
+            if item.is_outdated(client).await? {
+                self.removed += 1;
+            } else {
+                self.missing_facts.push(item.clone());
+            }
         }
-        self.leave_out_vanished(&expected.versions);
+        self.leave_out_removed(&expected.versions);
         self.rejected += expected.ordinals.len();
         let (keys, ordinals) = (&expected.rejected_keys, &expected.ordinals);
         let rows = client

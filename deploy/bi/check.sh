@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs Grafana's questions and the dbt project against the tables of a demo. Wants `make build` first, and Python 3.10.
+# Runs Grafana's queries and the dbt project on the tables of a demo. Needs `make build` first, and
+# Python 3.10.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,4 +1,4 @@
-"""Every question of a Grafana dashboard, asked of a database as Grafana would."""
+"""Runs every query of a Grafana dashboard as Grafana does."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import psycopg2
 BOARD = Path(__file__).parent.parent / "grafana/dashboards/analysts.json"
 
 
-def faults(url: str) -> list[str]:
-    """What is wrong with the panels, after all of them were asked over the last 28 days."""
+def faults(url: str, password: str) -> list[str]:
+    """Queries all panels over the last 28 days; returns their faults."""
     board = json.loads(BOARD.read_text())
-    connection = psycopg2.connect(url)
+    connection = psycopg2.connect(url, password=password)
     connection.autocommit = True
     with connection.cursor() as cursor:
         values = variables(board, cursor)
@@ -26,7 +26,7 @@ def faults(url: str) -> list[str]:
 
 
 def variables(board: dict, cursor: psycopg2.extensions.cursor) -> dict[str, str]:
-    """What Grafana puts in place of its macros and of the board's variables."""
+    """Returns the values of Grafana's macros and of the board's variables."""
     now = datetime.now(timezone.utc)
     values = {
         "$__timeFrom()": f"'{now - timedelta(days=28):%Y-%m-%dT%H:%M:%SZ}'",
@@ -37,18 +37,18 @@ def variables(board: dict, cursor: psycopg2.extensions.cursor) -> dict[str, str]
             cursor.execute(variable["query"])
             values[f"${variable['name']}"] = ",".join(f"'{row[1]}'" for row in cursor.fetchall())
         else:
-            # The first of the choices is the smallest volume: a demo is small.
+            # The first choice is the smallest volume, which suits a small demo.
             values[f"${variable['name']}"] = variable["options"][0]["value"]
     return values
 
 
 def ask(cursor: psycopg2.extensions.cursor, target: dict, values: dict[str, str]) -> list[str]:
-    """What is wrong with one question: an error, no row, or no time where Grafana needs one."""
+    """Returns an error, or that rows or a needed time column are missing."""
     question = target["rawSql"]
     for name, value in values.items():
         question = question.replace(name, value)
     if unknown := re.findall(r"\$\w+", question):
-        return [f"nobody sets {', '.join(unknown)}"]
+        return [f"{', '.join(unknown)} has no value"]
     try:
         cursor.execute(question)
     except psycopg2.Error as error:

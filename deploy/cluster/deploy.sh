@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# The pipeline on the Fluvio cluster of the current profile, one step at a time, with Fluvio's own tools.
-# Every step can be run again: what is there already is left as it is.
+# Deploys the pipeline on the Fluvio cluster of the current profile, one step at a time, with
+# Fluvio's own tools. Every step is safe to repeat.
 set -euo pipefail
 
 usage() {
     cat <<'USAGE'
 usage: deploy.sh [--dry-run] STEP...
 
-  packages     build the SmartModule and pack both connectors (smdk, cdk)
+  packages     build the SmartModules, pack both connectors   (smdk, cdk)
   topic        create the topic                               (fluvio topic create)
-  smartmodule  load flatten-items, or replace it              (smdk load)
+  smartmodule  load flatten-items and raw-events, or replace  (smdk load)
   source       start sqs-source                               (cdk deploy start)
   sink         start postgres-sink                            (cdk deploy start)
-  check        show what runs, and how far each part has come
+  check        show what runs, and the lag of each part
   all          the five above, from topic to check
 
   and back: stop-source, stop-sink, remove-smartmodule, remove-topic
 
---dry-run has the tools check what they would do, where they can, and shows the commands.
-SECRETS names the file of secrets (secrets.txt beside this script unless given).
+--dry-run shows the commands, and lets the tools check them where they can.
+SECRETS names the file of secrets (default: secrets.txt beside this script).
 USAGE
 }
 
@@ -27,9 +27,10 @@ here=$PWD
 root=$(cd ../.. && pwd)
 secrets=${SECRETS:-$here/secrets.txt}
 topic=shop-events
-smartmodule=flatten-items
-wasm=${CARGO_TARGET_DIR:-$root/target}/wasm32-wasip1/release-lto/flatten_items.wasm
-# Where cdk builds the connectors.
+# The sink's SmartModule, and the one for other consumers.
+smartmodules=(flatten-items raw-events)
+built=${CARGO_TARGET_DIR:-$root/target}/wasm32-wasip1/release-lto
+# The folder into which cdk builds the connectors.
 programs=${CARGO_TARGET_DIR:-$root/target}/$(uname -m)-unknown-linux-gnu/release
 dry_run=
 
@@ -38,7 +39,7 @@ run() {
     [ -n "$dry_run" ] || "$@"
 }
 
-# Runs the command in the dry run as well: it has one of its own.
+# Runs the command even in a dry run: it has its own --dry-run.
 run_always() {
     printf '+ %s\n' "$*" >&2
     "$@"
@@ -56,8 +57,10 @@ package_of() { echo "$root/connectors/$1/.hub/$1-0.1.0.ipkg"; }
 packages() {
     need smdk && need cdk
     cd "$root"
-    run smdk build -p "$smartmodule"
-    local connector
+    local smartmodule connector
+    for smartmodule in "${smartmodules[@]}"; do
+        run smdk build -p "$smartmodule"
+    done
     for connector in sqs-source postgres-sink; do
         run cdk publish --pack -p "$connector" --readme "connectors/$connector/README.md"
     done
@@ -69,7 +72,7 @@ topic_exists() { fluvio topic list 2>/dev/null | awk '{print $1}' | grep -qx "$1
 topic() {
     need fluvio
     if topic_exists "$topic"; then
-        echo "topic \"$topic\" is there already"
+        echo "topic \"$topic\" exists already"
     else
         run_always fluvio topic create --config topic.yaml ${dry_run:+--dry-run}
     fi
@@ -77,12 +80,16 @@ topic() {
 
 smartmodule() {
     need smdk
-    [ -f "$wasm" ] || {
-        echo "error: $wasm is not there; \`deploy.sh packages\` builds it" >&2
-        exit 1
-    }
     cd "$root"
-    run_always smdk load -p "$smartmodule" ${dry_run:+--dry-run}
+    local smartmodule wasm
+    for smartmodule in "${smartmodules[@]}"; do
+        wasm=$built/${smartmodule//-/_}.wasm
+        [ -f "$wasm" ] || {
+            echo "error: $wasm does not exist; \`deploy.sh packages\` builds it" >&2
+            exit 1
+        }
+        run_always smdk load -p "$smartmodule" ${dry_run:+--dry-run}
+    done
     cd "$here"
 }
 
@@ -96,19 +103,20 @@ start() {
     need cdk
     package=$(package_of "$connector")
     [ -f "$package" ] || {
-        echo "error: $package is not there; \`deploy.sh packages\` makes it" >&2
+        echo "error: $package does not exist; \`deploy.sh packages\` builds it" >&2
         exit 1
     }
     [ -f "$secrets" ] || {
-        echo "error: no secrets in $secrets; secrets.example.txt shows what belongs there" >&2
+        echo "error: no file $secrets; secrets.example.txt shows its contents" >&2
         exit 1
     }
     case $(state_of "$name") in
-        Running) echo "connector \`$name\` runs already" && return ;;
+        Running) echo "connector \`$name\` is running already" && return ;;
         Stopped) run cdk deploy shutdown --name "$name" ;;
     esac
     if [ -n "$dry_run" ]; then
-        run_always "$programs/${connector//-/_}" --config "$connector.yaml" --secrets "$secrets" --dry-run
+        run_always "$programs/${connector//-/_}" \
+            --config "$connector.yaml" --secrets "$secrets" --dry-run
     fi
     run cdk deploy start --ipkg "$package" --config "$connector.yaml" --secrets "$secrets"
 }
@@ -134,11 +142,12 @@ check() {
             [ -z "$name" ] || export "$name=$value"
         done <"$secrets"
         run_always "$root/target/release/etl" status
-        run_always "$root/target/release/etl" doctor --source-config sqs-source.yaml --sink-config postgres-sink.yaml --secrets "$secrets" || true
+        run_always "$root/target/release/etl" doctor --source-config sqs-source.yaml \
+            --sink-config postgres-sink.yaml --secrets "$secrets" || true
     fi
 }
 
-# The connectors have made the second one, for what the sink announces to the source.
+# The connectors created the second topic, for commit notifications.
 remove_topic() {
     need fluvio
     local each
@@ -146,19 +155,22 @@ remove_topic() {
         if topic_exists "$each"; then
             run fluvio topic delete "$each"
         else
-            echo "there is no topic \"$each\""
+            echo "topic \"$each\" does not exist"
         fi
     done
 }
 
 remove_smartmodule() {
     need fluvio
-    local package
-    package=$(fluvio smartmodule list 2>/dev/null | awk '{print $1}' | grep "/$smartmodule@") || {
-        echo "there is no SmartModule $smartmodule"
-        return
-    }
-    run fluvio smartmodule delete "$package"
+    local smartmodule package
+    for smartmodule in "${smartmodules[@]}"; do
+        if package=$(fluvio smartmodule list 2>/dev/null | awk '{print $1}' |
+            grep "/$smartmodule@"); then
+            run fluvio smartmodule delete "$package"
+        else
+            echo "SmartModule $smartmodule is not loaded"
+        fi
+    done
 }
 
 step() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes sure that a bare machine has what the build, the demo and the tests need from the system:
-# a C compiler (for crates with C in them) and a PostgreSQL server. Installs what is missing where
-# that is possible without asking (root on Debian or Ubuntu), else says what to install.
+# Checks for the system packages that the build, the demo and the tests need: a C compiler (for
+# crates with C code) and a PostgreSQL server. Installs missing ones as root on Debian or Ubuntu;
+# else prints what to install.
 set -euo pipefail
 
 missing=()
@@ -12,28 +12,32 @@ command -v cargo >/dev/null || {
 }
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 
-postgres_is_there() {
+has_postgres() {
     local program
-    for program in "$(command -v postgres || true)" /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres \
-        /opt/homebrew/opt/postgresql@*/bin/postgres /usr/local/opt/postgresql@*/bin/postgres /usr/local/pgsql/bin/postgres; do
+    for program in "$(command -v postgres || true)" \
+        /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres \
+        /opt/homebrew/opt/postgresql@*/bin/postgres /usr/local/opt/postgresql@*/bin/postgres \
+        /usr/local/pgsql/bin/postgres; do
         [ -x "$program" ] && return 0
     done
     return 1
 }
-postgres_is_there || missing+=(postgresql)
+has_postgres || missing+=(postgresql)
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     echo "installing ${missing[*]}" >&2
-    # Nobody asked for a database service on this machine: only the programs are wanted.
+    # Only the programs are needed: prevents Debian's default database service.
     mkdir -p /etc/postgresql-common/createcluster.d
     echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/no-main-cluster.conf
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 elif [ "${missing[*]}" = postgresql ]; then
-    echo "note: no PostgreSQL on this machine; the first start downloads one into the user's cache folder." >&2
-    echo "      To have the system's own: apt-get install postgresql, dnf install postgresql-server, brew install postgresql@17" >&2
+    echo "note: no PostgreSQL on this machine; the first start downloads one to a cache." >&2
+    echo "      To install the system's: apt-get install postgresql," >&2
+    echo "      dnf install postgresql-server, or brew install postgresql@17" >&2
 else
     echo "error: please install: ${missing[*]}" >&2
     echo "  Debian, Ubuntu: sudo apt-get install ${missing[*]}" >&2

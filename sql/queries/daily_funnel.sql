@@ -1,6 +1,6 @@
--- How many products were shown, viewed, checked out and bought on each of the last 28 days with data, and how did the
--- steps convert? For people instead of products there is analytics.daily_people(from, to), for sessions in order
--- analytics.session_funnel(from, to).
+-- How many products were shown, viewed, checked out and bought on each of the last 28 days with
+-- data, and how did the steps convert? For people instead of products there is
+-- analytics.daily_people(from, to), for sessions in order analytics.session_funnel(from, to).
 --
 -- Example:
 --       day     | impressions | views | checkouts | purchases | orders | view_rate | checkout_rate | purchase_rate

@@ -1,4 +1,5 @@
--- How late do the events of each day arrive: how many after more than a day, how many dated in the future, and the half of them?
+-- How late do the events of each day arrive: how many after more than a day, how many dated in the
+-- future, and the half of them?
 --
 -- Example:
 --       day     | facts | late_facts | early_facts | median_delay

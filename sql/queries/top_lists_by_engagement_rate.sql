@@ -2,15 +2,16 @@
 --
 -- An impression is a product shown to a person in a list (an item of view_item_list). It is engaged
 -- when the same person does something further with the same product at that time or within the 30
--- minutes after: select_item, view_item, add_to_cart, begin_checkout or purchase. GA4 defines no such rate.
+-- minutes after: select_item, view_item, add_to_cart, begin_checkout or purchase. GA4 defines no
+-- such rate.
 --
---   engagement_rate       engaged impressions / impressions
+--   engagement_rate       engaged impressions / impressions of known people
 --   engaged_user_rate     people with an engaged impression / people who saw the list
 --
--- Rates are fractions. A person is user_id, or user_pseudo_id where nobody is signed in; impressions
--- with neither can't be followed and don't count in the rates. What somebody does with a product counts for each
--- list that showed it to them in the half hour before. Lists with fewer than 20 impressions are left
--- out: their rates are chance.
+-- Rates are fractions. A person is user_id, or user_pseudo_id where nobody is signed in. The column
+-- impressions counts all; those with neither can't be followed and don't count in the rates. What
+-- somebody does with a product counts for each list that showed it to them in the half hour before.
+-- Lists with fewer than 20 impressions are left out: their rates are chance.
 --
 -- Example:
 --      list   | list_id | impressions | engaged | engagement_rate | engaged_user_rate

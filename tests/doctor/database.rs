@@ -1,11 +1,11 @@
-//! A database and nothing else, from one that isn't there to one whose tables are not the sink's any more.
+//! A database alone: missing, empty, and with tables that the sink can't use.
 
 use end_to_end::{cli, found};
 use private_postgres::PrivatePostgres;
 
 use crate::findings::Findings;
 
-/// Without files: what the environment names.
+/// Runs the command without files on the database at `url`.
 async fn at(url: &str) -> Findings {
     let mut command = cli::command().unwrap();
     command
@@ -17,18 +17,22 @@ async fn at(url: &str) -> Findings {
 }
 
 #[tokio::test]
-async fn a_database_is_looked_at_from_all_sides() {
+async fn each_error_of_a_database_is_found() {
     let server = PrivatePostgres::start().await.unwrap();
     let url = server.url();
     let found = at("postgres://etl:hunter2@127.0.0.1:1/etl").await;
-    found.says("database", "connection", "fail", &["127.0.0.1:1"]);
+    found.has("database", "connection", "fail", &["127.0.0.1:1"]);
     assert!(!found.report.to_string().contains("hunter2"));
+    at("postgres://etl:hunter2@db.invalid/etl")
+        .await
+        .has("database", "tls", "warn", &["db.invalid", "verify-full"])
+        .has("database", "connection", "fail", &["db.invalid"]);
     at(&url.replace("/etl", "/nowhere"))
         .await
-        .says("database", "connection", "fail", &["nowhere"]);
+        .has("database", "connection", "fail", &["nowhere"]);
     at(&url)
         .await
-        .says("database", "schema", "warn", &["V1__tables", "etl migrate"]);
+        .has("database", "schema", "warn", &["V1__tables", "etl migrate"]);
     let mut migrate = cli::command().unwrap();
     let migrated = migrate
         .arg("migrate")
@@ -37,7 +41,7 @@ async fn a_database_is_looked_at_from_all_sides() {
         .await
         .unwrap();
     assert!(migrated.success());
-    at(&url).await.says("database", "schema", "ok", &[]).says(
+    at(&url).await.has("database", "schema", "ok", &[]).has(
         "database",
         "writers",
         "warn",
@@ -47,16 +51,17 @@ async fn a_database_is_looked_at_from_all_sides() {
     let owner = found::connect(&url).await.unwrap();
     owner
         .batch_execute(
-            "CREATE ROLE writer LOGIN PASSWORD 'w' IN ROLE etl_writer; CREATE ROLE stranger LOGIN PASSWORD 's'",
+            "CREATE ROLE writer LOGIN PASSWORD 'w' IN ROLE etl_writer; CREATE ROLE stranger LOGIN \
+             PASSWORD 's'",
         )
         .await
         .unwrap();
     let (_, address) = url.split_once('@').unwrap();
     at(&format!("postgres://writer:w@{address}"))
         .await
-        .says("database", "schema", "ok", &[])
-        .says("database", "rights", "ok", &[]);
-    at(&format!("postgres://stranger:s@{address}")).await.says(
+        .has("database", "schema", "ok", &[])
+        .has("database", "rights", "ok", &[]);
+    at(&format!("postgres://stranger:s@{address}")).await.has(
         "database",
         "rights",
         "fail",
@@ -66,7 +71,7 @@ async fn a_database_is_looked_at_from_all_sides() {
         .batch_execute("GRANT SELECT ON refinery_schema_history TO stranger")
         .await
         .unwrap();
-    at(&format!("postgres://stranger:s@{address}")).await.says(
+    at(&format!("postgres://stranger:s@{address}")).await.has(
         "database",
         "schema",
         "fail",
@@ -76,11 +81,18 @@ async fn a_database_is_looked_at_from_all_sides() {
         ],
     );
 
+    let open = "GRANT CREATE ON SCHEMA public TO PUBLIC";
+    owner.batch_execute(open).await.unwrap();
+    let revoke = "REVOKE CREATE ON SCHEMA public FROM PUBLIC";
+    let found = at(&url).await;
+    found.has("database", "schema", "fail", &["everybody", revoke]);
+    owner.batch_execute(revoke).await.unwrap();
+
     owner
         .batch_execute("ALTER TABLE dim_product RENAME COLUMN last_seen TO seen")
         .await
         .unwrap();
-    at(&url).await.says(
+    at(&url).await.has(
         "database",
         "schema",
         "fail",
@@ -92,5 +104,10 @@ async fn a_database_is_looked_at_from_all_sides() {
         .unwrap();
     at(&url)
         .await
-        .says("database", "server", "fail", &["read-only"]);
+        .has("database", "server", "fail", &["read-only"]);
+    let latin = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
+    owner.batch_execute(latin).await.unwrap();
+    at(&format!("{}/latin", url.strip_suffix("/etl").unwrap()))
+        .await
+        .has("database", "server", "fail", &["LATIN1", "UTF8"]);
 }

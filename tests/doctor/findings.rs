@@ -1,4 +1,4 @@
-//! `etl doctor` on files that may be changed, and what it finds.
+//! Runs `etl doctor` on copies of a pipeline's files.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// Runs the command on copies of a pipeline's files.
+/// The command with copies of a pipeline's files.
 pub struct Doctor<'p> {
     pipeline: &'p Pipeline,
     folder: TempDir,
 }
 
-/// What it found: a check's verdict, what was found and what mends it, by area and name.
+/// The exit code and the report of the command.
 pub struct Findings {
     pub code: Option<i32>,
     pub report: Value,
@@ -35,7 +35,7 @@ impl<'p> Doctor<'p> {
         self.folder.path().join(name)
     }
 
-    /// The same with one of the files changed.
+    /// The same with one file changed.
     pub fn with(&self, file: &str, from: &str, to: &str) -> Doctor<'p> {
         let changed = Doctor::new(self.pipeline);
         let text = std::fs::read_to_string(self.file(file)).unwrap();
@@ -72,23 +72,23 @@ impl Findings {
     pub async fn of(command: &mut Command) -> Self {
         let output = command.output().await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (said, complaints) = (text(&output.stdout), text(&output.stderr));
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         let report: Value =
-            serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{complaints}"));
+            serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
         let code = output.status.code();
         let expected = if report["verdict"] == "fail" { 1 } else { 0 };
         assert_eq!(code, Some(expected), "{report:#}");
         Self { code, report }
     }
 
-    /// That a check came out so, and says these things.
-    pub fn says(&self, area: &str, check: &str, verdict: &str, parts: &[&str]) -> &Self {
+    /// Asserts that a check has the verdict, and that its text has these parts.
+    pub fn has(&self, area: &str, check: &str, verdict: &str, parts: &[&str]) -> &Self {
         let all = self.report["checks"].as_array().unwrap();
         let of = |one: &&Value| one["area"] == area && one["check"] == check;
         let found: Vec<&Value> = all.iter().filter(of).collect();
         let wanted = found.iter().find(|one| {
-            let said = one.to_string();
-            one["verdict"] == verdict && parts.iter().all(|part| said.contains(part))
+            let text = one.to_string();
+            one["verdict"] == verdict && parts.iter().all(|part| text.contains(part))
         });
         assert!(
             wanted.is_some(),

@@ -1,4 +1,4 @@
-//! `etl doctor`: each check, by making wrong what it is about.
+//! `etl doctor`: each check on a deployment with the error that it finds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

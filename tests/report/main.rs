@@ -1,4 +1,4 @@
-//! `etl report`: its page in a real browser, its tables on the terminal, what it says when it can't, and the aggregates
+//! `etl report`: its page in a browser, its tables on the terminal, its errors, and the aggregates
 //! that it reads.
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,6 @@
 
 mod aggregates;
 mod page;
-#[path = "../pypi/mod.rs"]
-mod pypi;
+mod serve;
 mod shop;
 mod terminal;

@@ -1,24 +1,30 @@
-//! The rows that the tables must hold, computed from the bodies with nothing of the product's code.
+//! The expected rows of the tables, computed from the bodies without the product's code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
-/// A fact's place: the event's id and the item's ordinal.
-pub type Place = (String, i32);
+/// The key of a fact: the event's id and the item's ordinal.
+pub type Key = (String, i32);
 /// A fact's columns as text, in the order of [`COLUMNS`].
 pub type Row = Vec<Option<String>>;
 
 type Object = Map<String, Value>;
 
-/// The columns that are compared, as they are read from the view `product_interactions`.
-pub const COLUMNS: [&str; 15] = [
+/// The compared columns, as expressions over the view `product_interactions`.
+pub const COLUMNS: [&str; 21] = [
     "event_name",
     "to_char(event_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
     "user_id",
     "session_id",
     "platform",
+    "traffic_source",
+    "traffic_medium",
+    "traffic_campaign",
+    "device_category",
+    "country",
+    "app_version",
     "product_id",
     "list_id",
     "list_position::text",
@@ -31,9 +37,9 @@ pub const COLUMNS: [&str; 15] = [
     "extra #>> '{item,engraving}'",
 ];
 
-/// Every fact of `bodies`, and how many bodies have none because they can't be read.
+/// Every fact of `bodies`, and the number of unreadable bodies.
 #[must_use]
-pub fn rows(bodies: &[String]) -> (BTreeMap<Place, Row>, usize) {
+pub fn rows(bodies: &[String]) -> (BTreeMap<Key, Row>, usize) {
     let mut rows = BTreeMap::new();
     let mut rejected = 0;
     let mut seen = BTreeSet::new();
@@ -71,7 +77,7 @@ fn readable(body: &str) -> Option<(Object, Vec<Object>)> {
     Some((event, items))
 }
 
-fn facts(event: &Object, items: &[Object]) -> Vec<(Place, Row)> {
+fn facts(event: &Object, items: &[Object]) -> Vec<(Key, Row)> {
     let id = text(event, "event_id").unwrap_or_default();
     if items.is_empty() {
         return vec![((id, 0), row(event, &Map::new()))];
@@ -94,6 +100,12 @@ fn row(event: &Object, item: &Object) -> Row {
         text(event, "user_id"),
         text(event, "session_id"),
         text(event, "platform"),
+        text(event, "source").or_else(|| text(event, "utm_source")),
+        text(event, "medium"),
+        text(event, "campaign"),
+        text(event, "device_category"),
+        text(event, "country"),
+        text(event, "app_version"),
         text(item, "item_id"),
         text(item, "item_list_id").or_else(|| text(event, "item_list_id")),
         text(item, "index"),

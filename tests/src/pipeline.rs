@@ -1,9 +1,10 @@
-//! What is in between: a stack, fed with bodies and watched until they have arrived.
+//! A running pipeline that is fed with bodies and watched until they have arrived.
 //!
 //! Its Fluvio is the embedded node, or with `ETL_TEST_CLUSTER=profile` the cluster of the current
-//! Fluvio profile. That one is not the tests' own: to kill and to start it, they run the shell
-//! commands in `ETL_TEST_CLUSTER_KILL` and `ETL_TEST_CLUSTER_START`.
+//! Fluvio profile. To kill and start that cluster, the tests run the shell commands in
+//! `ETL_TEST_CLUSTER_KILL` and `ETL_TEST_CLUSTER_START`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -18,12 +19,12 @@ use tokio_postgres::Client;
 
 use crate::found;
 
-/// Far beyond what any test needs; only a pipeline that stands still gets there.
+/// Timeout for messages to arrive, far longer than any test needs.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(180);
 
-/// A running stack and the two ends that a test holds.
+/// A running stack with clients of its queue and its database.
 pub struct Pipeline {
-    /// What is being tested.
+    /// The stack.
     pub stack: Stack,
     /// A client of its queue.
     pub sqs: Sqs,
@@ -35,7 +36,7 @@ impl Pipeline {
     /// Starts a stack.
     ///
     /// # Errors
-    /// A part that does not start.
+    /// Fails if a part does not start.
     pub async fn start(mut options: StackOptions) -> anyhow::Result<Self> {
         options.fluvio = fluvio()?;
         let stack = Stack::start(options, |_| {}).await?;
@@ -48,19 +49,30 @@ impl Pipeline {
         })
     }
 
-    /// Kills a part on the spot and starts it again.
+    /// Waits until all messages have arrived, compares the tables with `bodies`, and stops the
+    /// stack.
     ///
     /// # Errors
-    /// It does not start again, or is not the tests' to kill.
+    /// Fails with the first difference, or if a part ends, stays behind or can't be stopped.
+    pub async fn finish(mut self, bodies: &[String]) -> anyhow::Result<()> {
+        self.arrived().await?;
+        found::ensure_equal(&self.database, bodies).await?;
+        self.stack.stop().await
+    }
+
+    /// Kills a part and restarts it.
+    ///
+    /// # Errors
+    /// Fails if it can't be killed or does not restart.
     pub async fn kill_and_restart(&mut self, part: Part) -> anyhow::Result<()> {
         self.kill(part).await?;
         self.start_part(part).await
     }
 
-    /// Kills a part on the spot.
+    /// Kills a part.
     ///
     /// # Errors
-    /// It is not the tests' to kill.
+    /// Fails if it can't be killed.
     pub async fn kill(&mut self, part: Part) -> anyhow::Result<()> {
         match (part, fluvio()?) {
             (Part::Node, Fluvio::CurrentProfile) => run_command_in("ETL_TEST_CLUSTER_KILL").await,
@@ -71,7 +83,7 @@ impl Pipeline {
     /// Starts a part that was killed.
     ///
     /// # Errors
-    /// It does not start again.
+    /// Fails if it does not start.
     pub async fn start_part(&mut self, part: Part) -> anyhow::Result<()> {
         match (part, fluvio()?) {
             (Part::Node, Fluvio::CurrentProfile) => run_command_in("ETL_TEST_CLUSTER_START").await,
@@ -82,36 +94,16 @@ impl Pipeline {
     /// Sends every body, in batches of ten.
     ///
     /// # Errors
-    /// The queue does not take one.
+    /// Fails if the queue refuses one.
     pub async fn send(&self, bodies: &[String]) -> anyhow::Result<()> {
-        for batch in bodies.chunks(10) {
-            let entries = batch.iter().enumerate().map(|(index, body)| {
-                SendMessageBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .message_body(body)
-                    .build()
-            });
-            let answer = self
-                .sqs
-                .send_message_batch()
-                .queue_url(self.stack.queue_url())
-                .set_entries(Some(entries.collect::<Result<_, _>>()?))
-                .send()
-                .await?;
-            ensure!(
-                answer.failed.is_empty(),
-                "the queue refuses {:?}",
-                answer.failed
-            );
-        }
-        Ok(())
+        send(&self.sqs, self.stack.queue_url(), bodies).await
     }
 
-    /// Sends every body in seven parts; while each is under way, one of `victims` in turn is killed and
-    /// started again.
+    /// Sends every body in seven parts; during each, one of `victims` in turn is killed and
+    /// restarted.
     ///
     /// # Errors
-    /// The queue does not take a body, nothing arrives, or a part does not start again.
+    /// Fails if the queue refuses a body, nothing arrives, or a part does not restart.
     pub async fn send_among_kills(
         &mut self,
         bodies: &[String],
@@ -127,10 +119,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Waits until the queue is empty and the sink has committed the end of the topic.
+    /// Waits until the queue is empty and the sink has committed the topic's end offset.
     ///
     /// # Errors
-    /// A part has ended, or nothing arrives any more.
+    /// Fails if a part ends, or after a timeout.
     pub async fn arrived(&mut self) -> anyhow::Result<()> {
         let mut last = String::new();
         let arrival = async {
@@ -164,7 +156,7 @@ impl Pipeline {
     /// Waits until the sink has committed at least `records` records.
     ///
     /// # Errors
-    /// It does not in time.
+    /// Fails after a timeout.
     pub async fn committed_at_least(&self, records: i64) -> anyhow::Result<i64> {
         let reached = async {
             loop {
@@ -180,10 +172,10 @@ impl Pipeline {
             .context("the sink does not commit")?
     }
 
-    /// Records that the sink has committed.
+    /// The number of records that the sink has committed.
     ///
     /// # Errors
-    /// The server's own.
+    /// Fails if the server does.
     pub async fn committed(&self) -> anyhow::Result<i64> {
         let there = self
             .database
@@ -202,18 +194,18 @@ impl Pipeline {
         Ok(row.get(0))
     }
 
-    /// Records in the topic, over all partitions.
+    /// The number of records in the topic, over all partitions.
     ///
     /// # Errors
-    /// The node does not answer.
+    /// Fails if the node does not respond.
     pub async fn topic_end(&self) -> anyhow::Result<i64> {
         self.stack.topic_end().await?.read().await
     }
 
-    /// Messages in the queue, in flight or not.
+    /// The number of messages in the queue, in flight or not.
     ///
     /// # Errors
-    /// The queue does not answer.
+    /// Fails if the queue does not respond.
     pub async fn waiting(&self) -> anyhow::Result<u64> {
         let names = [
             ApproximateNumberOfMessages,
@@ -248,9 +240,62 @@ fn fluvio() -> anyhow::Result<Fluvio> {
 
 async fn run_command_in(variable: &str) -> anyhow::Result<()> {
     let command = std::env::var(variable).with_context(|| {
-        format!("the cluster is not the tests' own; set {variable} to a shell command")
+        format!("the tests don't own the cluster; set {variable} to a shell command")
     })?;
     let status = Command::new("sh").args(["-c", &command]).status().await?;
     ensure!(status.success(), "`{command}` ended with {status}");
+    Ok(())
+}
+
+/// Sends every body, in batches of ten.
+///
+/// # Errors
+/// Fails if the queue refuses one.
+pub async fn send(sqs: &Sqs, queue_url: &str, bodies: &[String]) -> anyhow::Result<()> {
+    for batch in bodies.chunks(10) {
+        let entries = batch.iter().enumerate().map(|(index, body)| {
+            SendMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .message_body(body)
+                .build()
+        });
+        let answer = sqs
+            .send_message_batch()
+            .queue_url(queue_url)
+            .set_entries(Some(entries.collect::<Result<_, _>>()?))
+            .send()
+            .await
+            .context("cannot send messages")?;
+        ensure!(
+            answer.failed.is_empty(),
+            "the queue refuses {:?}",
+            answer.failed
+        );
+    }
+    Ok(())
+}
+
+/// Waits until `condition` holds.
+///
+/// # Errors
+/// It does not hold within a minute.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+    for _ in 0..600 {
+        if condition().await {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("not in a minute: {what}")
+}
+
+/// Replaces a text in a file.
+///
+/// # Errors
+/// The file does not have it.
+pub fn edit(file: &Path, from: &str, to: &str) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    ensure!(text.contains(from), "no `{from}` in {}", file.display());
+    std::fs::write(file, text.replace(from, to))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The made-up messages of a shop's queue, and the program that computes the tables from them.
+//! The generated messages of a shop's queue, and the program that computes the tables from them.
 
 use std::path::{Path, PathBuf};
 
@@ -18,17 +18,17 @@ pub struct QueueCheck {
 }
 
 impl QueueCheck {
-    /// `count` messages as `etl generate` prints them, and `more` behind them. `python` has psycopg.
+    /// `count` messages of `etl generate`, followed by `more`. `python` has psycopg.
     ///
     /// # Errors
-    /// The command does not run.
+    /// Fails if the command does.
     pub async fn of(count: usize, more: &[String], python: &Path) -> anyhow::Result<Self> {
         let count = count.to_string();
         let mut command = cli::command()?;
         command.args(["generate", "--seed", "41", "--messages", &count]);
-        let (code, said) = cli::said(&mut command).await?;
-        ensure!(code == Some(0), "{said}");
-        let bodies: Vec<String> = said
+        let (code, output) = cli::output(&mut command).await?;
+        ensure!(code == Some(0), "{output}");
+        let bodies: Vec<String> = output
             .lines()
             .chain(more.iter().map(String::as_str))
             .map(str::to_owned)
@@ -42,10 +42,10 @@ impl QueueCheck {
         })
     }
 
-    /// Compares the tables with what the program computes from the messages, column by column.
+    /// Compares the tables with those computed from the messages, column by column.
     ///
     /// # Errors
-    /// The differences.
+    /// Fails with the differences.
     pub async fn ensure_equal(&self, pipeline: &Pipeline) -> anyhow::Result<()> {
         let mut command = Command::new(&self.python);
         command
@@ -53,8 +53,8 @@ impl QueueCheck {
             .arg(self.folder.path().join("messages.jsonl"))
             .arg(pipeline.stack.database_url())
             .kill_on_drop(true);
-        let (code, said) = cli::said(&mut command).await?;
-        ensure!(code == Some(0), "{said}");
+        let (code, output) = cli::output(&mut command).await?;
+        ensure!(code == Some(0), "{output}");
         Ok(())
     }
 }

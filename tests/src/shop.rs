@@ -1,5 +1,5 @@
-//! Message bodies as unlike each other as the format allows: no items, one, many; as an array, as
-//! a string; sent twice; unreadable.
+//! Message bodies with every variation of the format: no items, one, many; as an array, as a
+//! string; duplicate; unreadable.
 
 #![allow(
     clippy::indexing_slicing,
@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-/// What gets no facts, and the reason it is rejected for.
+/// Unreadable bodies and the reasons of their rejection.
 pub const UNREADABLE: [(&str, &str); 6] = [
     ("plain text", "not-json"),
     (" ", "empty-body"),
@@ -26,7 +26,7 @@ pub const UNREADABLE: [(&str, &str); 6] = [
     ),
 ];
 
-/// `count` bodies; the same `seed` makes the same ones.
+/// `count` bodies; the same `seed` makes the same bodies.
 #[must_use]
 pub fn bodies(seed: u64, count: usize) -> Vec<String> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -62,7 +62,8 @@ fn event(seed: u64, number: usize, random: &mut StdRng) -> Value {
     let mut event = json!({
         "event_id": format!("{seed}-{number}"),
         "event_name": pick(name, random),
-        "event_timestamp": 1_767_225_600_000_000_u64 + random.random_range(0..20 * 86_400_000_000_u64),
+        "event_timestamp": 1_767_225_600_000_000_u64
+            + random.random_range(0..20 * 86_400_000_000_u64),
         "user_id": format!("user {}", random.random_range(0..500)),
         "session_id": random.random_range(1_000_000..2_000_000),
         "platform": pick(["ANDROID", "IOS", "WEB"], random),
@@ -81,6 +82,18 @@ fn event(seed: u64, number: usize, random: &mut StdRng) -> Value {
                 "item_list_id".to_owned(),
                 json!(format!("list-{}", random.random_range(0..9))),
             );
+        }
+        if random.random_bool(0.5) {
+            let source = pick(["source", "utm_source"], random);
+            event.insert(
+                source.to_owned(),
+                json!(pick(["google", "(direct)"], random)),
+            );
+            event.insert("medium".to_owned(), json!(pick(["cpc", "(none)"], random)));
+            event.insert("campaign".to_owned(), json!("été, 2026"));
+            event.insert("device_category".to_owned(), json!("tablet"));
+            event.insert("country".to_owned(), json!("Côte d’Ivoire"));
+            event.insert("app_version".to_owned(), json!("7.4.2"));
         }
     }
     event

@@ -1,7 +1,11 @@
-//! The Fluvio cluster and the topic.
+//! The Fluvio cluster: its version, the topic, and the SmartModules of the sink.
+
+use std::path::{Path, PathBuf};
 
 use connector_common::Partitions;
-use connector_common::committed::announcements_of;
+use connector_common::committed::{FewReplicas, notifications_topic};
+use fact_model::Options;
+use fluvio::metadata::smartmodule::SmartModuleSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioClusterConfig};
 use postgres_sink::sink::DEFAULT_MAX_BYTES;
@@ -9,32 +13,34 @@ use sqs_source::config::DeleteAfter;
 
 use super::deployment::Deployment;
 use super::report::Report;
+use crate::display::period;
 use crate::topic::Topic;
-use crate::units::period;
 
 const CLUSTER: &str = "cluster";
 const TOPIC: &str = "topic";
+const SMARTMODULE: &str = "smartmodule";
+const FLATTEN_ITEMS: &str = "flatten-items";
 /// The release of the platform that this build was tested with, and the client that goes with it.
 const PLATFORM: &str = "0.18.1";
 const CLIENT: &str = "0.50.1";
-/// What the client has as its `batch-size` unless the source's file says otherwise.
+/// The client's default `batch-size`.
 const DEFAULT_BATCH: u64 = 16_384;
-/// The facts of a batch of small events, in JSON, are so many times its size at most, as far as was seen.
+/// The largest ratio seen between the facts of a batch of small events, in JSON, and its size.
 const GROWTH: u64 = 8;
 
-/// The topic, with what was asked of it.
+/// The topic and its state.
 pub struct Found {
     /// A client of its cluster.
     pub client: Fluvio,
     /// The topic.
     pub topic: Topic,
-    /// Where each partition begins and ends.
+    /// The first and the end offset of each partition.
     pub ranges: Vec<(i64, i64)>,
-    /// How long records are kept, in seconds.
+    /// The retention in seconds.
     pub retention: u32,
 }
 
-/// Checks what there is; nothing comes back where there is no topic to ask further about.
+/// Checks the cluster and the topic. Returns `None` without a readable topic.
 pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found> {
     let client = connect(report).await?;
     batches(report, deployment);
@@ -42,12 +48,12 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
     let topics = match topics {
         Ok(topics) => topics,
         Err(error) => {
-            let mend = "look at the logs of the cluster's controller (SC)";
+            let fix = "see the logs of the cluster's controller (SC)";
             report.fail(
                 TOPIC,
                 "exists",
                 format!("the cluster does not list its topics: {error:#}"),
-                mend,
+                fix,
             );
             return None;
         }
@@ -62,7 +68,7 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
         report.fail(
             TOPIC,
             "exists",
-            format!("the cluster has no topic `{name}`"),
+            format!("the cluster does not have a topic `{name}`"),
             "fluvio topic create --config deploy/cluster/topic.yaml, or correct `meta.topic`",
         );
         return None;
@@ -79,21 +85,7 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
     replication(report, deployment, found);
     named(report, deployment, partitions);
     if deployment.delete_after() == Some(DeleteAfter::Tables) {
-        let announcements = announcements_of(name);
-        if spec(&announcements).is_some() {
-            report.ok(
-                TOPIC,
-                "announcements",
-                format!("`{announcements}` is there"),
-            );
-        } else {
-            report.warn(
-                TOPIC,
-                "announcements",
-                format!("there is no topic `{announcements}`, on which the sink tells the source what to delete"),
-                "start the sink: it makes it; no message is deleted until then",
-            );
-        }
+        notifications(report, name, found, spec(&notifications_topic(name)));
     }
     let topic = Topic::connect(name).await.ok()?;
     let ranges = readable(report, &topic).await?;
@@ -110,48 +102,53 @@ async fn connect(report: &mut Report) -> Option<Fluvio> {
         Ok(cluster) => report.ok(
             CLUSTER,
             "profile",
-            format!("names the cluster at {}", cluster.endpoint),
+            format!("the cluster at {}", cluster.endpoint),
         ),
         Err(error) => {
             report.fail(
                 CLUSTER,
                 "profile",
-                format!("there is no current Fluvio profile: {error:#}"),
-                "fluvio profile add NAME HOST:PORT, or name a file with FLV_PROFILE_PATH",
+                format!("cannot load the current Fluvio profile: {error:#}"),
+                "fluvio profile add NAME HOST:PORT, or set FLV_PROFILE_PATH to a file",
             );
             return None;
         }
     }
     match connector_common::connect().await {
         Ok(client) => {
-            let found = client.platform_version().to_string();
-            match version(&found) {
-                Ok(words) => report.ok(CLUSTER, "version", words),
-                Err((words, mend)) => report.warn(CLUSTER, "version", words, mend),
-            }
+            version(report, &client.platform_version().to_string());
             Some(client)
         }
         Err(error) => {
-            let mend = "start the cluster, or correct the profile (fluvio profile list)";
-            report.fail(CLUSTER, "connection", format!("{error:#}"), mend);
+            let fix = "start the cluster, or correct the profile (fluvio profile list)";
+            report.fail(CLUSTER, "connection", format!("{error:#}"), fix);
             None
         }
     }
 }
 
-/// What to say of a cluster of this release; as an error with what mends it.
-fn version(found: &str) -> Result<String, (String, String)> {
+/// Checks the release of the cluster.
+fn version(report: &mut Report, found: &str) {
     if found == PLATFORM {
-        return Ok(format!("platform {found}, client {CLIENT}"));
+        report.ok(
+            CLUSTER,
+            "version",
+            format!("platform {found}, client {CLIENT}"),
+        );
+        return;
     }
-    Err((
+    report.warn(
+        CLUSTER,
+        "version",
         format!(
-            "the cluster is of release {found}; the client in this build, {CLIENT}, goes with {PLATFORM}, and nothing else was tested"
+            "the cluster has release {found}; this build's client {CLIENT} belongs to {PLATFORM}, \
+             the only release tested"
         ),
         format!(
-            "run Fluvio {PLATFORM} (fvm install {PLATFORM}), or rehearse with `etl demo` and the end-to-end tests on this one"
+            "run Fluvio {PLATFORM} (fvm install {PLATFORM}), or run the end-to-end tests against \
+             this one"
         ),
-    ))
+    );
 }
 
 fn replication(report: &mut Report, deployment: &Deployment, topic: &TopicSpec) {
@@ -160,8 +157,8 @@ fn replication(report: &mut Report, deployment: &Deployment, topic: &TopicSpec) 
         (..=1, Some(DeleteAfter::Topic)) => report.warn(
             TOPIC,
             "replication",
-            "there is one copy of each record, and the source deletes a message as soon as the topic has it: \
-             a disk or a power supply that fails takes events with it",
+            "there is one copy of each record, and the source deletes a message as soon as the \
+             topic has acknowledged it: a failure of disk or power loses events",
             "delete-after: tables in the source's file, or a topic with `replication: 3`",
         ),
         (..=1, Some(DeleteAfter::Tables)) => report.ok(
@@ -172,18 +169,54 @@ fn replication(report: &mut Report, deployment: &Deployment, topic: &TopicSpec) 
         (..=1, Some(DeleteAfter::Never)) => report.ok(
             TOPIC,
             "replication",
-            "one copy of each record; messages stay in the queue, and are produced again when the source is restarted",
+            "one copy of each record; messages stay in the queue, and are produced again when the \
+             source restarts",
         ),
         (..=1, None) => report.ok(
             TOPIC,
             "replication",
-            "one copy of each record, which is enough with `delete-after: tables` (--source-config tells)",
+            "one copy of each record, which suffices with `delete-after: tables`; use \
+             --source-config to check it",
         ),
-        (copies, _) => report.ok(TOPIC, "replication", format!("{copies} copies of each record")),
+        (copies, _) => report.ok(
+            TOPIC,
+            "replication",
+            format!("{copies} copies of each record"),
+        ),
     }
 }
 
-/// Whether the partitions that the sink's file names are those that the topic has.
+/// Checks the topic of the commit notifications for the topic `name`.
+fn notifications(
+    report: &mut Report,
+    name: &str,
+    records: &TopicSpec,
+    notifications: Option<&TopicSpec>,
+) {
+    let topic = notifications_topic(name);
+    let Some(notifications) = notifications else {
+        report.warn(
+            TOPIC,
+            "commit-notifications",
+            format!(
+                "the topic `{topic}` does not exist; through it the sink notifies the source of \
+                 commits"
+            ),
+            "start the sink, which creates it; until then no message is deleted",
+        );
+        return;
+    };
+    match FewReplicas::find(name, records, notifications) {
+        None => report.ok(
+            TOPIC,
+            "commit-notifications",
+            format!("the topic `{topic}` exists"),
+        ),
+        Some(few) => report.warn(TOPIC, "commit-notifications", few.to_string(), few.remedy()),
+    }
+}
+
+/// Checks that the partitions of the sink's file are those of the topic.
 fn named(report: &mut Report, deployment: &Deployment, partitions: u32) {
     let Partitions::Some(named) = deployment.partitions() else {
         return;
@@ -211,7 +244,8 @@ fn named(report: &mut Report, deployment: &Deployment, partitions: u32) {
             TOPIC,
             "partitions",
             format!("the sink's file leaves out {}", others.join(", ")),
-            "see that another sink of the same name has them, or write `partition: all` and `share-partitions: true`",
+            "assign them to another sink of the same name, or set `partition: all` and \
+             `share-partitions: true`",
         );
     }
 }
@@ -225,12 +259,12 @@ async fn readable(report: &mut Report, topic: &Topic) -> Option<Vec<(i64, i64)>>
         match range.await {
             Ok(range) => ranges.push(range),
             Err(error) => {
-                let mend = "look at its leader: fluvio partition list, fluvio cluster spu list";
+                let fix = "check its leader: fluvio partition list, fluvio cluster spu list";
                 report.fail(
                     TOPIC,
                     "readable",
                     format!("partition {partition}: {error:#}"),
-                    mend,
+                    fix,
                 );
                 return None;
             }
@@ -241,7 +275,7 @@ async fn readable(report: &mut Report, topic: &Topic) -> Option<Vec<(i64, i64)>>
     Some(ranges)
 }
 
-/// Whether the facts of a batch fit into a response.
+/// Checks that the facts of a batch fit into a response.
 fn batches(report: &mut Report, deployment: &Deployment) {
     let (Some(source), Some(sink)) = (&deployment.source, &deployment.sink) else {
         return;
@@ -259,7 +293,7 @@ fn batches(report: &mut Report, deployment: &Deployment) {
             size.as_u64()
         });
     let found = format!(
-        "the source's batches have up to {batch} bytes, and the sink asks for responses of {response}"
+        "the source's batches have up to {batch} bytes, and the sink requests {response} bytes"
     );
     if response >= batch.saturating_mul(GROWTH) {
         report.ok(TOPIC, "max-bytes", found);
@@ -267,11 +301,180 @@ fn batches(report: &mut Report, deployment: &Deployment) {
         report.warn(
             TOPIC,
             "max-bytes",
-            format!("{found}; the facts of a batch can be several times its size, and each that does not fit costs a pause of seconds"),
             format!(
-                "set the sink's `meta.consumer.max-bytes` to {} or more, or the source's `batch-size` lower",
+                "{found}; the facts of a batch can be several times its size, and each batch that \
+                 does not fit delays the sink for seconds"
+            ),
+            format!(
+                "set the sink's `meta.consumer.max-bytes` to {} or more, or the source's \
+                 `batch-size` lower",
                 batch.saturating_mul(GROWTH)
             ),
+        );
+    }
+}
+
+/// Checks the SmartModules of the sink's file, or flatten-items without a file: loaded, of this
+/// build, and with valid parameters.
+pub async fn check_smartmodules(
+    report: &mut Report,
+    deployment: &Deployment,
+    found: &Found,
+    wasm: Option<&Path>,
+) {
+    let names = match &deployment.sink {
+        Some(sink) if sink.transforms.is_empty() => {
+            report.fail(
+                SMARTMODULE,
+                "named",
+                "the sink's file has no `transforms`, and the sink reads the output of \
+                 flatten-items",
+                "transforms: [{ uses: flatten-items }]",
+            );
+            return;
+        }
+        Some(sink) => sink
+            .transforms
+            .iter()
+            .map(|step| step.uses.clone())
+            .collect(),
+        None => vec![FLATTEN_ITEMS.to_owned()],
+    };
+    for name in names {
+        let loaded = found.client.admin().await;
+        let loaded = loaded.list::<SmartModuleSpec, _>(vec![name.clone()]).await;
+        match loaded {
+            Ok(all) => match all.as_slice() {
+                [module] => compare(report, &name, &module.spec, wasm),
+                [_, _, ..] => report.fail(
+                    SMARTMODULE,
+                    "loaded",
+                    format!(
+                        "{} SmartModules answer to `{name}`, and the cluster takes any of them",
+                        all.len()
+                    ),
+                    "keep one: fluvio smartmodule list, and fluvio smartmodule delete NAME; then \
+                     restart the sink",
+                ),
+                [] => report.fail(
+                    SMARTMODULE,
+                    "loaded",
+                    format!("the cluster does not have a SmartModule `{name}`"),
+                    "deploy/cluster/deploy.sh smartmodule, or fluvio smartmodule create NAME \
+                     --wasm-file FILE",
+                ),
+            },
+            Err(error) => report.fail(
+                SMARTMODULE,
+                "loaded",
+                format!("the cluster does not list SmartModules: {error:#}"),
+                "see the logs of the cluster's controller (SC)",
+            ),
+        }
+    }
+    parameters(report, deployment);
+}
+
+fn compare(report: &mut Report, name: &str, module: &SmartModuleSpec, wasm: Option<&Path>) {
+    let loaded = match module.wasm.as_raw_wasm() {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let fix = "load it again: deploy/cluster/deploy.sh smartmodule";
+            report.fail(
+                SMARTMODULE,
+                "loaded",
+                format!("`{name}` is loaded and can't be unpacked: {error}"),
+                fix,
+            );
+            return;
+        }
+    };
+    report.ok(
+        SMARTMODULE,
+        "loaded",
+        format!("`{name}`, {} bytes", loaded.len()),
+    );
+    if name != FLATTEN_ITEMS {
+        return;
+    }
+    let Some(file) = wasm.map(Path::to_owned).or_else(beside) else {
+        report.skip(
+            SMARTMODULE,
+            "build",
+            "not compared, for lack of a flatten-items.wasm; use --wasm FILE",
+        );
+        return;
+    };
+    match std::fs::read(&file) {
+        Ok(ours) if ours == loaded => {
+            report.ok(
+                SMARTMODULE,
+                "build",
+                format!("`{name}` is identical to {}", file.display()),
+            );
+        }
+        Ok(ours) => report.warn(
+            SMARTMODULE,
+            "build",
+            format!(
+                "the cluster's `{name}` ({} bytes) is another build than {} ({} bytes)",
+                loaded.len(),
+                file.display(),
+                ours.len()
+            ),
+            "deploy/cluster/deploy.sh smartmodule loads this one; then restart the sink",
+        ),
+        Err(error) => report.fail(
+            SMARTMODULE,
+            "build",
+            format!("cannot read {}: {error}", file.display()),
+            "correct --wasm",
+        ),
+    }
+}
+
+/// The file of `make build` beside the programs.
+fn beside() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let mut folders = program.ancestors().skip(1).take(2);
+    folders
+        .by_ref()
+        .map(|folder| folder.join("flatten-items.wasm"))
+        .find(|file| file.is_file())
+}
+
+fn parameters(report: &mut Report, deployment: &Deployment) {
+    let Some(sink) = &deployment.sink else {
+        return;
+    };
+    for step in sink
+        .transforms
+        .iter()
+        .filter(|step| step.uses == FLATTEN_ITEMS)
+    {
+        let pairs = step.with.iter();
+        match Options::parse(pairs.map(|(name, value)| (name.as_str(), value.as_str()))) {
+            Ok(_) => report.ok(
+                SMARTMODULE,
+                "parameters",
+                format!("{} given, all valid", step.with.len()),
+            ),
+            Err(error) => report.fail(
+                SMARTMODULE,
+                "parameters",
+                error.to_string(),
+                "correct `with:` in the sink's `transforms`",
+            ),
+        }
+    }
+    let steps = sink.transforms.len();
+    if steps > 1 {
+        report.warn(
+            SMARTMODULE,
+            "chain",
+            format!("the sink reads through {steps} SmartModules"),
+            "each must return exactly one record for each input, and flatten-items must be the \
+             last",
         );
     }
 }
@@ -281,9 +484,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_release_is_told_with_what_differs() {
-        assert_eq!(version("0.18.1").unwrap(), "platform 0.18.1, client 0.50.1");
-        let (words, mend) = version("0.17.3").unwrap_err();
-        assert!(words.contains("0.17.3") && words.contains("0.50.1") && mend.contains("0.18.1"));
+    fn notifications_with_fewer_replicas_than_the_records_are_reported() {
+        let text = |replicas| {
+            let mut report = Report::default();
+            let records = TopicSpec::new_computed(4, 3, None);
+            let notified = TopicSpec::new_computed(1, replicas, None);
+            notifications(&mut report, "events", &records, Some(&notified));
+            report.to_string()
+        };
+        assert!(text(3).starts_with("ok    topic commit-notifications: "));
+        let few = text(1);
+        assert!(
+            few.starts_with("warn  topic commit-notifications: "),
+            "{few}"
+        );
+        assert!(
+            few.contains("fluvio topic delete events-committed"),
+            "{few}"
+        );
+    }
+
+    #[test]
+    fn another_release_is_named_with_the_tested_one() {
+        let text = |found: &str| {
+            let mut report = Report::default();
+            version(&mut report, found);
+            report.to_string()
+        };
+        let same = "ok    cluster version: platform 0.18.1, client 0.50.1";
+        assert!(text("0.18.1").starts_with(same));
+        let other = text("0.17.3");
+        assert!(other.starts_with("warn  cluster version: the cluster has release 0.17.3"));
+        assert!(other.contains("0.50.1") && other.contains("run Fluvio 0.18.1"));
     }
 }

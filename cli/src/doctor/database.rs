@@ -1,21 +1,23 @@
-//! The database: what the sink needs of it, and where the sink stands in it.
+//! The database: the requirements of the sink, and its committed offsets.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use postgres_sink::claims::{self, Stand};
-use postgres_sink::database::Database;
-use postgres_sink::errors::DatabaseError;
-use postgres_sink::{MigrateError, migrate, schema};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use warehouse::locks::{CommittedOffset, committed_offsets};
+use warehouse::{Database, Error, ServerError, migrate, refresh, schema};
 
-use super::clock;
 use super::cluster::Found;
 use super::deployment::Deployment;
 use super::report::Report;
 
 const AREA: &str = "database";
+/// Aggregates may be this far behind after a large load.
+const STALE: Duration = Duration::from_secs(3600);
 
-/// Checks all of it. Returns how long the oldest record waits that is not in the tables, in seconds, if that is known.
+/// Checks the database. Returns the age in seconds of the oldest record that is not in the tables,
+/// if it is known.
 pub async fn check(
     report: &mut Report,
     deployment: &Deployment,
@@ -31,26 +33,31 @@ pub async fn check(
     };
     let database = match Database::new(config) {
         Ok(database) => database,
-        Err(reason) => {
+        Err(error) => {
             report.fail(
                 AREA,
                 "connection",
-                format!("the database's {reason}"),
+                format!("the database's {}", error.chain()),
                 "correct the URL",
             );
             return None;
         }
     };
+    match database.unverified() {
+        Some(warning) => report.warn(AREA, "tls", warning.found, warning.fix),
+        None => report.ok(AREA, "tls", "the server is verified, or on this machine"),
+    }
     let client = match database.connect().await {
         Ok(client) => client,
         Err(error) => {
-            let mend = "start the server, or correct address, user and password; a pg_hba.conf or a firewall may be in the way";
+            let fix = "start the server, or correct address, user and password; check pg_hba.conf \
+                and firewalls";
             let address = database.address();
             report.fail(
                 AREA,
                 "connection",
-                format!("{address}: {}", error.cause),
-                mend,
+                format!("{address}: {}", error.chain()),
+                fix,
             );
             return None;
         }
@@ -58,12 +65,7 @@ pub async fn check(
     match server(report, &database, &client).await {
         Ok(()) => {}
         Err(error) => {
-            report.fail(
-                AREA,
-                "connection",
-                error.to_string(),
-                "see the server's log",
-            );
+            report.fail(AREA, "connection", error.chain(), "see the server's log");
             return None;
         }
     }
@@ -76,20 +78,21 @@ pub async fn check(
     }
     rights(report, &client).await;
     connections(report, &client, config.max_connections).await;
-    match claims::stands(&client, &deployment.topic).await {
-        Ok(stands) => {
-            let ours = stands.into_iter().filter(|stand| {
+    aggregates(report, &client).await;
+    match committed_offsets(&client, &deployment.topic).await {
+        Ok(offsets) => {
+            let ours = offsets.into_iter().filter(|offset| {
                 deployment
                     .sink_name()
-                    .is_none_or(|name| stand.source.sink == name)
+                    .is_none_or(|name| offset.source.sink == name)
             });
-            self::stands(report, deployment, found, ours.collect()).await
+            self::offsets(report, deployment, found, ours.collect()).await
         }
         Err(error) => {
             report.fail(
                 AREA,
                 "offsets",
-                error.to_string(),
+                error.chain(),
                 "GRANT SELECT ON sink_offsets",
             );
             None
@@ -97,22 +100,18 @@ pub async fn check(
     }
 }
 
-async fn server(
-    report: &mut Report,
-    database: &Database,
-    client: &Client,
-) -> Result<(), DatabaseError> {
+async fn server(report: &mut Report, database: &Database, client: &Client) -> Result<(), Error> {
     let before = Utc::now();
     let query = "SELECT clock_timestamp(), current_setting('server_version'), current_user::text";
     let row = match client.query_one(query, &[]).await {
         Ok(row) => row,
         Err(error) => {
-            let error = postgres_sink::errors::describe(&error);
+            let error = ServerError::from(error).to_string();
             report.fail(AREA, "connection", error, "see the server's log");
             return Ok(());
         }
     };
-    let behind = Utc::now();
+    let after = Utc::now();
     let (time, version, user): (DateTime<Utc>, String, String) =
         (row.get(0), row.get(1), row.get(2));
     report.ok(
@@ -120,12 +119,12 @@ async fn server(
         "connection",
         format!("{}, PostgreSQL {version}, as `{user}`", database.address()),
     );
-    clock::check(report, AREA, "the database", time, before, behind);
+    report.clock(AREA, "the database", time, before, after);
     if database.is_pooled(client).await? {
         report.fail(
             AREA,
             "sessions",
-            MigrateError::Pooled.to_string(),
+            Error::Pooled.to_string(),
             "name the server itself in the URL",
         );
     } else {
@@ -134,7 +133,7 @@ async fn server(
     Ok(())
 }
 
-/// Whether the tables are there and as they should be.
+/// Checks the tables. Returns true if the sink can use them.
 async fn schema(report: &mut Report, client: &Client, may_migrate: bool) -> bool {
     let check = "schema";
     match migrate::check(client).await {
@@ -143,16 +142,22 @@ async fn schema(report: &mut Report, client: &Client, may_migrate: bool) -> bool
                 AREA,
                 check,
                 format!(
-                    "version {}, every table as the sink needs it",
+                    "version {}, with every table that the sink needs",
                     found.version
                 ),
             );
             return true;
         }
-        Err(MigrateError::Missing(missing)) => {
-            let found = format!("it lacks {}", missing.join(", "));
+        Err(Error::MissingMigrations(missing)) => {
+            let found = format!("migrations are missing: {}", missing.join(", "));
             if may_migrate {
-                report.warn(AREA, check, found, "etl migrate, as the tables' owner; a sink that may create tables does it when it starts");
+                report.warn(
+                    AREA,
+                    check,
+                    found,
+                    "etl migrate, as the tables' owner; a sink with the right to create tables \
+                     does it at its start",
+                );
             } else {
                 report.fail(
                     AREA,
@@ -162,73 +167,80 @@ async fn schema(report: &mut Report, client: &Client, may_migrate: bool) -> bool
                 );
             }
         }
-        Err(MigrateError::Schema(troubles)) => {
+        Err(Error::Schema(troubles)) => {
             for trouble in troubles {
-                let (found, mend) = trouble
+                let (found, fix) = trouble
                     .split_once(": ")
                     .unwrap_or((&trouble, "see the schema in sql/migrations"));
-                report.fail(AREA, check, found, mend);
+                report.fail(AREA, check, found, fix);
             }
         }
-        Err(MigrateError::OldServer(version)) => report.fail(
+        Err(Error::OldServer(version)) => report.fail(
             AREA,
             "server",
             format!("this server is PostgreSQL {version}"),
             "PostgreSQL 14 or newer is needed",
         ),
-        Err(MigrateError::Standby) => report.fail(
+        Err(Error::Standby) => report.fail(
             AREA,
             "server",
-            "this server is a standby, which can't be written to",
-            "name the primary; with several hosts in the URL: target_session_attrs=read-write",
+            "this server is a read-only standby",
+            "use the primary; with several hosts in the URL: target_session_attrs=read-write",
         ),
-        Err(error @ MigrateError::ReadOnly) => {
-            report.fail(AREA, "server", error.to_string(), "then connect anew")
+        Err(error @ Error::Encoding(_)) => report.fail(
+            AREA,
+            "server",
+            error.chain(),
+            "create another database with ENCODING 'UTF8', and name it in the URL",
+        ),
+        Err(error @ Error::ReadOnly) => {
+            report.fail(AREA, "server", error.chain(), "then reconnect")
         }
-        Err(MigrateError::Database(error))
-            if error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
+        Err(error) if error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             report.fail(
                 AREA,
                 "rights",
-                error.to_string(),
+                error.chain(),
                 "GRANT etl_writer TO the sink's user, as the tables' owner",
             );
         }
-        Err(error) => report.fail(AREA, check, error.to_string(), "see the server's log"),
+        Err(error) => report.fail(AREA, check, error.chain(), "see the server's log"),
     }
     false
 }
 
-/// Whether the user has more rights than it needs; that it has enough is part of the schema's check.
+/// Checks that the user does not have more rights than needed. The check of the schema reports
+/// missing rights.
 async fn rights(report: &mut Report, client: &Client) {
     match schema::needless_rights(client).await {
-        Ok(None) => report.ok(AREA, "rights", "what the sink needs, and no more"),
+        Ok(None) => report.ok(AREA, "rights", "exactly those that the sink needs"),
         Ok(Some(rights)) => {
-            let (found, mend) = rights
+            let (found, fix) = rights
                 .split_once(": ")
                 .unwrap_or((&rights, "use a member of etl_writer"));
-            report.warn(AREA, "rights", found, mend);
+            report.warn(AREA, "rights", found, fix);
         }
-        Err(error) => report.fail(AREA, "rights", error.to_string(), "see the server's log"),
+        Err(error) => report.fail(AREA, "rights", error.chain(), "see the server's log"),
     }
 }
 
-/// Whether the server has room for the sink's connections.
+/// Checks that the server allows the sink's connections.
 async fn connections(report: &mut Report, client: &Client, wanted: usize) {
-    let query = "SELECT current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint, \
-                 (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')";
+    let query = "\
+        SELECT current_setting('max_connections')::bigint \
+               - current_setting('superuser_reserved_connections')::bigint, \
+               (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')";
     let row = match client.query_one(query, &[]).await {
         Ok(row) => row,
         Err(error) => {
-            report.skip(AREA, "connections", postgres_sink::errors::describe(&error));
+            report.skip(AREA, "connections", ServerError::from(error).to_string());
             return;
         }
     };
     let (most, used): (i64, i64) = (row.get(0), row.get(1));
-    // One marks the partitions as taken.
+    // One more connection holds the advisory locks.
     let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
-    let found = format!("{used} of {most} in use; a sink takes up to {wanted}");
+    let found = format!("{used} of {most} in use; a sink uses up to {wanted}");
     if wanted <= most {
         report.ok(AREA, "connections", found);
     } else {
@@ -241,14 +253,35 @@ async fn connections(report: &mut Report, client: &Client, wanted: usize) {
     }
 }
 
-/// Whether the topic still holds what the sink will ask for next, and whether anybody writes.
-async fn stands(
+/// Checks that the aggregates follow the facts.
+async fn aggregates(report: &mut Report, client: &Client) {
+    let check = "aggregates";
+    match refresh::state(client).await {
+        Ok(state) if state.age > STALE || state.failure.is_some() => report.warn(
+            AREA,
+            check,
+            state.failure.unwrap_or_else(|| {
+                format!(
+                    "a change of facts has been due in them for {} s and is not stored",
+                    state.age.as_secs()
+                )
+            }),
+            "see the sink's log; deploy/RUNBOOK.md, \"The analysts' questions are slow\"",
+        ),
+        Ok(_) => report.ok(AREA, check, "they have all that is due"),
+        Err(error) => report.skip(AREA, check, error.chain()),
+    }
+}
+
+/// Checks that a sink writes each partition, and that the topic still holds the records after its
+/// committed offset.
+async fn offsets(
     report: &mut Report,
     deployment: &Deployment,
     found: Option<&Found>,
-    stands: Vec<Stand>,
+    offsets: Vec<CommittedOffset>,
 ) -> Option<f64> {
-    if stands.is_empty() {
+    if offsets.is_empty() {
         let name = deployment
             .sink_name()
             .map(|name| format!(" `{name}`"))
@@ -261,13 +294,13 @@ async fn stands(
         );
         return None;
     }
-    let idle: Vec<String> = stands
+    let idle: Vec<String> = offsets
         .iter()
-        .filter(|stand| stand.writer.is_none())
-        .map(|stand| {
+        .filter(|offset| offset.writer.is_none())
+        .map(|offset| {
             format!(
                 "`{}` partition {}",
-                stand.source.sink, stand.source.partition
+                offset.source.sink, offset.source.partition
             )
         })
         .collect();
@@ -277,22 +310,22 @@ async fn stands(
             "writers",
             format!(
                 "each of {} partition(s) has a sink that writes it",
-                stands.len()
+                offsets.len()
             ),
         );
     } else {
         report.warn(
             AREA,
             "writers",
-            format!("nobody writes {}", idle.join(", ")),
+            format!("no sink writes {}", idle.join(", ")),
             "start the sink",
         );
     }
     let found = found?;
     let mut oldest: f64 = 0.0;
     let mut is_sound = true;
-    for stand in stands {
-        let (partition, next) = (stand.source.partition, stand.next_offset);
+    for offset in offsets {
+        let (partition, next) = (offset.source.partition, offset.next_offset);
         let Some(number) = u32::try_from(partition).ok() else {
             continue;
         };
@@ -308,16 +341,32 @@ async fn stands(
             report.fail(
                 AREA,
                 "offsets",
-                format!("partition {partition}: offset {next} is stored, and the topic ends at {end}: it was made anew or has lost its end"),
-                format!("stop the sink, DELETE FROM sink_offsets WHERE sink = '{}', start it: it reads the topic from its start", stand.source.sink),
+                format!(
+                    "partition {partition}: the committed offset is {next}, and the topic ends at \
+                     {end}: it was recreated or has lost its last records"
+                ),
+                format!(
+                    "stop the sink, DELETE FROM sink_offsets WHERE sink = '{}', and start it: it \
+                     reads the topic from its start",
+                    offset.source.sink
+                ),
             );
         } else if next < start {
             is_sound = false;
             report.fail(
                 AREA,
                 "offsets",
-                format!("partition {partition}: offset {next} is stored, and the topic begins at {start}: retention has removed {} records that were not written", start - next),
-                format!("deploy/RUNBOOK.md, \"A gap stops the sink\"; to go on: UPDATE sink_offsets SET next_offset = {start} WHERE sink = '{}' AND partition = {partition}", stand.source.sink),
+                format!(
+                    "partition {partition}: the committed offset is {next}, and the topic begins \
+                     at {start}: retention has removed {} records that were not written",
+                    start - next
+                ),
+                format!(
+                    "deploy/RUNBOOK.md, \"A gap stops a partition\"; to skip them: UPDATE \
+                     sink_offsets SET next_offset = {start} WHERE sink = '{}' AND partition = \
+                     {partition}",
+                    offset.source.sink
+                ),
             );
         } else if next < end
             && let Ok(Some(time)) = found.topic.time(number, next).await
@@ -329,7 +378,7 @@ async fn stands(
         report.ok(
             AREA,
             "offsets",
-            "the topic holds what the sink asks for next",
+            "the topic holds all records after the committed offsets",
         );
     }
     let retention = f64::from(found.retention);
@@ -337,14 +386,17 @@ async fn stands(
         report.fail(
             AREA,
             "lag",
-            format!("the oldest record that is not in the tables waits for {oldest:.0} s, and the topic keeps records for {retention:.0} s"),
-            "start the sink, or give it more room; deploy/RUNBOOK.md, \"The lag grows\"",
+            format!(
+                "the oldest record that is not in the tables is {oldest:.0} s old, and the topic \
+                 keeps records for {retention:.0} s"
+            ),
+            "start the sink, or speed it up; deploy/RUNBOOK.md, \"The lag grows\"",
         );
     } else {
         report.ok(
             AREA,
             "lag",
-            format!("the oldest record that is not in the tables waits for {oldest:.0} s"),
+            format!("the oldest record that is not in the tables is {oldest:.0} s old"),
         );
     }
     Some(oldest)

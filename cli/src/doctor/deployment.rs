@@ -1,35 +1,57 @@
-//! What is checked: the connectors' own files, or what the command line and the environment name.
+//! The deployment to check: the connectors' files, or the queue, topic and database of the command
+//! line and the environment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use connector_common::{Connector, Partitions, Secret, Validate};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sqs_source::config::DeleteAfter;
 
-use super::Args;
 use super::report::Report;
+use crate::arguments::{Database, Queue};
 
 const AREA: &str = "files";
-const MEND: &str = "correct it; the connector's sample-config.yaml shows every key";
+const FIX: &str = "correct it; the connector's sample-config.yaml shows every key";
 
-/// A deployment, as far as it is known.
+/// The arguments that name the deployment.
+#[derive(clap::Args)]
+pub struct Named {
+    /// The source's file as deployed, instead of --queue-url
+    #[arg(long, value_name = "FILE")]
+    source_config: Option<PathBuf>,
+    /// The sink's file as deployed, instead of --database-url
+    #[arg(long, value_name = "FILE")]
+    sink_config: Option<PathBuf>,
+    /// The secrets of both files, `NAME=value` lines [default: the environment]
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    #[command(flatten)]
+    queue: Queue,
+    #[command(flatten)]
+    database: Database,
+    /// The topic [default: as in the files, else shop-events]
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
+}
+
+/// A deployment. Its parts are `None` if they are unknown.
 pub struct Deployment {
     /// The source's file.
     pub source: Option<Connector<sqs_source::Config>>,
     /// The sink's file.
     pub sink: Option<Connector<postgres_sink::Config>>,
-    /// The queue's section of the file, or one made of the queue's URL.
+    /// The queue's section of the file, or one with the queue's URL.
     pub queue: Option<sqs_source::Config>,
-    /// The database's section of the file, or one made of the database's URL.
-    pub database: Option<postgres_sink::Config>,
+    /// The database's section of the file, or one with the database's URL.
+    pub database: Option<warehouse::Settings>,
     /// The topic.
     pub topic: String,
 }
 
 impl Deployment {
-    /// Reads the files, and reports what is wrong with them.
-    pub fn read(args: &Args, report: &mut Report) -> Self {
+    /// Reads the files and reports their errors.
+    pub fn read(args: &Named, report: &mut Report) -> Self {
         let secrets = args.secrets.as_deref();
         let source: Option<Connector<sqs_source::Config>> = load(
             report,
@@ -45,22 +67,20 @@ impl Deployment {
             args.sink_config.as_deref(),
             secrets,
         );
-        // A file that is not sound is checked no further, not even by what else is named.
+        // The URL does not replace a malformed file.
         let queue = match (&source, &args.source_config) {
             (Some(source), _) => Some(source.config.clone()),
             (None, Some(_)) => None,
-            (None, None) => args.queue_url.as_deref().and_then(queue_at),
+            (None, None) => args.queue.queue_url.as_deref().and_then(queue_at),
         };
         let database = match (&sink, &args.sink_config) {
-            (Some(sink), _) => Some(sink.config.clone()),
+            (Some(sink), _) => Some(sink.config.database()),
             (None, Some(_)) => None,
-            (None, None) => args.database_url.clone().map(|url| {
-                let config = postgres_sink::Config::new(Secret::from(url));
-                postgres_sink::Config {
-                    application_name: "etl".to_owned(),
-                    ..config
-                }
-            }),
+            (None, None) => args
+                .database
+                .database_url
+                .clone()
+                .map(|url| warehouse::Settings::new(Secret::from(url), "etl")),
         };
         let topics = [
             args.topic.clone(),
@@ -79,27 +99,27 @@ impl Deployment {
         deployment
     }
 
-    /// What has to hold a message before the source deletes it, if the source's file is there to tell.
+    /// The source's `delete-after`.
     pub fn delete_after(&self) -> Option<DeleteAfter> {
         self.source
             .as_ref()
             .map(|source| source.config.delete_after)
     }
 
-    /// The name that the sink's offsets are kept under.
+    /// The sink's name in `sink_offsets`.
     pub fn sink_name(&self) -> Option<&str> {
         let meta = &self.sink.as_ref()?.meta;
         Some(meta.consumer.id.as_ref().unwrap_or(&meta.name))
     }
 
-    /// The partitions that the sink's file names.
+    /// The partitions of the sink's file.
     pub fn partitions(&self) -> &Partitions {
         const ALL: &Partitions = &Partitions::All;
         let sink = self.sink.as_ref();
         sink.map_or(ALL, |sink| &sink.meta.consumer.partition)
     }
 
-    /// Whether the two files are of one pipeline.
+    /// Checks that the two files belong to one pipeline.
     fn compare(&self, report: &mut Report) {
         let (Some(source), Some(sink)) = (&self.source, &self.sink) else {
             return;
@@ -113,7 +133,15 @@ impl Deployment {
                 "name one topic in both files",
             );
         } else {
-            report.ok(AREA, "topic", format!("source and sink meet in `{to}`"));
+            report.ok(
+                AREA,
+                "topic",
+                format!("source and sink use the topic `{to}`"),
+            );
+        }
+        if source.config.delete_after == DeleteAfter::Tables {
+            let of_source = source.config.notifications_secret.as_ref();
+            compare_secrets(of_source, sink.config.notifications_secret.as_ref(), report);
         }
         if let Some(wanted) = &source.config.sink {
             let name = self.sink_name().unwrap_or_default();
@@ -127,15 +155,41 @@ impl Deployment {
                 report.fail(
                     AREA,
                     "sink-name",
-                    format!("the source waits for commits of the sink `{wanted}`, and this one is `{name}`"),
-                    "set `sqs.sink` to the sink's `meta.consumer.id`, else its `meta.name`; until then no message is deleted",
+                    format!(
+                        "the source waits for commits of the sink `{wanted}`, and this one is \
+                         `{name}`"
+                    ),
+                    "set `sqs.sink` to the sink's `meta.consumer.id`, else its `meta.name`; until \
+                     then no message is deleted",
                 );
             }
         }
     }
 }
 
-/// The file of a connector; reports whether it is sound.
+/// Checks that the source accepts the sink's commit notifications, and no others.
+fn compare_secrets(source: Option<&Secret>, sink: Option<&Secret>, report: &mut Report) {
+    const CHECK: &str = "notifications-secret";
+    const FIX: &str = "set `notifications-secret` to the same secret in both files";
+    if source.is_none() {
+        let found = "the source accepts unsigned commit notifications: whoever can write to their \
+                     topic can have messages deleted that are not in the tables";
+        report.warn(AREA, CHECK, found, FIX);
+    } else if source == sink {
+        let found = "the source accepts commit notifications with the sink's signature only";
+        report.ok(AREA, CHECK, found);
+    } else {
+        let found = "the sink does not sign commit notifications with the source's secret";
+        report.fail(
+            AREA,
+            CHECK,
+            found,
+            format!("{FIX}; until then no message is deleted"),
+        );
+    }
+}
+
+/// Loads the file of a connector and reports its errors.
 fn load<C: DeserializeOwned + Validate>(
     report: &mut Report,
     name: &'static str,
@@ -144,16 +198,12 @@ fn load<C: DeserializeOwned + Validate>(
     secrets: Option<&Path>,
 ) -> Option<Connector<C>> {
     let Some(file) = file else {
-        report.skip(
-            AREA,
-            name,
-            format!("not read; --{name}-config FILE names it"),
-        );
+        report.skip(AREA, name, format!("not checked; use --{name}-config FILE"));
         return None;
     };
     match Connector::load(section, file, secrets) {
         Ok(connector) => {
-            report.ok(AREA, name, format!("{} is sound", file.display()));
+            report.ok(AREA, name, format!("{} is valid", file.display()));
             Some(connector)
         }
         Err(error) => {
@@ -162,7 +212,7 @@ fn load<C: DeserializeOwned + Validate>(
                 AREA,
                 name,
                 format!("{error}{}", cause.unwrap_or_default()),
-                MEND,
+                FIX,
             );
             None
         }

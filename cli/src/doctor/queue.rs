@@ -1,7 +1,7 @@
-//! The queue: every permission that the source needs, and settings that lose or repeat messages.
+//! The queue: the permissions that the source needs, and settings that lose or repeat messages.
 //!
-//! Whether messages may be deleted and extended is found out with a receipt handle that is none: SQS looks at
-//! the policy first, and only then at the handle.
+//! The permissions to delete and extend messages are tested with an invalid receipt handle: SQS
+//! checks the policy before the handle.
 
 mod settings;
 
@@ -13,15 +13,15 @@ use sqs_source::config::{DeleteAfter, QueueRef};
 use sqs_source::queue::{Kind, Queue, QueueError, Receipt, Refusal};
 use sqs_source::sqs::{self, Sqs};
 
-use super::clock;
 use super::deployment::Deployment;
 use super::report::Report;
+use settings::AREA;
 
-const AREA: &str = "queue";
-/// A receipt handle that no queue has given out.
+/// An invalid receipt handle.
 const NO_RECEIPT: &str = "etl-doctor";
 
-/// Checks every queue of the source. `oldest` is how long the oldest record waits for the tables, in seconds.
+/// Checks every queue of the source. `oldest` is the age in seconds of the oldest record that is
+/// not in the tables.
 pub async fn check(
     report: &mut Report,
     deployment: &Deployment,
@@ -43,6 +43,14 @@ pub async fn check(
             return;
         }
     };
+    if config.s3_payloads {
+        report.skip(
+            AREA,
+            "s3-payloads",
+            "not tested, since only messages name objects; the source needs s3:GetObject on them, \
+             as in deploy/aws/s3-payloads-policy.json",
+        );
+    }
     let queues = config.queues();
     for queue in &queues {
         let opened = match Sqs::open(&client, queue, false).await {
@@ -52,14 +60,14 @@ pub async fn check(
                 continue;
             }
         };
-        let asking = Asking {
+        let access = Access {
             report: &mut *report,
             name: named(queue, queues.len()),
         };
         let deletes = config.delete_after != DeleteAfter::Never;
         let needs_settings = deletes || config.visibility_timeout.is_none();
-        if !asking
-            .permissions(&opened, deletes, needs_settings, receive)
+        if !access
+            .check(&opened, deletes, needs_settings, receive)
             .await
         {
             continue;
@@ -67,70 +75,69 @@ pub async fn check(
         let before = Utc::now();
         match settings::read(&client, opened.name()).await {
             Ok((settings, date)) => {
-                let behind = Utc::now();
+                let after = Utc::now();
                 if let Some(date) = date {
-                    clock::check(report, AREA, "SQS", date, before, behind);
+                    report.clock(AREA, "SQS", date, before, after);
                 } else {
-                    report.skip(AREA, "clock", "SQS did not tell the time");
+                    report.skip(AREA, "clock", "the response of SQS has no date");
                 }
                 settings.check(report, deployment, opened.name(), oldest);
             }
-            Err(error) => report.fail(AREA, "attributes", format!("{error:#}"), "see SQS's words"),
+            Err(error) => report.fail(
+                AREA,
+                "attributes",
+                format!("{error:#}"),
+                "see the message of SQS",
+            ),
         }
     }
 }
 
-/// Which queue it is, where there are several.
+/// The prefix of the findings, if there are several queues.
 fn named(queue: &QueueRef, of: usize) -> String {
     if of == 1 {
         String::new()
     } else {
-        format!("{}: ", queue.shown())
+        format!("{}: ", queue.as_str())
     }
 }
 
-struct Asking<'r> {
+struct Access<'r> {
     report: &'r mut Report,
     name: String,
 }
 
-impl Asking<'_> {
-    /// Checks the permissions, and returns true if the queue tells its settings. `deletes` and
-    /// `needs_settings` tell what the source does.
-    async fn permissions(
-        self,
-        queue: &Sqs,
-        deletes: bool,
-        needs_settings: bool,
-        receive: bool,
-    ) -> bool {
+impl Access<'_> {
+    /// Checks the permissions. Returns true if the settings are readable. `deletes` and
+    /// `needs_settings` are true if the source deletes messages and reads the settings.
+    async fn check(self, queue: &Sqs, deletes: bool, needs_settings: bool, receive: bool) -> bool {
         let Self { report, name } = self;
-        let mut tells = true;
-        match queue.described().await {
+        let mut is_readable = true;
+        match queue.attributes().await {
             Ok(_) => report.ok(
                 AREA,
                 "attributes",
-                format!("{name}{} answers, and may be asked", queue.name()),
+                format!("{name}the attributes of {} are readable", queue.name()),
             ),
             Err(error) if error.kind == Kind::AccessDenied && !needs_settings => {
                 report.warn(
                     AREA,
                     "attributes",
                     format!(
-                        "{name}{} does not tell its settings, such as a redrive policy",
+                        "{name}the settings of {}, such as a redrive policy, are not readable",
                         queue.name()
                     ),
                     "allow sqs:GetQueueAttributes on this queue to have them checked",
                 );
-                tells = false;
+                is_readable = false;
             }
             Err(error) => {
                 refused(report, "attributes", &error);
-                // Without a queue or credentials the others would say the same again.
+                // Without a queue or credentials the other checks would fail the same way.
                 if error.kind != Kind::AccessDenied {
                     return false;
                 }
-                tells = false;
+                is_readable = false;
             }
         }
         if deletes {
@@ -144,7 +151,7 @@ impl Asking<'_> {
                 report,
                 "extend",
                 &name,
-                "messages may be kept hidden",
+                "visibility timeouts may be extended",
                 extended,
             );
         } else {
@@ -157,27 +164,39 @@ impl Asking<'_> {
             report.skip(
                 AREA,
                 "receive",
-                format!("{name}not tried: a receive counts towards the redrive policy; --receive tries it"),
+                format!(
+                    "{name}not tested: a receive counts towards the redrive policy; use --receive"
+                ),
             );
-            return tells;
+            return is_readable;
         }
-        match queue.receive(1, Duration::ZERO, Duration::ZERO).await {
+        let received = queue.receive(1, Duration::ZERO, Duration::ZERO, None).await;
+        match received {
             Ok(messages) if messages.is_empty() => {
-                report.ok(AREA, "receive", format!("{name}messages may be received; none came"));
+                report.ok(
+                    AREA,
+                    "receive",
+                    format!(
+                        "{name}messages may be received; none was \
+                    available"
+                    ),
+                );
             }
             Ok(_) => report.ok(
                 AREA,
                 "receive",
-                format!("{name}messages may be received; one came, and is visible again with one receive more"),
+                format!(
+                    "{name}messages may be received; one was, and is visible again with a higher \
+                     receive count"
+                ),
             ),
             Err(error) => refused(report, "receive", &error),
         }
-        tells
+        is_readable
     }
 }
 
-/// The outcome of a call with a receipt handle that is none; an entry that is denied is a call that
-/// is denied.
+/// The result of a call with an invalid receipt handle. A denied entry is a denied call.
 fn denial(
     queue: &Sqs,
     operation: &'static str,
@@ -190,7 +209,7 @@ fn denial(
     })
 }
 
-/// A call with a receipt handle that is none: all but a refusal of the call itself means that it is permitted.
+/// Reports a call with an invalid receipt handle: it is permitted unless the call itself is denied.
 fn permitted(
     report: &mut Report,
     check: &'static str,
@@ -200,7 +219,7 @@ fn permitted(
 ) {
     match outcome {
         Ok(()) => report.ok(AREA, check, format!("{name}{found}")),
-        // Some servers refuse the whole call for the handle.
+        // Some servers refuse the whole call because of the handle.
         Err(error) if error.kind == Kind::Other && error.code.contains("ReceiptHandle") => {
             report.ok(AREA, check, format!("{name}{found}"));
         }
@@ -210,23 +229,29 @@ fn permitted(
 
 fn refused(report: &mut Report, check: &'static str, error: &QueueError) {
     let found = format!("{} on {}: {}", error.operation, error.queue, error.detail);
-    let mend = match error.kind {
+    let fix = match error.kind {
         Kind::AccessDenied => format!(
-            "allow sqs:{} on this queue for these credentials, as deploy/aws/source-policy.json does{}",
+            "allow sqs:{} on this queue for these credentials, as in \
+             deploy/aws/source-policy.json{}",
             error.permission(),
             match error.permission() {
-                "DeleteMessage" => ", or leave the messages in the queue with `delete-after: never`",
+                "DeleteMessage" =>
+                    ", or leave the messages in the queue with `delete-after: \
+                    never`",
                 _ => "",
             }
         ),
         Kind::Credentials => {
-            "set access-key-id and secret-access-key, or check the AWS environment variables, profile or role"
+            "set access-key-id and secret-access-key, or check the AWS environment variables, \
+             profile or role"
                 .to_owned()
         }
-        Kind::NoSuchQueue => "correct the queue's URL or name, the region or the account".to_owned(),
-        Kind::Throttled => "try again in a while".to_owned(),
+        Kind::NoSuchQueue => "correct the queue's URL or name, the region or the \
+            account"
+            .to_owned(),
+        Kind::Throttled => "try again later".to_owned(),
         Kind::Unreachable => "check region, `endpoint-url`, proxy and network".to_owned(),
-        Kind::Other => "see SQS's words".to_owned(),
+        Kind::Other => "see the message of SQS".to_owned(),
     };
-    report.fail(AREA, check, found, mend);
+    report.fail(AREA, check, found, fix);
 }

@@ -1,18 +1,24 @@
-//! What the checks found.
+//! The results of the checks.
 
 use std::fmt;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-/// How a check came out.
+/// A smaller difference of clocks can come from the response time and from whole seconds.
+const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(10);
+/// AWS refuses requests whose signature is more than five minutes off.
+const CLOCK_FAILURE: TimeDelta = TimeDelta::minutes(5);
+
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// As it should be.
+    /// In order.
     Ok,
-    /// It could not be checked, or was not to be.
+    /// Not checked.
     Skip,
-    /// It works, and may not always.
+    /// It works now, but may fail later.
     Warn,
     /// It does not work, or loses data.
     Fail,
@@ -21,19 +27,18 @@ pub enum Verdict {
 /// A check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// What it is about: `files`, `cluster`, `topic`, `smartmodule`, `queue`, `database`, `connectors`.
+    /// One of `files`, `cluster`, `topic`, `smartmodule`, `queue`, `database`, `connectors`.
     area: &'static str,
     /// Its name, which is stable.
     check: &'static str,
-    /// How it came out.
     verdict: Verdict,
-    /// What was found, in a sentence.
+    /// The finding in a sentence.
     found: String,
-    /// What mends it; `null` where nothing has to be.
-    mend: Option<String>,
+    /// The fix; `null` if none is needed.
+    fix: Option<String>,
 }
 
-/// All checks, in their order.
+/// All checks in their order.
 #[derive(Debug, Default)]
 pub struct Report {
     checks: Vec<Check>,
@@ -42,42 +47,66 @@ pub struct Report {
 /// The document of `--json`.
 #[derive(Serialize)]
 pub struct Document<'r> {
-    /// The worst of the checks; `ok` also where some were skipped.
+    /// The worst of the checks; skipped ones count as `ok`.
     verdict: Verdict,
     checks: &'r [Check],
 }
 
 impl Report {
-    /// A check that found all in order.
+    /// Adds a check that succeeded.
     pub fn ok(&mut self, area: &'static str, check: &'static str, found: impl Into<String>) {
         self.add(area, check, Verdict::Ok, found.into(), None);
     }
 
-    /// A check that could not be done.
+    /// Adds a check that was not done.
     pub fn skip(&mut self, area: &'static str, check: &'static str, found: impl Into<String>) {
         self.add(area, check, Verdict::Skip, found.into(), None);
     }
 
-    /// A check that found what may do harm.
+    /// Adds a check with a warning.
     pub fn warn(
         &mut self,
         area: &'static str,
         check: &'static str,
         found: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
-        self.add(area, check, Verdict::Warn, found.into(), Some(mend.into()));
+        self.add(area, check, Verdict::Warn, found.into(), Some(fix.into()));
     }
 
-    /// A check that found what does not work.
+    /// Adds a check that failed.
     pub fn fail(
         &mut self,
         area: &'static str,
         check: &'static str,
         found: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
-        self.add(area, check, Verdict::Fail, found.into(), Some(mend.into()));
+        self.add(area, check, Verdict::Fail, found.into(), Some(fix.into()));
+    }
+
+    /// Checks the clock of `whose` against this machine's, which was read `before` and `after` it.
+    pub fn clock(
+        &mut self,
+        area: &'static str,
+        whose: &str,
+        theirs: DateTime<Utc>,
+        before: DateTime<Utc>,
+        after: DateTime<Utc>,
+    ) {
+        let difference = theirs - (before + (after - before) / 2);
+        let off = difference.abs();
+        let seconds = difference.num_milliseconds() as f64 / 1000.0;
+        let fix = "synchronise the clocks (chrony, systemd-timesyncd)";
+        let found = format!("{whose} is {seconds:+.0} s off this machine");
+        if off < CLOCK_WARNING {
+            let found = format!("{whose} and this machine agree, to {seconds:+.1} s");
+            self.ok(area, "clock", found);
+        } else if off < CLOCK_FAILURE {
+            self.warn(area, "clock", found, fix);
+        } else {
+            self.fail(area, "clock", found, fix);
+        }
     }
 
     fn add(
@@ -86,23 +115,23 @@ impl Report {
         check: &'static str,
         verdict: Verdict,
         found: String,
-        mend: Option<String>,
+        fix: Option<String>,
     ) {
         self.checks.push(Check {
             area,
             check,
             verdict,
             found,
-            mend,
+            fix,
         });
     }
 
-    /// Whether any check failed.
+    /// Returns true if a check failed.
     pub fn has_failed(&self) -> bool {
         self.count(Verdict::Fail) > 0
     }
 
-    /// The report as a program reads it.
+    /// The document of `--json`.
     pub fn as_json(&self) -> Document<'_> {
         let worst = self.checks.iter().map(|check| check.verdict).max();
         Document {
@@ -127,13 +156,13 @@ impl fmt::Display for Report {
             check,
             verdict,
             found,
-            mend,
+            fix,
         } in &self.checks
         {
             let found = found.replace('\n', " ");
             write!(formatter, "{:4}  {area} {check}: {found}", verdict.word())?;
-            match mend {
-                Some(mend) => writeln!(formatter, " -> {}", mend.replace('\n', " "))?,
+            match fix {
+                Some(fix) => writeln!(formatter, " -> {}", fix.replace('\n', " "))?,
                 None => writeln!(formatter)?,
             }
         }
@@ -178,5 +207,22 @@ mod tests {
              fail  cluster connection: none -> start it\nok    files sink: sound\n\
              1 ok, 1 warnings, 1 failed, 1 skipped\n"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_minutes_off_fails() {
+        let now = Utc::now();
+        for (seconds, failed, words) in [
+            (3, false, "ok    queue clock: SQS and"),
+            (-9, false, "ok"),
+            (40, false, "warn  queue clock: SQS is +40 s"),
+            (-400, true, "fail  queue clock: SQS is -400 s"),
+        ] {
+            let mut report = Report::default();
+            let theirs = now + TimeDelta::seconds(seconds);
+            report.clock("queue", "SQS", theirs, now, now);
+            assert_eq!(report.has_failed(), failed, "{seconds}");
+            assert!(report.to_string().starts_with(words), "{report}");
+        }
     }
 }

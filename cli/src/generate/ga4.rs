@@ -1,5 +1,5 @@
-//! Events as apps with GA4's names send them: with ids of event, session and order, a currency, and
-//! `items` as JSON, mostly in a string.
+//! Events of apps that use GA4's names: with event, session and order ids, a currency, and `items`
+//! as JSON, mostly in a string.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::shop::{Event, Line};
 
-/// Products in a list view, each size as likely as the others.
+/// The numbers of products in a list view, equally likely.
 pub const LIST_VIEW_SIZES: [usize; 6] = [4, 5, 6, 7, 8, 9];
 
 const UNREADABLE: [&str; 5] = [
@@ -38,7 +38,14 @@ pub fn body(event: &Event) -> String {
     put("user_pseudo_id", json!(format!("{device:016x}")));
     put("session_id", json!(event.visit_began.timestamp()));
     put("platform", json!(event.person.platform));
-    put("app_version", json!("7.4.2"));
+    put("source", json!(event.traffic.source));
+    put("medium", json!(event.traffic.medium));
+    if let Some(campaign) = event.traffic.campaign {
+        put("campaign", json!(campaign));
+    }
+    put("device_category", json!(event.person.device_category));
+    put("country", json!(event.person.country));
+    put("app_version", json!(event.app_version));
     let is_list_view = event.name == "view_item_list";
     match event.list {
         Some(list) if is_list_view => {

@@ -1,4 +1,4 @@
-//! The endless stream of message bodies that the shop's apps send, with the faults of a real queue.
+//! The endless stream of message bodies from the shop's apps, with the faults of a real queue.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ use rand::{Rng, SeedableRng};
 use super::shop::{Event, Shop};
 use super::{ga4, queue};
 
-/// One message of a hundred is sent again.
+/// The share of messages that are sent again.
 const REPEATED_SHARE: f64 = 0.01;
-/// One message of two hundred can't be read.
+/// The share of messages that can't be read.
 const UNREADABLE_SHARE: f64 = 0.005;
-/// A repeat is one of so many messages before it.
+/// A duplicate is one of this many earlier messages.
 const REMEMBERED: usize = 200;
 
 /// The choice of made-up messages.
@@ -23,17 +23,17 @@ pub struct Choice {
     /// Format of the made-up messages
     #[arg(long, value_enum, default_value_t = Format::Queue)]
     format: Format,
-    /// Seed of the made-up messages; the same number makes the same ones but for their times, which lie in
-    /// the seven days before now
+    /// Seed of the made-up messages; the same seed makes the same messages, except for their times,
+    /// which are in the last seven days
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A shop's queue: GA4's export columns, `items` as unquoted text, no ids of events or sessions
+    /// A shop's queue: GA4's export columns, `items` as unquoted text, no event or session ids
     Queue,
-    /// App events with ids of event, session and order; `items` as JSON
+    /// App events with event, session and order ids; `items` as JSON
     Ga4,
 }
 
@@ -50,7 +50,7 @@ pub struct Messages {
 #[derive(Clone)]
 struct Message {
     event: Event,
-    /// The time at which the event was sent into the queue again, if it was.
+    /// The time at which the event was replayed into the queue, if it was.
     replayed: Option<DateTime<Utc>>,
 }
 
@@ -77,7 +77,7 @@ impl Messages {
         }
     }
 
-    /// A message that was sent before; in three of four cases with another time of replay.
+    /// A message that was sent before; three of four have another replay time.
     fn repeat(&mut self) -> Option<String> {
         let mut message = self.sent.iter().choose(&mut self.random)?.clone();
         if self.random.random_bool(0.75) {
@@ -97,7 +97,7 @@ impl Messages {
         }
     }
 
-    /// Nine of ten events reach the queue by way of a replay.
+    /// A new message; nine of ten are replayed.
     fn next_message(&mut self) -> Message {
         let event = self.next_event();
         let micros = self.random.random_range(1_000_000..600_000_000);
@@ -139,6 +139,7 @@ impl Iterator for Messages {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::{BTreeMap, BTreeSet};
 
     use serde_json::Value;
@@ -257,6 +258,49 @@ mod tests {
             "{returning} of {}",
             times.len()
         );
+    }
+
+    #[test]
+    fn ga4_events_say_where_a_visit_came_from_and_on_which_device() {
+        let bodies = bodies(Format::Ga4, 1, 20_000);
+        let mut people: BTreeMap<String, BTreeSet<[Option<String>; 2]>> = BTreeMap::new();
+        let mut visits: BTreeMap<(String, String), BTreeSet<[Option<String>; 4]>> = BTreeMap::new();
+        let mut versions: BTreeMap<String, BTreeMap<i64, String>> = BTreeMap::new();
+        for body in &bodies {
+            for fact in fact_model::flatten(body.as_bytes()).into_owned().facts {
+                let own = |text: Option<Cow<'static, str>>| text.map(Cow::into_owned);
+                let person = own(fact.user_pseudo_id).unwrap();
+                let version = own(fact.app_version).unwrap();
+                let at = fact.event_time.timestamp_micros();
+                people
+                    .entry(person.clone())
+                    .or_default()
+                    .insert([own(fact.device_category), own(fact.country)]);
+                let visit = (person.clone(), own(fact.session_id).unwrap());
+                visits.entry(visit).or_default().insert([
+                    own(fact.traffic_source),
+                    own(fact.traffic_medium),
+                    own(fact.traffic_campaign),
+                    Some(version.clone()),
+                ]);
+                versions.entry(person).or_default().insert(at, version);
+            }
+        }
+        assert!(people.values().all(|known| known.len() == 1));
+        assert!(visits.values().all(|known| known.len() == 1));
+        assert!(versions.values().all(|known| known.values().is_sorted()));
+        let countries: BTreeSet<_> = people
+            .values()
+            .flatten()
+            .map(|[_, country]| country)
+            .collect();
+        assert_eq!(countries.len(), 6);
+        let direct = visits
+            .values()
+            .flatten()
+            .filter(|[source, ..]| source.as_deref() == Some("(direct)"));
+        let share = direct.count() as f64 / visits.len() as f64;
+        assert!((0.3..0.45).contains(&share), "{share} direct");
     }
 
     #[test]

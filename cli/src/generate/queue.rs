@@ -1,5 +1,5 @@
-//! Events as a mobile shop's queue carries them: a JSON object whose `items` is the text in which
-//! Java, Athena, Presto, Trino, Hive and Spark print an array of rows. Nothing in it is quoted.
+//! Events in the format of a mobile shop's queue: a JSON object whose `items` is an array of rows
+//! as Java, Athena, Presto, Trino, Hive and Spark print it, without quotes.
 //!
 //! The fields are those of an item in [GA4's export to BigQuery][export], in its order.
 //!
@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use super::shop::{Event, Line};
 
-/// Products in a list view, each size as likely as the others.
+/// The numbers of products in a list view, equally likely.
 pub const LIST_VIEW_SIZES: [usize; 10] = [1, 1, 1, 1, 1, 2, 2, 2, 3, 4];
-/// The SDK drops longer names and says so in the parameters.
+/// The SDK drops longer names and reports that in the parameters.
 const LONGEST_NAME: usize = 100;
 const SELLER: &str = "Órbita Electrónica, S.A. de C.V.";
 const PESOS_PER_DOLLAR: f64 = 18.395;
@@ -53,13 +53,13 @@ pub fn body(event: &Event, replayed: Option<DateTime<Utc>>) -> Body {
     }
 }
 
-/// The producer writes UTC in either way.
+/// The producer writes UTC as `Z` or as `+00:00`.
 fn replay_timestamp(time: DateTime<Utc>) -> String {
     let writes_z = time.timestamp() % 2 == 0;
     time.to_rfc3339_opts(SecondsFormat::Micros, writes_z)
 }
 
-/// A message in which an event can't be read.
+/// A message with an unreadable event.
 pub fn unreadable(event: &Event, replayed: Option<DateTime<Utc>>, random: &mut StdRng) -> String {
     let mut body = body(event, replayed);
     match random.random_range(0..5) {
@@ -94,7 +94,7 @@ fn item(event: &Event, line: &Line) -> String {
         .map(|_| line.position.to_string());
     let has_coupon = is_order && event.number.is_multiple_of(5);
     let has_seller = is_order && event.number.is_multiple_of(3);
-    // One of the apps writes nothing at all where no list is.
+    // One of the apps writes an empty text without a list.
     let of_list = |text| match text {
         None if event.person.platform == "IOS" => Value::Text(""),
         text => Value::text(text),
@@ -224,9 +224,9 @@ fn round(amount: f64, steps: f64) -> f64 {
 
 /// A value in a row.
 enum Value<'a> {
-    /// A number that is nothing.
+    /// A missing number.
     Null,
-    /// A text that is nothing.
+    /// A missing text.
     NotSet,
     Text(&'a str),
     Printed(String),
@@ -268,7 +268,8 @@ fn row(fields: &[(&str, impl fmt::Display)]) -> String {
 
 /// The text of Java's [`Double.toString`][java].
 ///
-/// [java]: https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/lang/Double.html#toString(double)
+/// [java]:
+/// https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/lang/Double.html#toString(double)
 fn java_double(number: f64) -> String {
     if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
         return format!("{number:?}");
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_are_written_as_java_writes_them() {
+    fn doubles_have_the_format_of_java() {
         let written = [
             0.0,
             12.0,

@@ -1,7 +1,7 @@
 //! A made-up shop: its products, its lists, and people who visit it again and again.
 //!
-//! Popular products get more of everything, and some lists lead to more views than others, so that
-//! the analysts' questions have answers worth looking at. The texts have what real ones have: commas,
+//! Popular products get more views and purchases, and some lists lead to more views than others, so
+//! that the answers to the analysts' questions differ. The texts contain what real ones do: commas,
 //! equals signs, brackets, quotes, line breaks, accents, emoji.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,15 +9,20 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// The days before now that the events spread over.
+/// The events are of this many days before now.
 const DAYS: i64 = 7;
-/// A visit takes less than this; the last one begins so long before now.
+/// A visit is shorter than this; the last one begins this long before now.
 const LONGEST_VISIT: TimeDelta = TimeDelta::hours(1);
-/// GA4 begins a new session after half an hour without an event.
+/// The shortest time between visits: GA4 begins a new session after half an hour without an event.
 const BETWEEN_VISITS: TimeDelta = TimeDelta::minutes(31);
 const MOST_VISITS: usize = 8;
-/// Renamed products have their new name since so long before now.
+/// Renamed products have had their new name for this long.
 const RENAMED: TimeDelta = TimeDelta::days(2);
+/// The age of the app's last release.
+const RELEASED: TimeDelta = TimeDelta::days(4);
+/// A person gets a release within this many hours; one of `NEVER_UPDATES` never does.
+const UPDATE_HOURS: u32 = 60;
+const NEVER_UPDATES: u32 = 12;
 
 #[derive(Debug)]
 pub struct Product {
@@ -29,9 +34,9 @@ pub struct Product {
     pub categories: &'static [&'static str],
     pub variant: Option<&'static str>,
     pub price: f64,
-    /// Amount that the price is lowered by, and the codes of the discounts.
+    /// The discount on the price, and its codes.
     pub discount: Option<(f64, &'static str)>,
-    /// Probability that somebody who looks at it goes on to buy it.
+    /// The probability that a viewer begins a checkout.
     appeal: f64,
 }
 
@@ -79,34 +84,46 @@ impl Product {
 /// Most popular first.
 #[rustfmt::skip]
 static PRODUCTS: [Product; 36] = [
-    product("prod_01JD5A7K0M", "Audífonos Lira 520 con Micrófono", 899.0, 0.35).discount(150.5, "PROMO25|ENVIOGRATIS"),
-    product("prod_01JD5A7K1N", "Tenis Rumbo 2.0, Hombre, Blanco", 1299.0, 0.25).brand("Rumbo").categories(&["Calzado", "Hombre"]),
-    product("prod_01JD5A7K2P", "Juego de Sábanas Matrimonial, 4 Piezas, Gris", 749.0, 0.5).formerly("Juego de Sábanas Matrimonial"),
-    product("prod_01JD5A7K3Q", "Brisa Eau De Toilette 100 ml Para Hombre", 1299.0, 0.4).discount(100.0, "SHOP_XP_01"),
+    product("prod_01JD5A7K0M", "Audífonos Lira 520 con Micrófono", 899.0, 0.35)
+        .discount(150.5, "PROMO25|ENVIOGRATIS"),
+    product("prod_01JD5A7K1N", "Tenis Rumbo 2.0, Hombre, Blanco", 1299.0, 0.25)
+        .brand("Rumbo").categories(&["Calzado", "Hombre"]),
+    product("prod_01JD5A7K2P", "Juego de Sábanas Matrimonial, 4 Piezas, Gris", 749.0, 0.5)
+        .formerly("Juego de Sábanas Matrimonial"),
+    product("prod_01JD5A7K3Q", "Brisa Eau De Toilette 100 ml Para Hombre", 1299.0, 0.4)
+        .discount(100.0, "SHOP_XP_01"),
     product("prod_01JD5A7K4R", "Celular Nova 04 4+4 RAM +128 GB", 2999.0, 0.15).brand("Nova"),
     product("prod_01JD5A7K5S", "Wireless earbuds \"Pebble\" 🎧", 649.9, 0.45),
-    product("prod_01JD5A7K6T", "Sartén, diámetro=24 cm, antiadherente", 389.0, 0.55).categories(&["Hogar", "Cocina", "Sartenes"]),
-    product("prod_01JD5A7K7V", "[Reacondicionado] Celular Nova 13 [128 GB]", 4299.0, 0.2).discount(700.0, "OUTLET"),
-    product("prod_01JD5A7K8W", "Garrafa térmica inox 1L (não vaza)", 219.9, 0.6).brand("Serra & Mar"),
+    product("prod_01JD5A7K6T", "Sartén, diámetro=24 cm, antiadherente", 389.0, 0.55)
+        .categories(&["Hogar", "Cocina", "Sartenes"]),
+    product("prod_01JD5A7K7V", "[Reacondicionado] Celular Nova 13 [128 GB]", 4299.0, 0.2)
+        .discount(700.0, "OUTLET"),
+    product("prod_01JD5A7K8W", "Garrafa térmica inox 1L (não vaza)", 219.9, 0.6)
+        .brand("Serra & Mar"),
     product("prod_01JD5A7K9X", "Reloj Inteligente Faro", 1799.0, 0.3).formerly("Smartwatch Faro"),
     product("prod_01JD5A7KAY", "Poêle en fonte d'acier, 28 cm", 459.5, 0.4).brand("Château-Bleu"),
     product("prod_01JD5A7KBZ", "Set {rojo, azul, verde} de tazas", 329.0, 0.5).variant("surtido"),
     product("prod_01JD5A7KC0", "Bocina Ola 4 – Sonido potente en tamaño compacto", 999.0, 0.25),
     product("prod_01JD5A7KD1", "Tapete de yoga 6mm; antideslizante; 100% TPE", 279.0, 0.45),
-    product("prod_01JD5A7KE2", "Men's running shirt, size=M, \"dry fit\"", 349.0, 0.35).variant("M"),
+    product("prod_01JD5A7KE2", "Men's running shirt, size=M, \"dry fit\"", 349.0, 0.35)
+        .variant("M"),
     product("0012345", "1984", 189.0, 0.6).brand("Éditions du Port").categories(&["Livres"]),
     product("prod_01JD5A7KF3", "Vestido midi floral,\nmanga larga", 599.0, 0.2).variant("CH"),
-    product("prod_01JD5A7KG4", "Laptop 15.6\" 16 GB RAM, 512 GB SSD", 14_999.0, 0.1).brand("Órbita").discount(2_000.0, "BUENFIN|MSI12"),
+    product("prod_01JD5A7KG4", "Laptop 15.6\" 16 GB RAM, 512 GB SSD", 14_999.0, 0.1)
+        .brand("Órbita").discount(2_000.0, "BUENFIN|MSI12"),
     product("prod_01JD5A7KH5", "Chaise de bureau ergonomique « Midi »", 2399.0, 0.15),
     product("prod_01JD5A7KJ6", "Foco LED 9W] luz cálida", 49.0, 0.65),
     product("prod_01JD5A7KK7", "Fralda Bebê Conforto XG, 58 unidades", 139.9, 0.7).brand("Ninho"),
     product("prod_01JD5A7KM8", "Mochila escolar unicornio 🦄 edición niña", 459.0, 0.4),
     product("prod_01JD5A7KN9", "Cadena trenzada (acero) {60 cm}", 259.0, 0.35),
     product("prod_01JD5A7KP0", "Manual: item_params=[básico]", 99.0, 0.3),
-    product("prod_01JD5A7KQ1", "Kit de herramientas 108 piezas con maletín reforzado, juego de dados milimétricos y en pulgadas, llaves y destornilladores", 1149.0, 0.3).brand("Tenaz"),
+    product("prod_01JD5A7KQ1", "Kit de herramientas 108 piezas con maletín reforzado, juego de dados \
+        milimétricos y en pulgadas, llaves y destornilladores", 1149.0, 0.3)
+        .brand("Tenaz"),
     product("prod_01JD5A7KR2", "Café en grano 1 kg = 2 × 500 g", 329.0, 0.65).brand("Altura"),
     product("prod_01JD5A7KS3", "Cámara de seguridad Wi‑Fi 360°, visión nocturna", 699.0, 0.25),
-    product("prod_01JD5A7KT4", "007: Goldfinger, 4K <edition>", 249.0, 0.2).categories(&["Movies", "Action"]),
+    product("prod_01JD5A7KT4", "007: Goldfinger, 4K <edition>", 249.0, 0.2)
+        .categories(&["Movies", "Action"]),
     product("prod_01JD5A7KV5", "Colchón King Size", 7_899.0, 0.1).discount(1_200.0, "BUENFIN"),
     product("prod_01JD5A7KW6", "L'huile d'olive [extra vierge], 75cl", 179.0, 0.5),
     product("prod_01JD5A7KX7", "Amostra grátis: creme facial 2 ml", 0.01, 0.6),
@@ -117,15 +134,15 @@ static PRODUCTS: [Product; 36] = [
     product("prod_01JD5A7L2C", "Trattoria pasta set 'Nonna', 5 pz.", 189.0, 0.45),
 ];
 
-/// A list as the app shows it.
+/// A list in the app.
 #[derive(Clone, Copy, Debug)]
 pub struct List {
     pub id: &'static str,
     pub name: &'static str,
-    /// True if the app tells each product's position.
+    /// True if the app sends the position of each product.
     pub is_numbered: bool,
     pub promotion: Option<&'static str>,
-    /// Probability that somebody who sees it opens one of its products.
+    /// The probability that a viewer opens one of its products.
     appeal: f64,
 }
 
@@ -145,14 +162,14 @@ impl List {
         self
     }
 
-    /// A code instead of a name; the app tells no positions.
+    /// A list with a code instead of a name, and without positions.
     const fn code(code: &'static str, appeal: f64) -> Self {
         let mut list = list(code, code, appeal);
         list.is_numbered = false;
         list
     }
 
-    /// The name of a search is the text that the user typed; the id is the same for all.
+    /// A search. Its name is the text that the user typed; all searches share an id.
     const fn search(text: &'static str) -> Self {
         let mut list = list("list_s", text, 0.4);
         list.is_numbered = false;
@@ -160,10 +177,12 @@ impl List {
     }
 }
 
-/// Lists and searches that people of one language see.
+/// The lists and searches of people of one language.
 struct Language {
-    /// People of a hundred who speak it.
+    /// The share of people in percent.
     share: u32,
+    /// Equally likely.
+    countries: &'static [&'static str],
     lists: &'static [List],
     searches: &'static [&'static str],
 }
@@ -172,6 +191,7 @@ struct Language {
 static LANGUAGES: [Language; 4] = [
     Language {
         share: 60,
+        countries: &["Mexico", "Mexico", "Mexico", "Colombia"],
         lists: &[
             list("list_0", "Los más comprados", 0.35),
             list("list_1", "Hogar, cocina y jardín", 0.3),
@@ -180,20 +200,27 @@ static LANGUAGES: [Language; 4] = [
             list("list_9", "Para ti", 0.45),
             List::code("offer_card", 0.25),
         ],
-        searches: &["audífonos", "tenis blancos", "Cadena trenzada", "celular, barato", "talla=M", "sábanas 🛏️", "sartén", "laptop 15.6\""],
+        searches: &[
+            "audífonos", "tenis blancos", "Cadena trenzada", "celular, barato", "talla=M",
+            "sábanas 🛏️", "sartén", "laptop 15.6\"",
+        ],
     },
     Language {
         share: 18,
+        countries: &["United States"],
         lists: &[
             list("list_4", "Bestsellers", 0.35),
             list("list_5", "Related products", 0.42),
             list("list_9", "For you", 0.45),
             List::code("offer_card", 0.25),
         ],
-        searches: &["headphones", "Men's shirts", "gift under $20", "wireless earbuds", "[4K] movies"],
+        searches: &[
+            "headphones", "Men's shirts", "gift under $20", "wireless earbuds", "[4K] movies",
+        ],
     },
     Language {
         share: 14,
+        countries: &["Brazil"],
         lists: &[
             list("list_6", "Mais vendidos", 0.3),
             list("list_7", "Liquidação de verão ☀️", 0.4).promotion("Liquidação"),
@@ -203,6 +230,7 @@ static LANGUAGES: [Language; 4] = [
     },
     Language {
         share: 8,
+        countries: &["France", "France", "Canada"],
         lists: &[
             list("list_8", "Les meilleures ventes", 0.3),
             list("list_9", "Pour vous", 0.45),
@@ -211,26 +239,66 @@ static LANGUAGES: [Language; 4] = [
     },
 ];
 
-/// Somebody with the app.
+/// The source of a visit.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The share of visits in percent.
+    share: u32,
+    pub source: &'static str,
+    pub medium: &'static str,
+    pub campaign: Option<&'static str>,
+}
+
+const fn traffic(
+    share: u32,
+    source: &'static str,
+    medium: &'static str,
+    campaign: Option<&'static str>,
+) -> Traffic {
+    Traffic {
+        share,
+        source,
+        medium,
+        campaign,
+    }
+}
+
+#[rustfmt::skip]
+static TRAFFIC: [Traffic; 8] = [
+    traffic(38, "(direct)", "(none)", None),
+    traffic(24, "google", "organic", None),
+    traffic(14, "google", "cpc", Some("marca_búsqueda")),
+    traffic(8, "instagram", "paid_social", Some("El Buen Fin, hasta 40% menos")),
+    traffic(7, "newsletter", "email", Some("ofertas_semana")),
+    traffic(5, "push", "push", Some("carrito_abandonado")),
+    traffic(3, "tiktok", "paid_social", Some("primera_compra")),
+    traffic(1, "bing", "organic", None),
+];
+
+/// A user of the app.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {
     pub number: u32,
     pub platform: &'static str,
+    pub device_category: &'static str,
+    pub country: &'static str,
 }
 
-/// One thing that somebody did. All that a message says about it follows from these values.
+/// An event. A message is computed from these values.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: DateTime<Utc>,
     pub name: &'static str,
     pub person: Person,
-    /// False where nobody is signed in during the visit.
+    /// False if nobody is signed in during the visit.
     pub is_signed_in: bool,
     pub visit_began: DateTime<Utc>,
-    /// The list that was shown, or that the product was taken from.
+    pub traffic: &'static Traffic,
+    pub app_version: &'static str,
+    /// The list that was shown, or from which the product was opened.
     pub list: Option<List>,
     pub lines: Vec<Line>,
-    /// A random number for what a format makes up, such as ids.
+    /// A random number for values that a format makes up, such as ids.
     pub number: u64,
 }
 
@@ -246,7 +314,7 @@ pub struct Line {
 
 pub struct Shop {
     now: DateTime<Utc>,
-    /// Sizes of a list view, each as likely as the others.
+    /// The numbers of products in a list view, equally likely.
     list_view_sizes: &'static [usize],
     people: u32,
 }
@@ -260,30 +328,40 @@ impl Shop {
         }
     }
 
-    /// Plays all visits of the next person, in the order of time.
+    /// The events of all visits of the next person, by time.
     pub fn next_person(&mut self, random: &mut StdRng) -> Vec<Event> {
         self.people += 1;
-        let person = Person {
-            number: self.people,
-            platform: ["ANDROID", "ANDROID", "IOS"]
-                .choose(random)
-                .copied()
-                .unwrap_or("ANDROID"),
-        };
+        let platforms = ["ANDROID", "ANDROID", "IOS"];
+        let platform = platforms.choose(random).copied().unwrap_or("ANDROID");
+        let is_tablet = self.people.is_multiple_of(11);
         let Ok(language) = LANGUAGES.choose_weighted(random, |language| language.share) else {
             return Vec::new();
+        };
+        let person = Person {
+            number: self.people,
+            platform,
+            device_category: if is_tablet { "tablet" } else { "mobile" },
+            country: language
+                .countries
+                .choose(random)
+                .copied()
+                .unwrap_or_default(),
         };
         let until = self.now - LONGEST_VISIT;
         let mut begin = until - TimeDelta::seconds(random.random_range(0..(DAYS * 86_400 - 3_600)));
         let mut events = Vec::new();
         let mut remembered = None;
         for _ in 0..MOST_VISITS {
+            let Ok(traffic) = TRAFFIC.choose_weighted(random, |traffic| traffic.share) else {
+                return Vec::new();
+            };
             let mut visit = Visit {
                 shop: self,
                 random,
                 person,
                 is_signed_in: true,
                 began: begin,
+                traffic,
                 clock: begin,
                 events: &mut events,
             };
@@ -300,19 +378,20 @@ impl Shop {
     }
 }
 
-/// A visit under way.
+/// The state of a visit.
 struct Visit<'a> {
     shop: &'a Shop,
     random: &'a mut StdRng,
     person: Person,
     is_signed_in: bool,
     began: DateTime<Utc>,
+    traffic: &'static Traffic,
     clock: DateTime<Utc>,
     events: &'a mut Vec<Event>,
 }
 
 impl Visit<'_> {
-    /// Returns the product that the person may come back for.
+    /// Plays the visit. Returns the product that the person may come back for.
     fn play(
         &mut self,
         language: &Language,
@@ -352,7 +431,7 @@ impl Visit<'_> {
         liked
     }
 
-    /// Shows a list piece by piece, as somebody scrolls through it.
+    /// Shows a list in parts, as a person scrolls through it.
     fn scroll(&mut self, list: List) -> Vec<&'static Product> {
         let mut shown = Vec::new();
         for _ in 0..self.random.random_range(1..=6) {
@@ -371,7 +450,7 @@ impl Visit<'_> {
         shown
     }
 
-    /// The first products of the catalogue come up more often than the last.
+    /// A random product; the first ones are more likely.
     fn popular_product(&mut self) -> &'static Product {
         let share: f64 = self.random.random();
         let rank = share.powf(1.6) * PRODUCTS.len() as f64;
@@ -384,7 +463,7 @@ impl Visit<'_> {
         self.push("view_item", list, vec![line]);
     }
 
-    /// Begins a checkout, which mostly ends in a purchase.
+    /// A checkout, which mostly ends in a purchase.
     fn buy(&mut self, product: &'static Product) {
         let quantity = self.random.random_range(1..=3);
         let mut lines = vec![self.line(product, 0, quantity)];
@@ -415,6 +494,19 @@ impl Visit<'_> {
         }
     }
 
+    fn app_version(&self) -> &'static str {
+        let number = self.person.number;
+        let hours = i64::from(number % UPDATE_HOURS);
+        let updated = self.shop.now - RELEASED + TimeDelta::hours(hours);
+        if number.is_multiple_of(NEVER_UPDATES) {
+            "7.3.9"
+        } else if self.began < updated {
+            "7.4.2"
+        } else {
+            "7.5.0"
+        }
+    }
+
     fn push(&mut self, name: &'static str, list: Option<List>, lines: Vec<Line>) {
         let micros = self.random.random_range(1_500_000..40_000_000);
         self.clock += TimeDelta::microseconds(micros);
@@ -424,6 +516,8 @@ impl Visit<'_> {
             person: self.person,
             is_signed_in: self.is_signed_in,
             visit_began: self.began,
+            traffic: self.traffic,
+            app_version: self.app_version(),
             list,
             lines,
             number: self.random.random(),

@@ -1,38 +1,62 @@
-//! The tables of a report: what each asks, and what its columns mean. The definitions are those of the schema
-//! `analytics`, in a sentence.
+//! The tables of a report: their queries, titles and columns. The definitions are those of the
+//! schema `analytics`, in a sentence.
 
 use std::borrow::Cow;
 
-use crate::report::table::Kind::{Count, Day, Delay, Money, Rate, Text, Units};
-use crate::report::table::{Column, Kind, Shade};
+use crate::report::table::Kind::{Change, Count, Day, Delay, Money, Rate, Text, Units};
+use crate::report::table::{Cell, Column, Kind, Shade, Table};
 
-/// What leaves out rows whose rates would be chance.
+/// The minimum that leaves out rows whose rates would be noise.
 #[derive(Clone, Copy)]
 pub enum Least {
-    /// Nothing does.
     None,
-    /// Products shown in the list.
+    /// A minimum of products shown in the list.
     Impressions,
-    /// People who viewed the product.
+    /// A minimum of people who viewed the product.
     Viewers,
 }
 
-/// A table before it is read. `{impressions}` and `{viewers}` in its texts stand for the least that is asked for.
+/// A table without its rows. `{impressions}` and `{viewers}` in its texts are placeholders for the
+/// minimums.
 pub struct Spec {
     pub id: &'static str,
     pub title: &'static str,
     pub lead: &'static str,
     pub empty: &'static str,
-    pub sql: &'static str,
-    pub least: Least,
     pub columns: &'static [Column],
     pub sorted: Option<(usize, bool)>,
     pub shade: Shade,
-    /// Whether the query's last column counts the rows that it would have without its limit.
+}
+
+impl Spec {
+    /// The table with its rows.
+    pub fn table(&self, rows: Vec<Vec<Cell>>) -> Table {
+        let table = Table {
+            id: self.id,
+            title: self.title,
+            lead: self.lead.to_owned(),
+            empty: self.empty.to_owned(),
+            columns: self.columns.to_vec(),
+            rows,
+            of_all: None,
+            sorted: self.sorted,
+            shade: self.shade,
+        };
+        table.with_currencies_named()
+    }
+}
+
+/// A table whose rows are those of one query.
+pub struct Query {
+    pub spec: Spec,
+    pub sql: &'static str,
+    pub least: Least,
+    /// True if the query's last column is the number of rows without its limit.
     pub is_limited: bool,
 }
 
-const fn column(title: &'static str, kind: Kind, means: &'static str) -> Column {
+/// A column of a table.
+pub const fn column(title: &'static str, kind: Kind, means: &'static str) -> Column {
     Column {
         title: Cow::Borrowed(title),
         kind,
@@ -40,40 +64,38 @@ const fn column(title: &'static str, kind: Kind, means: &'static str) -> Column 
     }
 }
 
-pub const FUNNEL: Spec = Spec {
-    id: "funnel",
-    title: "Funnel",
-    lead: "How many people did each thing at least once in these days. An open funnel, as in GA4: nobody has to take the steps in order. \
-           A person is user_id, or user_pseudo_id where nobody is signed in.",
-    empty: "None of the funnel's events was sent in these days.",
+pub const FUNNEL: Query = Query {
+    spec: Spec {
+        id: "funnel",
+        title: "Funnel",
+        lead: "Sessions that took each step after all steps before it, in this order: a closed \
+            funnel. A session that skips a step is not counted from there on; a step whose event \
+            is never sent is left out.",
+        empty: "None of the funnel's events was sent in these days.",
+        columns: &[
+            column("Step", Text, ""),
+            column("Event", Text, "GA4 event name."),
+            column(
+                "Sessions",
+                Count,
+                "Sessions that took this step after all steps before it.",
+            ),
+            column(
+                "Of the step before",
+                Rate,
+                "Sessions of this step / sessions of the step before.",
+            ),
+            column(
+                "Of the first",
+                Rate,
+                "Sessions of this step / sessions of the first step.",
+            ),
+        ],
+        sorted: None,
+        shade: Shade::Plain,
+    },
     sql: include_str!("sql/funnel.sql"),
     least: Least::None,
-    columns: &[
-        column("Step", Text, ""),
-        column("Event", Text, "GA4 event name."),
-        column(
-            "People",
-            Count,
-            "People with at least one such event in these days.",
-        ),
-        column(
-            "Of the step before",
-            Rate,
-            "People of this step / people of the step before.",
-        ),
-        column(
-            "Of the first",
-            Rate,
-            "People of this step / people of the first step.",
-        ),
-        column(
-            "Products",
-            Count,
-            "Products of the step; of purchases the lines of orders, each once.",
-        ),
-    ],
-    sorted: None,
-    shade: Shade::Plain,
     is_limited: false,
 };
 
@@ -82,8 +104,6 @@ pub const DAYS: Spec = Spec {
     title: "Day by day",
     lead: "Every day from the first with facts to the last.",
     empty: "No facts in these days.",
-    sql: include_str!("sql/days.sql"),
-    least: Least::None,
     columns: &[
         column("Day", Day, ""),
         column("People", Count, "People with any event on the day."),
@@ -112,35 +132,46 @@ pub const DAYS: Spec = Spec {
         column(
             "Orders",
             Count,
-            "Orders that began on the day, each once: by transaction_id; without one the purchase event is the order.",
+            "Orders that began on the day, each once: by transaction_id; without one the purchase \
+             event is the order.",
         ),
+        column(
+            "Impressions",
+            Count,
+            "Products shown in lists that have an id or a name.",
+        ),
+        column(
+            "Clicks",
+            Count,
+            "Clicks on these products, as for the top lists.",
+        ),
+        column("CTR", Rate, "Clicks / impressions."),
     ],
     sorted: Some((0, false)),
     shade: Shade::Plain,
-    is_limited: false,
 };
 
 pub const MONEY: Spec = Spec {
     id: "money",
     title: "Revenue by currency",
-    lead: "Revenue is item_revenue where it is sent, else price × units, without tax and shipping. Each order counts once, however often it was sent.",
+    lead: "Revenue is item_revenue where it is sent, else price × units, without tax and shipping. \
+        Each order counts once, however often it was sent.",
     empty: "Nothing was sold in these days.",
-    sql: include_str!("sql/money.sql"),
-    least: Least::None,
     columns: &[
         column("Currency", Text, "“no currency” where none was sent."),
+        column("Revenue", Money, "Of an order without items: its value."),
+        column("Refunds", Money, "By the day of the refund."),
+        column("Net revenue", Money, "Revenue − refunds."),
+        column("AOV", Money, "Average order value: revenue / orders."),
         column("Orders", Count, ""),
         column(
             "Units",
             Units,
             "Units sold; one where no quantity was sent.",
         ),
-        column("Revenue", Money, "Of an order without items: its value."),
-        column("Per order", Money, "Revenue / orders."),
     ],
-    sorted: Some((1, true)),
+    sorted: Some((5, true)),
     shade: Shade::Plain,
-    is_limited: false,
 };
 
 pub const REVENUE: Spec = Spec {
@@ -148,239 +179,346 @@ pub const REVENUE: Spec = Spec {
     title: "Revenue by day",
     lead: "As above, by the day the order began.",
     empty: "Nothing was sold in these days.",
-    sql: include_str!("sql/revenue.sql"),
-    least: Least::None,
     columns: &[
         column("Day", Day, ""),
         column("Currency", Text, ""),
+        column("Revenue", Money, ""),
+        column("Refunds", Money, ""),
+        column("Net revenue", Money, ""),
+        column("AOV", Money, ""),
         column("Orders", Count, ""),
         column("Units", Units, ""),
-        column("Revenue", Money, ""),
-        column("Per order", Money, ""),
     ],
     sorted: Some((0, false)),
     shade: Shade::Plain,
-    is_limited: false,
 };
 
-pub const LISTS: Spec = Spec {
-    id: "lists",
-    title: "Top lists by engagement rate",
-    lead: "Which lists make people go on with what they saw. Lists that showed fewer than {impressions} products are left out: their rates are chance.",
-    empty: "No list showed {impressions} products or more in these days. --min-impressions sets how many it takes.",
-    sql: include_str!("sql/lists.sql"),
-    least: Least::Impressions,
+pub const PLATFORMS: Spec = Spec {
+    id: "platforms",
+    title: "Platforms",
+    lead: "Sessions belong to the platform they begin on.",
+    empty: "No event of these days has a user_id or user_pseudo_id.",
     columns: &[
-        column("List", Text, "Its newest name."),
+        column("Platform", Text, "As sent."),
         column(
-            "Engagement rate",
+            "Conversion",
             Rate,
-            "Of the products shown to known people, those that the person selected, viewed, added, checked out or bought at that time or within the 30 minutes after.",
+            "Sessions with a purchase / sessions (GA4 sessionKeyEventRate:purchase).",
         ),
-        column("Impressions", Count, "Products shown."),
-        column("Viewers", Count, "People who saw the list."),
+        column("Bounce rate", Rate, "Sessions with one event / sessions."),
         column(
-            "Clicks",
-            Count,
-            "select_item in the list, and product views by a person to whom the list showed the product in the 30 minutes before, where no select_item was sent.",
+            "Revenue",
+            Money,
+            "Without tax and shipping. A platform that sold in two currencies has two rows.",
         ),
+        column("Revenue change", Change, REVENUE_CHANGE),
+        column("Orders", Count, "Orders in the currency, each once."),
+        column("Sessions", Count, ""),
+        column("People", Count, "People with any event on the platform."),
+    ],
+    sorted: Some((6, true)),
+    shade: Shade::Plain,
+};
+
+pub const CATEGORIES: Spec = Spec {
+    id: "categories",
+    title: "Categories",
+    lead: "Sales by the first level of the product's newest category path.",
+    empty: "Nothing was sold in these days.",
+    columns: &[
+        column("Category", Text, ""),
         column(
-            "Click-through",
-            Rate,
-            "People who clicked / people who saw the list (GA4 itemListClickThroughRate).",
+            "Revenue",
+            Money,
+            "Without tax and shipping. A category that sold in two currencies has two rows.",
         ),
+        column("Revenue change", Change, REVENUE_CHANGE),
         column(
             "Orders",
             Count,
-            "Orders with a line that the list led to: named by it, or of the person's last click in the 24 hours before.",
+            "Orders with a line of the category; an order with two categories counts in both.",
         ),
         column(
-            "Revenue",
-            Money,
-            "Of these lines; a list that sold in two currencies has two rows.",
+            "Units",
+            Units,
+            "Units sold; one where no quantity was sent.",
         ),
+        column("Per order", Money, "Revenue of the category / its orders."),
     ],
     sorted: Some((1, true)),
-    shade: Shade::Bar(1),
+    shade: Shade::Plain,
+};
+
+const REVENUE_CHANGE: &str =
+    "Revenue of the days that are over, against the days that the headline compares with.";
+
+pub const LISTS: Query = Query {
+    spec: Spec {
+        id: "lists",
+        title: "Top lists by engagement rate",
+        lead: "Lists by how often people act on what they saw. Lists that showed fewer than \
+            {impressions} products are left out: their rates are noise.",
+        empty: "No list showed {impressions} products or more in these days. --min-impressions \
+            sets the minimum.",
+        columns: &[
+            column("List", Text, "Its newest name."),
+            column(
+                "Engagement rate",
+                Rate,
+                "Of the products shown to known people, the share that the person selected, \
+                 viewed, added, checked out or bought within the 30 minutes after.",
+            ),
+            column(
+                "Click-through",
+                Rate,
+                "People who clicked / people who saw the list (GA4 itemListClickThroughRate).",
+            ),
+            column(
+                "Revenue",
+                Money,
+                "Of the lines of orders that the list led to; a list that sold in two currencies \
+                 has two rows.",
+            ),
+            column("Impressions", Count, "Products shown."),
+            column("Viewers", Count, "People who saw the list."),
+            column(
+                "Clicks",
+                Count,
+                "select_item in the list, and product views by a person to whom the list showed \
+                 the product in the 30 minutes before, where no select_item was sent.",
+            ),
+            column(
+                "Orders",
+                Count,
+                "Orders with a line that the list led to: named by it, or of the person's last \
+                 click in the 24 hours before.",
+            ),
+        ],
+        sorted: Some((1, true)),
+        shade: Shade::Bar(1),
+    },
+    sql: include_str!("sql/lists.sql"),
+    least: Least::Impressions,
     is_limited: true,
 };
 
-pub const PRODUCTS: Spec = Spec {
-    id: "products",
-    title: "Best products by view-to-purchase rate",
-    lead: "Which products are bought by those who look at them. Products that fewer than {viewers} people viewed are left out: their rates are chance.",
-    empty: "No product was viewed by {viewers} people or more in these days. --min-viewers sets how many it takes.",
+pub const PRODUCTS: Query = Query {
+    spec: Spec {
+        id: "products",
+        title: "Best products by view-to-purchase rate",
+        lead: "Products by how many of their viewers buy. Products that fewer than {viewers} \
+            people viewed are left out: their rates are noise.",
+        empty: "No product was viewed by {viewers} people or more in these days. --min-viewers \
+            sets the minimum.",
+        columns: &[
+            column("Product", Text, "Its newest name."),
+            column(
+                "View to purchase",
+                Rate,
+                "People who purchased it / people who viewed it (GA4 purchaseToViewRate). Above \
+                 100% where it is bought without its page being opened.",
+            ),
+            column(
+                "Revenue",
+                Money,
+                "A product that sold in two currencies has two rows.",
+            ),
+            column("Viewers", Count, "People with view_item of it."),
+            column("Buyers", Count, "People with purchase of it."),
+            column("Views", Count, "view_item items of it."),
+            column("Orders", Count, "Orders with it, each once."),
+            column("Units", Units, "Units sold."),
+            column("Brand", Text, ""),
+        ],
+        sorted: Some((1, true)),
+        shade: Shade::Bar(1),
+    },
     sql: include_str!("sql/products.sql"),
     least: Least::Viewers,
-    columns: &[
-        column("Product", Text, "Its newest name."),
-        column(
-            "View to purchase",
-            Rate,
-            "People who purchased it / people who viewed it (GA4 purchaseToViewRate). Above 100% where it is bought without its page being opened.",
-        ),
-        column("Viewers", Count, "People with view_item of it."),
-        column("Buyers", Count, "People with purchase of it."),
-        column("Views", Count, "view_item items of it."),
-        column("Orders", Count, "Orders with it, each once."),
-        column("Units", Units, "Units sold."),
-        column(
-            "Revenue",
-            Money,
-            "A product that sold in two currencies has two rows.",
-        ),
-        column("Brand", Text, ""),
-    ],
-    sorted: Some((1, true)),
-    shade: Shade::Bar(1),
     is_limited: true,
 };
 
 pub const SESSIONS: Spec = Spec {
     id: "sessions",
     title: "Sessions by day",
-    lead: "By the day a session began: a session_id of one installation or browser; without one, a person's events with no pause above 30 minutes.",
-    empty: "No event of these days says whose it is.",
-    sql: include_str!("sql/sessions.sql"),
-    least: Least::None,
+    lead: "By the day a session began: a session_id of one installation or browser; without one, a \
+        person's events with no pause above 30 minutes.",
+    empty: "No event of these days has a user_id or user_pseudo_id.",
     columns: &[
         column("Day", Day, ""),
         column("Sessions", Count, ""),
-        column(
-            "Engaged",
-            Count,
-            "Longer than 10 seconds, or with a purchase, or with two views or more.",
-        ),
-        column("With a purchase", Count, ""),
-        column(
-            "Engagement rate",
-            Rate,
-            "Engaged sessions / sessions (GA4 engagementRate).",
-        ),
         column(
             "Conversion rate",
             Rate,
             "Sessions with a purchase / sessions (GA4 sessionKeyEventRate:purchase).",
         ),
+        column("Bounce rate", Rate, "Sessions with one event / sessions."),
+        column(
+            "Engagement rate",
+            Rate,
+            "Engaged sessions / sessions (GA4 engagementRate).",
+        ),
+        column("With a purchase", Count, ""),
+        column("With one event", Count, ""),
+        column(
+            "Engaged",
+            Count,
+            "Longer than 10 seconds, or with a purchase, or with two views or more.",
+        ),
     ],
     sorted: Some((0, false)),
     shade: Shade::Plain,
-    is_limited: false,
 };
 
-pub const PROMOTIONS: Spec = Spec {
-    id: "promotions",
-    title: "Promotions",
-    lead: "Which promotions are clicked.",
-    empty: "No view_promotion was sent in these days.",
-    sql: include_str!("sql/promotions.sql"),
-    least: Least::None,
-    columns: &[
-        column(
-            "Promotion",
-            Text,
-            "Its name, or its id where none was sent.",
-        ),
-        column(
-            "Click-through",
-            Rate,
-            "People who clicked / people who saw it (GA4 itemPromotionClickThroughRate).",
-        ),
-        column("Views", Count, "view_promotion items."),
-        column("Viewers", Count, "People with such an item."),
-        column("Clicks", Count, "select_promotion items."),
-        column("Clickers", Count, "People with such an item."),
-    ],
-    sorted: Some((1, true)),
-    shade: Shade::Bar(1),
-    is_limited: true,
-};
-
-pub const REJECTED: Spec = Spec {
-    id: "rejected",
-    title: "Rejected, by reason",
-    lead: "Events, or parts of events, that could not become facts, by the day they arrived. `etl rejected list` shows them, `etl rejected retry` sends them through again.",
-    empty: "Nothing is rejected.",
-    sql: include_str!("sql/rejected.sql"),
-    least: Least::None,
-    columns: &[
-        column("Reason", Text, ""),
-        column(
-            "In these days",
-            Count,
-            "Arrived in the days of this report.",
-        ),
-        column("Ever", Count, "All that stand in rejected_events now."),
-        column("Last arrived", Day, ""),
-    ],
-    sorted: Some((1, true)),
-    shade: Shade::Plain,
-    is_limited: true,
-};
-
-pub const LATENESS: Spec = Spec {
-    id: "late",
-    title: "Late and early facts",
-    lead: "How long after their event the facts arrived, by the day of the event.",
-    empty: "No facts in these days.",
-    sql: include_str!("sql/lateness.sql"),
-    least: Least::None,
+pub const NEWCOMERS: Spec = Spec {
+    id: "newcomers",
+    title: "New and returning people by day",
+    lead: "A person is new on the day of their first event in the tables, and a new buyer on the \
+        day of their first purchase there.",
+    empty: "No event of these days has a user_id or user_pseudo_id.",
     columns: &[
         column("Day", Day, ""),
-        column("Facts", Count, "Items of events."),
         column(
-            "Late",
+            "New",
             Count,
-            "Arrived more than 24 hours after their event.",
+            "People with their first event (GA4 newUsers).",
         ),
-        column("Late share", Rate, "Late facts / facts."),
+        column("Returning", Count, "People with events on earlier days."),
+        column("New share", Rate, "New people / people of the day."),
+        column("New buyers", Count, "People with their first purchase."),
         column(
-            "Early",
+            "Returning buyers",
             Count,
-            "Dated more than 5 minutes after their arrival: a clock that is wrong.",
-        ),
-        column(
-            "Median delay",
-            Delay,
-            "Half of the facts arrived faster than this after their event.",
+            "People with a purchase who bought on earlier days.",
         ),
     ],
     sorted: Some((0, false)),
     shade: Shade::Plain,
+};
+
+pub const PROMOTIONS: Query = Query {
+    spec: Spec {
+        id: "promotions",
+        title: "Promotions",
+        lead: "Promotions by clicks.",
+        empty: "No view_promotion was sent in these days.",
+        columns: &[
+            column(
+                "Promotion",
+                Text,
+                "Its name, or its id where none was sent.",
+            ),
+            column(
+                "Click-through",
+                Rate,
+                "People who clicked / people who saw it (GA4 itemPromotionClickThroughRate).",
+            ),
+            column("Views", Count, "view_promotion items."),
+            column("Viewers", Count, "People with such an item."),
+            column("Clicks", Count, "select_promotion items."),
+            column("Clickers", Count, "People with such an item."),
+        ],
+        sorted: Some((1, true)),
+        shade: Shade::Bar(1),
+    },
+    sql: include_str!("sql/promotions.sql"),
+    least: Least::None,
+    is_limited: true,
+};
+
+pub const REJECTED: Query = Query {
+    spec: Spec {
+        id: "rejected",
+        title: "Rejected, by reason",
+        lead: "Events, or parts of events, that could not become facts, by the day they arrived. \
+            `etl rejected list` shows them, `etl rejected retry` sends them through again.",
+        empty: "Nothing is rejected.",
+        columns: &[
+            column("Reason", Text, ""),
+            column(
+                "In these days",
+                Count,
+                "Arrived in the days of this report.",
+            ),
+            column("Ever", Count, "All rows of rejected_events now."),
+            column("Last arrived", Day, ""),
+        ],
+        sorted: Some((1, true)),
+        shade: Shade::Plain,
+    },
+    sql: include_str!("sql/rejected.sql"),
+    least: Least::None,
+    is_limited: true,
+};
+
+pub const LATENESS: Query = Query {
+    spec: Spec {
+        id: "late",
+        title: "Late and early facts",
+        lead: "How long after their event the facts arrived, by the day of the event.",
+        empty: "No facts in these days.",
+        columns: &[
+            column("Day", Day, ""),
+            column("Facts", Count, "Items of events."),
+            column(
+                "Late",
+                Count,
+                "Arrived more than 24 hours after their event.",
+            ),
+            column("Late share", Rate, "Late facts / facts."),
+            column(
+                "Early",
+                Count,
+                "Dated more than 5 minutes after their arrival, by a wrong clock.",
+            ),
+            column(
+                "Median delay",
+                Delay,
+                "Half of the facts arrived faster than this after their event.",
+            ),
+        ],
+        sorted: Some((0, false)),
+        shade: Shade::Plain,
+    },
+    sql: include_str!("sql/lateness.sql"),
+    least: Least::None,
     is_limited: false,
 };
 
-pub const DUPLICATES: Spec = Spec {
-    id: "duplicates",
-    title: "Duplicates",
-    lead: "Records of the topic that brought nothing new: sent again by a producer, or delivered again by SQS. Over all that was read, not these days alone.",
-    empty: "Nothing was read from a topic yet.",
+pub const DUPLICATES: Query = Query {
+    spec: Spec {
+        id: "duplicates",
+        title: "Duplicates",
+        lead: "Records of the topic that added no rows: sent again by a producer, or delivered \
+            again by SQS. Over all records read, not these days alone.",
+        empty: "Nothing was read from a topic yet.",
+        columns: &[
+            column("Topic", Text, ""),
+            column("Partition", Count, ""),
+            column(
+                "Records",
+                Count,
+                "Records read since the first that left a row.",
+            ),
+            column(
+                "With rows",
+                Count,
+                "Records that left facts or rejected events.",
+            ),
+            column(
+                "Without",
+                Count,
+                "The others. Once facts are removed, the records they came from count here too.",
+            ),
+            column("Share", Rate, "Records without rows / records."),
+        ],
+        sorted: Some((0, false)),
+        shade: Shade::Plain,
+    },
     sql: include_str!("sql/duplicates.sql"),
     least: Least::None,
-    columns: &[
-        column("Topic", Text, ""),
-        column("Partition", Count, ""),
-        column(
-            "Records",
-            Count,
-            "Records read since the first that left a row.",
-        ),
-        column(
-            "With rows",
-            Count,
-            "Records that left facts or rejected events.",
-        ),
-        column(
-            "Without",
-            Count,
-            "The others. Once facts are removed, the records they came from count here too.",
-        ),
-        column("Share", Rate, "Records without rows / records."),
-    ],
-    sorted: Some((0, false)),
-    shade: Shade::Plain,
     is_limited: false,
 };
 
-/// The rows that [`super::positions`] makes a chart and a table of.
+/// The rows of [`super::tables::positions`].
 pub const POSITIONS: &str = include_str!("sql/positions.sql");

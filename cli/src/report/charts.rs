@@ -1,203 +1,259 @@
-//! The pictures of a report: their points, and what they show in words for those who don't see them.
+//! The line charts of a report: their points, their sparklines, and a description in words.
 
-use std::collections::BTreeMap;
-
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{Days, NaiveDate, NaiveTime};
 use serde_json::{Value, json};
 
-use crate::report::format::shown;
-use crate::report::read::Figures;
-use crate::report::table::{Cell, Table};
+use crate::report::format::{short_day, shown};
+use crate::report::numbers::Numbers;
+use crate::report::table::Cell;
+use crate::report::tables::Positions;
 
-/// Currencies that get a picture of their own; the table has all.
-pub const CURRENCIES: usize = 3;
-const NONE: Cell = Cell::Count(0);
+/// The size of a sparkline.
+const WIDTH: f64 = 100.0;
+const HEIGHT: f64 = 30.0;
+/// Space around a sparkline for the width of its stroke.
+const MARGIN: f64 = 2.0;
 
 /// A line over days or positions.
+#[derive(Clone)]
 pub struct Chart {
-    /// What its figure is called on the page.
+    /// The id of its figure on the page, without the prefix `chart-`.
     pub id: String,
-    /// What it shows.
     pub title: String,
-    /// The points, each a place and a value.
-    points: Vec<(Place, Cell)>,
+    points: Vec<Point>,
+    /// The number of points of days that are over; the points after these are drawn dashed.
+    finished: usize,
+}
+
+#[derive(Clone)]
+struct Point {
+    at: At,
+    cell: Cell,
+    /// The value of the same day of the previous period.
+    before: Cell,
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum At {
     Day(NaiveDate),
     Position(i64),
 }
 
-impl Place {
+impl At {
     fn shown(self) -> String {
         match self {
-            Self::Day(day) => day.format("%-d %b").to_string(),
-            Self::Position(position) => format!("position {position}"),
+            Self::Day(day) => format!("on {}", short_day(day)),
+            Self::Position(position) => format!("at position {position}"),
         }
     }
 }
 
 impl Chart {
-    /// Whether there is anything to see.
+    /// A value for each day shown, and that of the same day of the previous period. Days without
+    /// facts have a point, too, so that the line does not hide them.
+    pub fn by_day(
+        id: impl Into<String>,
+        title: impl Into<String>,
+        numbers: &Numbers,
+        value: impl Fn(NaiveDate) -> Cell,
+    ) -> Self {
+        let finished = numbers.range.finished();
+        let points: Vec<Point> = numbers
+            .shown()
+            .map(|(day, _)| Point {
+                at: At::Day(day),
+                cell: value(day),
+                before: numbers
+                    .before
+                    .and_then(|before| day.checked_sub_days(Days::new(before.days())))
+                    .map_or(Cell::Nothing, &value),
+            })
+            .collect();
+        let is_over = |point: &&Point| matches!(point.at, At::Day(day) if day <= finished);
+        Self {
+            id: id.into(),
+            title: title.into(),
+            finished: points.iter().take_while(is_over).count(),
+            points,
+        }
+    }
+
+    /// Returns true if every value is 0 or missing.
     pub fn is_empty(&self) -> bool {
         self.points
             .iter()
-            .all(|(_, cell)| cell.number().is_none_or(|number| number == 0.0))
+            .flat_map(|point| [&point.cell, &point.before])
+            .all(|cell| cell.number().is_none_or(|number| number == 0.0))
     }
 
     /// The highest point, in words.
     pub fn peak(&self) -> Option<String> {
-        let (place, cell) = self
+        let highest = self
             .points
             .iter()
-            .filter(|(_, cell)| cell.number().is_some())
+            .filter(|point| point.cell.number().is_some())
             .rev()
-            .max_by(|(_, a), (_, b)| {
-                let (a, b) = (a.number(), b.number());
+            .max_by(|a, b| {
+                let (a, b) = (a.cell.number(), b.cell.number());
                 a.unwrap_or(0.0).total_cmp(&b.unwrap_or(0.0))
             })?;
-        Some(format!("{} on {}", shown(cell), place.shown()).replace("on position", "at position"))
+        Some(format!(
+            "highest {} {}",
+            shown(&highest.cell),
+            highest.at.shown()
+        ))
+    }
+
+    /// A description of the line, for readers who can't see it.
+    pub fn words(&self) -> String {
+        let mut words = self.peak().unwrap_or_else(|| "no value".to_owned());
+        if let Some(last) = self.points.get(self.finished) {
+            words.push_str(&format!("; dashed {}, not over yet", last.at.shown()));
+        }
+        if self.has_before() {
+            words.push_str("; a lighter line is the period before");
+        }
+        words
+    }
+
+    /// Returns true if the previous period has a line.
+    pub fn has_before(&self) -> bool {
+        self.before().iter().any(Option::is_some)
+    }
+
+    /// Returns true if the last day is not over yet.
+    pub fn has_unfinished(&self) -> bool {
+        self.finished < self.points.len()
+    }
+
+    fn values(&self) -> Vec<Option<f64>> {
+        let cells = self.points.iter().map(|point| point.cell.number());
+        cells.collect()
+    }
+
+    fn before(&self) -> Vec<Option<f64>> {
+        let cells = self.points.iter().map(|point| point.before.number());
+        cells.collect()
+    }
+
+    /// The SVG paths of a sparkline, each with its class: the previous period, the days that are
+    /// over, and dashed the day that is not. The scale is from zero to the highest value.
+    pub fn sparkline(&self) -> Vec<(&'static str, String)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let (values, before) = (self.values(), self.before());
+        let all = || values.iter().chain(&before).flatten();
+        let most = all().fold(0.0, |most: f64, value| most.max(*value));
+        let least = all().fold(0.0, |least: f64, value| least.min(*value));
+        let scale = Scale {
+            steps: values.len().saturating_sub(1),
+            least,
+            height: if most > least { most - least } else { 1.0 },
+        };
+        let over = values.get(..self.finished).unwrap_or_default();
+        // The dashed line starts where the other one ends.
+        let joint = self.finished.saturating_sub(1);
+        let unfinished = match values.get(joint..) {
+            Some(values) if self.has_unfinished() => values,
+            _ => &[],
+        };
+        let mut paths = vec![
+            ("before", scale.path(&before, 0)),
+            ("now", scale.path(over, 0)),
+            ("dashed", scale.path(unfinished, joint)),
+        ];
+        paths.retain(|(_, path)| !path.is_empty());
+        paths
     }
 
     /// The points for the page's script.
     pub fn json(&self) -> Value {
-        let days = self
-            .points
-            .iter()
-            .any(|(place, _)| matches!(place, Place::Day(_)));
-        let x: Vec<i64> = self
-            .points
-            .iter()
-            .map(|(place, _)| match place {
-                Place::Day(day) => day.and_time(NaiveTime::MIN).and_utc().timestamp(),
-                Place::Position(position) => *position,
+        let points = || self.points.iter();
+        let days = points().any(|point| matches!(point.at, At::Day(_)));
+        let x: Vec<i64> = points()
+            .map(|point| match point.at {
+                At::Day(day) => day.and_time(NaiveTime::MIN).and_utc().timestamp(),
+                At::Position(position) => position,
             })
             .collect();
-        let y: Vec<Option<f64>> = self.points.iter().map(|(_, cell)| cell.number()).collect();
-        let words: Vec<String> = self
-            .points
-            .iter()
-            .map(|(place, cell)| format!("{} · {}", place.shown(), shown(cell)))
+        let words: Vec<String> = points()
+            .enumerate()
+            .map(|(index, point)| {
+                let at = point.at.shown();
+                let at = at.strip_prefix("on ").or(at.strip_prefix("at "));
+                let so_far = if index < self.finished { "" } else { " so far" };
+                let before = match &point.before {
+                    Cell::Nothing => String::new(),
+                    before => format!(" · before {}", shown(before)),
+                };
+                let value = shown(&point.cell);
+                format!("{} · {value}{so_far}{before}", at.unwrap_or_default())
+            })
             .collect();
-        let is_rate = self
-            .points
-            .iter()
-            .any(|(_, cell)| matches!(cell, Cell::Rate(_)));
-        json!({"id": self.id, "days": days, "rate": is_rate, "x": x, "y": y, "words": words})
-    }
-}
-
-/// People, events and revenue by day.
-pub fn trend(figures: &Figures) -> Vec<Chart> {
-    let mut charts = vec![
-        by_day("people", "People a day", figures, (&figures.days, 1), &NONE),
-        by_day("events", "Events a day", figures, (&figures.days, 2), &NONE),
-    ];
-    let currencies = figures
-        .money
-        .rows
-        .iter()
-        .filter_map(|row| match (row.first(), row.get(3)) {
-            (Some(currency), Some(Cell::Money { .. })) => Some(currency),
-            _ => None,
+        let is_rate = points().any(|point| matches!(point.cell, Cell::Rate(_)));
+        json!({
+            "id": self.id, "days": days, "rate": is_rate, "x": x, "y": self.values(),
+            "before": self.before(), "finished": self.finished, "words": words,
         })
-        .take(CURRENCIES);
-    for (index, currency) in currencies.enumerate() {
-        charts.push(revenue(index, currency, figures));
     }
-    charts
 }
 
-/// Sessions by day, and the part that buys.
-pub fn sessions(figures: &Figures) -> Vec<Chart> {
-    vec![
-        by_day(
-            "sessions-a-day",
-            "Sessions a day",
-            figures,
-            (&figures.sessions, 1),
-            &NONE,
-        ),
-        by_day(
-            "conversion",
-            "Conversion rate",
-            figures,
-            (&figures.sessions, 5),
-            &Cell::Nothing,
-        ),
-    ]
-}
-
-/// The rate of clicks along the lists.
-pub fn positions(figures: &Figures) -> Chart {
-    let everywhere = &figures.positions.everywhere;
-    let points = everywhere.rows.iter().filter_map(|row| {
-        let position = row.first()?.count()?;
-        Some((Place::Position(position), row.get(3)?.clone()))
-    });
+/// The click rate by position, over all lists.
+pub fn positions(positions: &Positions) -> Chart {
+    let rows = positions.everywhere.rows.iter();
+    let points: Vec<Point> = rows
+        .filter_map(|row| {
+            Some(Point {
+                at: At::Position(row.first()?.count()?),
+                cell: row.get(3)?.clone(),
+                before: Cell::Nothing,
+            })
+        })
+        .collect();
     Chart {
         id: "curve".to_owned(),
         title: "Click rate by position".to_owned(),
-        points: points.collect(),
+        finished: points.len(),
+        points,
     }
 }
 
-fn by_day(id: &str, title: &str, figures: &Figures, values: (&Table, usize), none: &Cell) -> Chart {
-    let (table, column) = values;
-    let values = table.rows.iter().filter_map(|row| match row.first()? {
-        Cell::Day(day) => Some((*day, row.get(column)?.clone())),
-        _ => None,
-    });
-    over_days(id, title, figures, &values.collect(), none)
+struct Scale {
+    steps: usize,
+    least: f64,
+    height: f64,
 }
 
-/// A day without orders in the currency is a day without revenue in it.
-fn revenue(index: usize, currency: &Cell, figures: &Figures) -> Chart {
-    let values = figures.revenue.rows.iter().filter_map(|row| {
-        match (row.first()?, row.get(1)?, row.get(4)?) {
-            (Cell::Day(day), of, Cell::Money { .. }) if of == currency => {
-                Some((*day, row.get(4)?.clone()))
-            }
-            _ => None,
+impl Scale {
+    /// The path through the values, of which the first is at step `from`. A single value is a dot.
+    fn path(&self, values: &[Option<f64>], from: usize) -> String {
+        let mut path = String::new();
+        let mut points = 0;
+        for (index, value) in values.iter().enumerate() {
+            let Some(value) = value else {
+                continue;
+            };
+            let command = if points == 0 { 'M' } else { 'L' };
+            let (x, y) = (self.x(from + index), self.y(*value));
+            path.push_str(&format!("{command}{x:.2} {y:.2}"));
+            points += 1;
         }
-    });
-    let code = match currency {
-        Cell::Text(code) => Some(code.clone()),
-        _ => None,
-    };
-    let none = Cell::Money {
-        amount: "0".to_owned(),
-        currency: code.clone(),
-    };
-    let of = code.unwrap_or_else(|| "without a currency".to_owned());
-    over_days(
-        &format!("revenue-{index}"),
-        &format!("Revenue a day, {of}"),
-        figures,
-        &values.collect(),
-        &none,
-    )
-}
+        if points == 1 {
+            path.push_str("h0");
+        }
+        path
+    }
 
-/// Every day has a point, so that a line doesn't hide that nothing was there; `none` stands for a day without a value.
-fn over_days(
-    id: &str,
-    title: &str,
-    figures: &Figures,
-    values: &BTreeMap<NaiveDate, Cell>,
-    none: &Cell,
-) -> Chart {
-    let points = figures.days.column(0).filter_map(|cell| match cell {
-        Cell::Day(day) => {
-            let value = values.get(day).unwrap_or(none);
-            Some((Place::Day(*day), value.clone()))
+    #[allow(clippy::cast_precision_loss, reason = "a place in a picture")]
+    fn x(&self, step: usize) -> f64 {
+        match self.steps {
+            0 => WIDTH / 2.0,
+            steps => MARGIN + (WIDTH - 2.0 * MARGIN) * step as f64 / steps as f64,
         }
-        _ => None,
-    });
-    Chart {
-        id: id.to_owned(),
-        title: title.to_owned(),
-        points: points.collect(),
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * (value - self.least) / self.height
     }
 }

@@ -1,4 +1,4 @@
-//! Values as people read them, and as they paste them.
+//! Formats values for readers and for the clipboard.
 
 use chrono::NaiveDate;
 
@@ -7,7 +7,7 @@ use crate::report::table::Cell;
 /// Currencies without a smaller unit.
 const WHOLE: [&str; 8] = ["CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF"];
 
-/// What stands in a cell.
+/// The text of a cell.
 pub fn shown(cell: &Cell) -> String {
     match cell {
         Cell::Nothing => "–".to_owned(),
@@ -20,10 +20,11 @@ pub fn shown(cell: &Cell) -> String {
         Cell::Rate(rate) => percent(*rate),
         Cell::Money { amount, currency } => money(amount, currency.as_deref()),
         Cell::Delay(seconds) => delay(*seconds),
+        Cell::Change(part) => signed(*part * 100.0, "%"),
     }
 }
 
-/// The value alone, for a spreadsheet or a query. `None` where there is none.
+/// The bare value, for a spreadsheet or a query.
 pub fn raw(cell: &Cell) -> Option<String> {
     match cell {
         Cell::Nothing => None,
@@ -31,7 +32,7 @@ pub fn raw(cell: &Cell) -> Option<String> {
         Cell::Day(day) => Some(day.to_string()),
         Cell::Count(count) => Some(count.to_string()),
         Cell::Units(exact) | Cell::Money { amount: exact, .. } => Some(exact.clone()),
-        Cell::Rate(number) | Cell::Delay(number) => {
+        Cell::Rate(number) | Cell::Delay(number) | Cell::Change(number) => {
             let rounded = format!("{number:.6}");
             let short = rounded.trim_end_matches('0').trim_end_matches('.');
             Some(short.to_owned())
@@ -39,8 +40,8 @@ pub fn raw(cell: &Cell) -> Option<String> {
     }
 }
 
-/// How a number has changed, with its sign: a rate in points, anything else as a part of what it was. `None` where one of
-/// them is missing, or nothing was there before.
+/// The signed change of a number: of a rate in points, of anything else in percent of the earlier
+/// value. `None` if a value is missing or the earlier one is 0.
 pub fn change(now: &Cell, before: &Cell) -> Option<String> {
     if let (
         Cell::Money { currency, .. },
@@ -58,18 +59,27 @@ pub fn change(now: &Cell, before: &Cell) -> Option<String> {
         _ if old == 0.0 => return None,
         _ => ((new - old) / old.abs() * 100.0, "%"),
     };
+    Some(signed(difference, unit))
+}
+
+fn signed(difference: f64, unit: &str) -> String {
     let size = format!("{:.1}", difference.abs());
     let sign = match size.as_str() {
         "0.0" => "±",
         _ if difference < 0.0 => "−",
         _ => "+",
     };
-    Some(format!("{sign}{}{unit}", grouped(&size)))
+    format!("{sign}{}{unit}", grouped(&size))
 }
 
 /// `25 Nov 2026`.
 pub fn long_day(day: NaiveDate) -> String {
     day.format("%-d %b %Y").to_string()
+}
+
+/// `25 Nov`.
+pub fn short_day(day: NaiveDate) -> String {
+    day.format("%-d %b").to_string()
 }
 
 /// `29 Oct – 25 Nov 2026`.
@@ -78,7 +88,7 @@ pub fn days(from: NaiveDate, to: NaiveDate) -> String {
     if from == to {
         long_day(to)
     } else if from.year() == to.year() {
-        format!("{} – {}", from.format("%-d %b"), long_day(to))
+        format!("{} – {}", short_day(from), long_day(to))
     } else {
         format!("{} – {}", long_day(from), long_day(to))
     }
@@ -129,7 +139,7 @@ fn decimal(exact: &str, places: usize) -> String {
     }
 }
 
-/// Commas between the thousands.
+/// Inserts commas between the thousands.
 fn grouped(number: &str) -> String {
     let (sign, rest) = match number.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -180,6 +190,12 @@ mod tests {
         assert_eq!(money("1234", "JPY"), "¥1,234");
         assert_eq!(money("7", "CHF"), "CHF\u{a0}7.00");
         assert_eq!(money("NaN", "EUR"), "€NaN");
+        let no_currency = Cell::Money {
+            amount: "24910217".to_owned(),
+            currency: None,
+        };
+        assert_eq!(shown(&no_currency), "24,910,217.00");
+        assert_eq!(shown(&Cell::Change(-0.125)), "−12.5%");
         assert_eq!(shown(&Cell::Delay(0.25)), "250 ms");
         assert_eq!(shown(&Cell::Delay(61.0)), "61.0 s");
         assert_eq!(shown(&Cell::Delay(-90_000.0)), "-25.0 h");

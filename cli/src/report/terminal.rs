@@ -1,38 +1,50 @@
-//! The report on a terminal: its main tables.
+//! The main tables of a report as text.
 
 use comfy_table::CellAlignment;
 
-use crate::answers;
-use crate::escape;
+use crate::display;
+use crate::report::figures::Figures;
 use crate::report::format;
-use crate::report::read::Figures;
+use crate::report::sentence::{self, Piece};
 use crate::report::summary::Tile;
 use crate::report::table::{Cell, Kind, Table};
 
-/// Characters shown of the name of a row, and of another one.
-const NAME: usize = 44;
-const OTHER: usize = 20;
-/// Rows of a table that are shown.
-const ROWS: usize = 28;
+/// The longest text shown in the first column, and in the others, in characters.
+const MAX_NAME: usize = 44;
+const MAX_TEXT: usize = 20;
+/// Rows shown of a table.
+const MAX_ROWS: usize = 28;
 
 /// The main tables as text.
 pub fn render(figures: &Figures) -> String {
     let range = figures.range;
     let mut text = format!(
-        "{} (UTC days), {} facts, database {}, read {}\n",
+        "{} ({}), {} facts, database {}, read {}\n",
         format::days(range.from, range.to),
-        format::shown(&Cell::Count(figures.totals.facts)),
-        escape::terminal(&figures.database, NAME),
-        figures.read_at.format("%Y-%m-%d %H:%M UTC"),
+        display::terminal(&figures.time_zone, MAX_NAME),
+        format::shown(&Cell::Count(figures.late.sum(1))),
+        display::terminal(&figures.database, MAX_NAME),
+        figures.local_read_at.format("%Y-%m-%d %H:%M"),
     );
-    if let Some(days) = figures.compared_with() {
-        text.push_str(&format!("Changes are against {days}.\n"));
+    for piece in sentence::sentence(&figures.numbers, &figures.metrics) {
+        text.push_str(&match piece {
+            Piece::Text(text) => display::line(&text),
+            Piece::Name(name) => display::terminal(&name, MAX_NAME),
+        });
     }
-    text.push_str(&format!("\n{}\n", summary(&figures.tiles())));
+    text.push('\n');
+    if let Some(days) = figures.compared_days() {
+        text.push_str(&format!("{days}\n"));
+    }
+    let tiles = figures.metrics.iter().map(|metric| &metric.tile);
+    text.push_str(&format!("\n{}\n", summary(tiles)));
     let tables = [
         &figures.funnel,
         &figures.days,
         &figures.money,
+        &figures.platforms,
+        &figures.categories,
+        &figures.newcomers,
         &figures.lists,
         &figures.products,
         &figures.positions.lists,
@@ -47,11 +59,11 @@ pub fn render(figures: &Figures) -> String {
     text
 }
 
-fn summary(tiles: &[Tile]) -> String {
-    let mut drawn = answers::table();
+fn summary<'a>(tiles: impl Iterator<Item = &'a Tile>) -> String {
+    let mut drawn = display::table();
     for tile in tiles {
         drawn.add_row([
-            tile.name.clone(),
+            display::terminal(&tile.name, MAX_NAME),
             format::shown(&tile.value),
             tile.change.clone().unwrap_or_default(),
         ]);
@@ -66,19 +78,19 @@ fn drawn(table: &Table) -> String {
     if table.rows.is_empty() {
         return table.empty.clone();
     }
-    let mut drawn = answers::table();
+    let mut drawn = display::table();
     drawn.set_header(table.columns.iter().map(|column| column.title.as_ref()));
-    // Of days the last ones are news; other tables begin with what matters.
+    // Of days the last ones matter most; other tables begin with the most important rows.
     let is_by_day = table
         .columns
         .first()
         .is_some_and(|column| column.kind == Kind::Day);
-    let hidden = table.rows.len().saturating_sub(ROWS);
+    let hidden = table.rows.len().saturating_sub(MAX_ROWS);
     let skipped = if is_by_day { hidden } else { 0 };
-    for row in table.rows.iter().skip(skipped).take(ROWS) {
+    for row in table.rows.iter().skip(skipped).take(MAX_ROWS) {
         drawn.add_row(row.iter().enumerate().map(|(index, cell)| {
-            let limit = if index == 0 { NAME } else { OTHER };
-            escape::terminal(&format::shown(cell), limit)
+            let limit = if index == 0 { MAX_NAME } else { MAX_TEXT };
+            display::terminal(&format::shown(cell), limit)
         }));
     }
     for (column, of) in drawn.column_iter_mut().zip(&table.columns) {
@@ -91,7 +103,7 @@ fn drawn(table: &Table) -> String {
             format!("{drawn}\nThe first {} of {all}.", table.rows.len())
         }
         _ if hidden > 0 && is_by_day => {
-            format!("{drawn}\nThe last {ROWS} of {}.", table.rows.len())
+            format!("{drawn}\nThe last {MAX_ROWS} of {}.", table.rows.len())
         }
         _ => drawn.to_string(),
     }

@@ -1,111 +1,107 @@
-//! The tables' part of a reading.
+//! The tables in a reading.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use postgres_sink::claims::{self, Stand};
 use serde::Serialize;
 use tokio_postgres::Client;
+use warehouse::locks::{CommittedOffset, committed_offsets};
+use warehouse::refresh;
 
-use crate::tables;
+use crate::arguments::Database;
 
-/// Below this size the facts are counted, above it the server's estimate has to do: a count reads all of them.
-const COUNTED: i64 = 256 << 20;
-/// What a reading of the sizes and counts may take of the time, at most a part in so many.
-const SHARE: u32 = 20;
+/// The largest size of facts that are counted. A count reads all of them, so larger tables use the
+/// server's estimate.
+const MAX_COUNTED: i64 = 256 << 20;
+/// Sizes and counts are reused for this many times the time that they took.
+const REUSE: u32 = 20;
 
-/// What the database holds.
+/// The contents of the database.
 #[derive(Clone, Serialize)]
 pub struct Tables {
     /// The size of the whole database.
     pub database_bytes: i64,
-    /// Facts: counted, or where there are many, as the server estimates them.
+    /// Facts: counted, or in large tables estimated by the server.
     pub facts: i64,
-    /// Whether `facts` is an estimate.
+    /// True if `facts` is an estimate.
     pub facts_are_estimated: bool,
-    /// Events that have facts; `null` where the facts are not counted.
+    /// Events with facts; `null` if the facts are not counted.
     pub events: Option<i64>,
+    /// The time since the first change of facts was due in the aggregates that is not in them; 0 if
+    /// all that is due is.
+    pub aggregates_age_seconds: u64,
     /// Rejected events by reason, most frequent first.
     pub rejected: Vec<Rejected>,
-    /// The months of the facts in their order, the default partition last.
+    /// The partitions of the facts by time, the default partition last.
     pub months: Vec<Month>,
 }
 
-/// Events that were rejected for one reason and are kept.
+/// The rows of `rejected_events` with one reason.
 #[derive(Clone, Serialize)]
 pub struct Rejected {
-    /// The reason.
     pub reason: String,
-    /// How many.
     pub total: i64,
-    /// How many of them came in the last 24 hours.
+    /// Those first seen in the last 24 hours.
     pub last_24_hours: i64,
 }
 
 /// A partition of `fact_events`.
 #[derive(Clone, Serialize)]
 pub struct Month {
-    /// Its table.
+    /// The name of its table.
     pub name: String,
-    /// Where it begins; `null` for the default partition.
+    /// Its first time; `null` for the default partition.
     pub since: Option<DateTime<Utc>>,
-    /// Where it ends.
+    /// Its end; `null` for the default partition.
     pub until: Option<DateTime<Utc>>,
-    /// Facts, as the server estimates them.
+    /// The server's estimate of the facts.
     pub facts_estimated: i64,
     /// Its size with indexes.
     pub bytes: i64,
 }
 
-/// A connection that is kept from one reading to the next.
+/// A connection that is kept between readings.
+#[derive(Default)]
 pub struct Connection {
-    url: Option<String>,
     client: Option<Client>,
-    /// Sizes and counts, when they were asked for, and how long that took.
+    /// Sizes and counts with the time of their reading and the time it took.
     tables: Option<(Tables, Instant, Duration)>,
 }
 
 impl Connection {
-    /// To the database at `url`; nothing is connected yet.
-    pub fn new(url: Option<String>) -> Self {
-        Self {
-            url,
-            client: None,
-            tables: None,
-        }
-    }
-
-    /// Asks for everything; sizes and counts, which take longer, no more often than they can be had cheaply.
-    pub async fn read(&mut self, topic: &str) -> anyhow::Result<(Tables, Vec<Stand>)> {
+    /// Reads sizes, counts and committed offsets. Reuses sizes and counts, which take longer, for a
+    /// while.
+    pub async fn read(
+        &mut self,
+        database: &Database,
+        topic: &str,
+    ) -> anyhow::Result<(Tables, Vec<CommittedOffset>)> {
         let client = match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => self.client.insert(client),
-            None => {
-                let url = self.url.as_deref();
-                let url = url.context("no database named; use --database-url or DATABASE_URL")?;
-                self.client.insert(tables::connect(url).await?)
-            }
+            None => self.client.insert(database.connect().await?),
         };
-        let stands = claims::stands(client, topic)
+        let offsets = committed_offsets(client, topic)
             .await
-            .context("the tables aren't there; `etl migrate` makes them")?;
+            .context("cannot read the committed offsets; `etl migrate` creates the tables")?;
         let fresh = self
             .tables
             .as_ref()
-            .filter(|(_, at, took)| at.elapsed() < *took * SHARE);
+            .filter(|(_, at, took)| at.elapsed() < *took * REUSE);
         if let Some((tables, ..)) = fresh {
-            return Ok((tables.clone(), stands));
+            return Ok((tables.clone(), offsets));
         }
         let began = Instant::now();
         let tables = ask(client).await?;
         self.tables = Some((tables.clone(), Instant::now(), began.elapsed()));
-        Ok((tables, stands))
+        Ok((tables, offsets))
     }
 }
 
 async fn ask(client: &Client) -> anyhow::Result<Tables> {
     let size = "SELECT pg_database_size(current_database())";
-    let rejected = "SELECT reason, count(*), count(*) FILTER (WHERE first_seen > now() - interval '24 hours') \
+    let rejected = "SELECT reason, count(*), \
+                           count(*) FILTER (WHERE first_seen > now() - interval '24 hours') \
                     FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1";
     let months = client.query("SELECT * FROM etl_partitions()", &[]).await?;
     let months: Vec<Month> = months
@@ -118,7 +114,7 @@ async fn ask(client: &Client) -> anyhow::Result<Tables> {
             bytes: row.get(4),
         })
         .collect();
-    let facts_are_estimated = months.iter().map(|month| month.bytes).sum::<i64>() > COUNTED;
+    let facts_are_estimated = months.iter().map(|month| month.bytes).sum::<i64>() > MAX_COUNTED;
     let (facts, events) = if facts_are_estimated {
         (months.iter().map(|month| month.facts_estimated).sum(), None)
     } else {
@@ -127,11 +123,13 @@ async fn ask(client: &Client) -> anyhow::Result<Tables> {
         (row.get(0), Some(row.get(1)))
     };
     let rejected = client.query(rejected, &[]).await?;
+    let aggregates_age_seconds = refresh::state(client).await?.age.as_secs();
     Ok(Tables {
         database_bytes: client.query_one(size, &[]).await?.get(0),
         facts,
         facts_are_estimated,
         events,
+        aggregates_age_seconds,
         rejected: rejected
             .iter()
             .map(|row| Rejected {

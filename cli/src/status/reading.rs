@@ -1,57 +1,71 @@
-//! What `etl status` finds out, which is what `etl status --json` prints.
+//! A reading of the pipeline's state, as printed by `etl status --json`.
 //!
-//! The names of the fields are stable: later versions may add some and take none away. A part that can't be
-//! reached is `{"error": "…"}` in place of its fields, and what needs it elsewhere is `null`. Times are
-//! RFC 3339 in UTC, durations are seconds, sizes are bytes. Rates are `null` without an earlier reading to
-//! compare with, so in all but the later readings of `--watch`.
+//! The names of the fields are stable: later versions may add fields, but not remove any. An
+//! unreachable part is `{"error": "…"}` instead of its fields, and values that depend on it are
+//! `null`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes. Rates are `null` except
+//! in the later readings of `--watch`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
+use aws_config::BehaviorVersion;
+use aws_sdk_sqs::Client;
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use serde::Serialize;
+use sqs_source::config::QueueRef;
+use sqs_source::queue::Queue as _;
+use sqs_source::sqs::Sqs;
 
-use super::Args;
-use super::connectors::{self, Connector};
 use super::database::{Connection, Tables};
-use super::queue::{self, Queue};
-use super::sinks::{self, Sink, TopicStand};
+use super::sinks::{self, Sink, TopicState};
+use crate::arguments::{self, Database, Endpoints, TopicName};
+use crate::endpoint::{Endpoint, Metrics};
 
-/// How long the queue or the tables may take; the topic and the connectors have limits of their own.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of the queue and of the tables; the topic and the connectors have their own.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One look at everything.
+/// The arguments that name the parts of the pipeline.
+#[derive(clap::Args)]
+pub struct Parts {
+    #[command(flatten)]
+    queue: arguments::Queue,
+    #[command(flatten)]
+    topic: TopicName,
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    endpoints: Endpoints,
+}
+
+/// The state of the pipeline at one time.
 #[derive(Serialize)]
 pub struct Reading {
-    /// When it was taken, by the clock of this machine.
+    /// The time of the reading, by the clock of this machine.
     pub at: DateTime<Utc>,
-    /// Since the reading before, with `--watch`.
+    /// The time since the previous reading, with `--watch`.
     pub seconds_since_last: Option<f64>,
-    /// Whether every part that was asked about could be reached; else the exit code is 1.
+    /// True if every part responded; else the exit code is 1.
     pub whole: bool,
     /// The queue.
     pub queue: Part<Queue>,
     /// The topic.
-    pub topic: Part<TopicStand>,
+    pub topic: Part<TopicState>,
     /// The tables.
     pub tables: Part<Tables>,
-    /// How far each sink has come that has ever read the topic. Empty where the tables can't be reached.
+    /// The sinks that have ever read the topic. Empty if the tables are unreachable.
     pub sinks: Vec<Sink>,
-    /// The connectors that were named with `--source-metrics` and `--sink-metrics`.
+    /// The connectors of `--source-metrics` and `--sink-metrics`.
     pub connectors: Vec<Connector>,
 }
 
-/// A part, or why it can't be reached.
+/// A part, or the reason that it is unreachable.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Part<T> {
-    /// It answers.
     Reached(T),
-    /// It does not.
-    Unreachable {
-        /// Why, in a sentence.
-        error: String,
-    },
+    Unreachable { error: String },
 }
 
 impl<T> Part<T> {
@@ -64,7 +78,7 @@ impl<T> Part<T> {
         )
     }
 
-    /// The part, if it was reached.
+    /// The part, if it is reachable.
     pub fn reached(&self) -> Option<&T> {
         match self {
             Self::Reached(part) => Some(part),
@@ -73,44 +87,44 @@ impl<T> Part<T> {
     }
 }
 
-/// Takes readings, and compares each with the one before.
+/// Takes readings, and computes rates from the previous one.
 pub struct Watcher {
-    args: Args,
-    database: Connection,
+    parts: Parts,
+    connection: Connection,
     last: Option<(Instant, Counts)>,
 }
 
-/// What has been counted at one reading, for the rates of the next.
+/// The counts of a reading, for the rates of the next one.
 struct Counts {
     topic: Option<i64>,
     /// By sink and partition.
     sinks: HashMap<(String, i32), i64>,
-    /// By address: records, facts.
+    /// Records and facts by address.
     connectors: HashMap<String, [Option<u64>; 2]>,
 }
 
 impl Watcher {
-    /// A watcher of what `args` name.
-    pub fn new(args: Args) -> Self {
+    /// A watcher of `parts`.
+    pub fn new(parts: Parts) -> Self {
         Self {
-            database: Connection::new(args.database_url.clone()),
-            args,
+            parts,
+            connection: Connection::default(),
             last: None,
         }
     }
 
-    /// Looks at everything at once, in half a minute at most where something hangs.
+    /// Takes a reading of all parts concurrently. Takes half a minute at most.
     pub async fn read(&mut self) -> Reading {
         let Self {
-            args,
-            database,
+            parts,
+            connection,
             last,
         } = self;
         let began = Instant::now();
         let (queue, found, connectors) = tokio::join!(
-            bounded(queue::read(args.queue_url.as_deref())),
-            both(&args.topic, database),
-            connectors::read(&args.source_metrics, &args.sink_metrics),
+            bounded(self::queue(&parts.queue)),
+            both(&parts.topic.topic, &parts.database, connection),
+            self::connectors(&parts.endpoints),
         );
         let Both {
             topic,
@@ -157,11 +171,11 @@ impl Reading {
         }
     }
 
-    /// Fills in the rates since `before`, of which `ago` tells how long ago it was.
+    /// Sets the rates since the counts `before`, of a reading `ago`.
     fn compare(&mut self, before: &Counts, ago: Duration) {
         let seconds = ago.as_secs_f64().max(0.001);
         self.seconds_since_last = Some(seconds);
-        // Backwards goes what was made anew or read again: that is no rate.
+        // A count that falls was recreated or replayed and has no rate.
         let rate = |now: i64, before: i64| {
             let moved = now.checked_sub(before).filter(|moved| *moved >= 0);
             moved.map(|moved| moved as f64 / seconds)
@@ -193,25 +207,28 @@ impl Reading {
 }
 
 struct Both {
-    topic: anyhow::Result<TopicStand>,
+    topic: anyhow::Result<TopicState>,
     tables: anyhow::Result<Tables>,
     sinks: Vec<Sink>,
 }
 
-/// Topic and tables together: where a sink stands is a matter of both.
-async fn both(topic: &str, database: &mut Connection) -> Both {
-    let (ends, found) = tokio::join!(sinks::ends(topic), bounded(database.read(topic)));
+/// Reads topic and tables together, because the lag of a sink depends on both.
+async fn both(topic: &str, database: &Database, connection: &mut Connection) -> Both {
+    let (ends, found) = tokio::join!(
+        sinks::ends(topic),
+        bounded(connection.read(database, topic))
+    );
     match found {
-        Ok((tables, stands)) => {
-            let sinks = sinks::compare(ends.as_ref().ok(), stands).await;
+        Ok((tables, offsets)) => {
+            let sinks = sinks::compare(ends.as_ref().ok(), offsets).await;
             Both {
-                topic: ends.map(|ends| ends.stand()),
+                topic: ends.map(|ends| ends.state()),
                 tables: Ok(tables),
                 sinks,
             }
         }
         Err(error) => Both {
-            topic: ends.map(|ends| ends.stand()),
+            topic: ends.map(|ends| ends.state()),
             tables: Err(error),
             sinks: Vec::new(),
         },
@@ -219,7 +236,132 @@ async fn both(topic: &str, database: &mut Connection) -> Both {
 }
 
 async fn bounded<T>(asked: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::time::timeout(PATIENCE, asked)
+    tokio::time::timeout(TIMEOUT, asked)
         .await
-        .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}")))
+        .unwrap_or_else(|_| Err(anyhow!("timed out after {TIMEOUT:?}")))
+}
+
+/// The approximate numbers of messages in the queue, as SQS counts them.
+///
+/// SQS reports the age of the oldest message in CloudWatch only (`ApproximateAgeOfOldestMessage`).
+/// The source reports that of the oldest message in flight, in `connectors`.
+#[derive(Serialize)]
+pub struct Queue {
+    /// Its URL.
+    pub url: String,
+    /// Messages available to receive.
+    pub visible: Option<u64>,
+    /// Messages received by any reader and not yet deleted.
+    pub in_flight: Option<u64>,
+    /// Messages whose delay is not over.
+    pub delayed: Option<u64>,
+}
+
+/// Asks for the depth of the queue.
+async fn queue(queue: &arguments::Queue) -> anyhow::Result<Queue> {
+    let url = queue.url()?;
+    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let queue = Sqs::open(&Client::new(&config), &QueueRef::Url(url.to_owned()), false).await?;
+    let depth = queue.depth().await;
+    let depth = depth.map_err(|error| anyhow!("{url}: {}", error.detail))?;
+    Ok(Queue {
+        url: url.to_owned(),
+        visible: depth.visible,
+        in_flight: depth.in_flight,
+        delayed: depth.delayed,
+    })
+}
+
+/// A connector.
+#[derive(Serialize)]
+pub struct Connector {
+    pub kind: Kind,
+    /// Its `metrics-address`.
+    pub address: String,
+    /// The reason that it did not respond; `null` if it did.
+    pub error: Option<String>,
+    /// True if it is ready; `null` if it did not respond.
+    pub ready: Option<bool>,
+    /// The reasons that it is not ready, each a part and its trouble.
+    pub troubles: Vec<String>,
+    /// Of a source: messages received and not yet deleted.
+    pub messages_in_flight: Option<u64>,
+    /// Of a source: the time since the first receive of the message in flight longest.
+    pub oldest_in_flight_seconds: Option<u64>,
+    /// Of a source: true if messages stay in the queue, with `delete-after: never`.
+    pub messages_stay: Option<bool>,
+    /// Of such a source: messages that it remembers as produced, and drops when received again.
+    pub messages_remembered: Option<u64>,
+    /// Since its start: of a source, records acknowledged by the topic; of a sink, records
+    /// committed.
+    pub records: Option<u64>,
+    /// Of a sink: new facts since its start.
+    pub facts: Option<u64>,
+    /// Of a sink: facts since its start with the event id of a stored fact and other content. The
+    /// stored fact stays.
+    pub conflicts: Option<u64>,
+    /// The rate of `records` since the last reading.
+    pub records_per_second: Option<f64>,
+    /// The rate of `facts` since the last reading.
+    pub facts_per_second: Option<f64>,
+}
+
+/// The kind of a connector.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    Source,
+    Sink,
+}
+
+/// Asks all connectors concurrently.
+async fn connectors(endpoints: &Endpoints) -> Vec<Connector> {
+    let sources = endpoints
+        .source_metrics
+        .iter()
+        .map(|one| ask(Kind::Source, one));
+    let sinks = endpoints
+        .sink_metrics
+        .iter()
+        .map(|one| ask(Kind::Sink, one));
+    let (mut sources, sinks) = tokio::join!(join_all(sources), join_all(sinks));
+    sources.extend(sinks);
+    sources
+}
+
+async fn ask(kind: Kind, endpoint: &Endpoint) -> Connector {
+    let asked = tokio::try_join!(endpoint.troubles(), endpoint.metrics());
+    let (error, ready, troubles, metrics) = match asked {
+        Ok((troubles, metrics)) => (None, Some(troubles.is_empty()), troubles, metrics),
+        Err(error) => (
+            Some(format!("{error:#}")),
+            None,
+            Vec::new(),
+            Metrics::default(),
+        ),
+    };
+    // Counts are sent as floating-point numbers.
+    let count = |value: Option<f64>| value.map(|value| value as u64);
+    let records = match kind {
+        Kind::Source => "sqs_source_records_produced_total",
+        Kind::Sink => "postgres_sink_records_total",
+    };
+    Connector {
+        kind,
+        address: endpoint.to_string(),
+        error,
+        ready,
+        troubles,
+        messages_in_flight: count(metrics.sum("sqs_source_messages_in_flight")),
+        oldest_in_flight_seconds: count(metrics.max("sqs_source_oldest_in_flight_seconds")),
+        messages_stay: metrics
+            .max("sqs_source_messages_stay_in_queue")
+            .map(|stay| stay > 0.0),
+        messages_remembered: count(metrics.sum("sqs_source_remembered_messages")),
+        records: count(metrics.sum(records)),
+        facts: count(metrics.sum("postgres_sink_facts_inserted_total")),
+        conflicts: count(metrics.sum("postgres_sink_facts_conflicting_total")),
+        records_per_second: None,
+        facts_per_second: None,
+    }
 }

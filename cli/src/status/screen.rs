@@ -1,23 +1,22 @@
-//! A reading as a person sees it: one screen, whatever there is of partitions, reasons and months.
+//! A reading as a screen of text, with the most important partitions, reasons and months.
 
 use comfy_table::Table;
 
-use super::connectors::{Connector, Kind};
 use super::database::Tables;
-use super::queue::Queue;
-use super::reading::{Part, Reading};
-use super::sinks::{PartitionStand, Sink, TopicStand};
-use crate::answers;
-use crate::units::{age, size};
+use super::reading::{Connector, Kind, Part, Queue, Reading};
+use super::sinks::{PartitionState, Sink, TopicState};
+use crate::display::{self, age, size};
 
-/// Partitions of a sink that are shown, those with the largest lag.
-const PARTITIONS: usize = 12;
-/// Reasons of rejections that are shown, the most frequent.
-const REASONS: usize = 5;
-/// Months that are shown, the newest.
-const MONTHS: usize = 4;
+/// Partitions shown of a sink, those with the largest lag.
+const MAX_PARTITIONS: usize = 12;
+/// Reasons of rejections shown, the most frequent ones.
+const MAX_REASONS: usize = 5;
+/// Months shown, the newest ones.
+const MAX_MONTHS: usize = 4;
+/// Aggregates may be this far behind: a sink refreshes them every ten seconds.
+const STALE_SECONDS: u64 = 60;
 
-/// The whole screen, without a line end behind it.
+/// The screen, without a line end after it.
 pub fn draw(reading: &Reading) -> String {
     let mut blocks = vec![
         format!("{}", reading.at.format("%Y-%m-%d %H:%M:%S UTC")),
@@ -36,7 +35,7 @@ pub fn draw(reading: &Reading) -> String {
 }
 
 fn summary(reading: &Reading) -> Table {
-    let mut table = answers::table();
+    let mut table = display::table();
     table.add_row(["queue".to_owned(), part(&reading.queue, queue)]);
     for one in &reading.connectors {
         table.add_row([name(one.kind).to_owned(), connector(one)]);
@@ -88,19 +87,24 @@ fn connector(one: &Connector) -> String {
         lines.extend(one.troubles.iter().cloned());
         lines
     };
-    if let Some(messages) = one.messages_in_hand {
-        let oldest = one.oldest_in_hand_seconds.filter(|_| messages > 0);
-        let oldest = oldest.map(|seconds| format!(", the oldest sent {} ago", age(seconds as f64)));
+    if let Some(messages) = one.messages_in_flight {
+        let oldest = one.oldest_in_flight_seconds.filter(|_| messages > 0);
+        let oldest = oldest.map(|seconds| format!(", the oldest for {}", age(seconds as f64)));
         lines.push(format!(
-            "{messages} messages in hand{}",
+            "{messages} messages in flight{}",
             oldest.unwrap_or_default()
         ));
     }
     if one.messages_stay == Some(true) {
         lines.push(format!(
             "messages stay in the queue (delete-after: never), {} remembered as produced; \
-             each receive counts for a redrive policy",
+             each receive counts towards a redrive policy",
             one.messages_remembered.unwrap_or_default()
+        ));
+    }
+    if let Some(conflicts) = one.conflicts.filter(|conflicts| *conflicts > 0) {
+        lines.push(format!(
+            "{conflicts} facts came again with the event id of a stored one and other content"
         ));
     }
     for (rate, what) in [
@@ -112,7 +116,7 @@ fn connector(one: &Connector) -> String {
     lines.join("\n")
 }
 
-fn topic(topic: &TopicStand) -> String {
+fn topic(topic: &TopicState) -> String {
     let partitions = match topic.partitions {
         1 => "1 partition".to_owned(),
         many => format!("{many} partitions"),
@@ -148,8 +152,12 @@ fn contents(tables: &Tables, sinks: &[Sink]) -> String {
         Some(events) => format!("{events} events, {} facts", tables.facts),
         None => format!("about {} facts", tables.facts),
     };
+    let aggregates = match tables.aggregates_age_seconds {
+        0..=STALE_SECONDS => "aggregates up to date".to_owned(),
+        seconds => format!("AGGREGATES {} BEHIND", age(seconds as f64)),
+    };
     format!(
-        "{committed}\n{facts}, {} in the database",
+        "{committed}\n{facts}, {} in the database\n{aggregates}",
         size(tables.database_bytes)
     )
 }
@@ -169,14 +177,14 @@ fn lag(sinks: &[Sink]) -> String {
         })
         .collect();
     if lags.is_empty() {
-        "not known".to_owned()
+        "unknown".to_owned()
     } else {
         lags.join("\n")
     }
 }
 
 fn sinks(sinks: &[Sink]) -> Table {
-    let mut table = answers::table();
+    let mut table = display::table();
     table.set_header([
         "sink",
         "partition",
@@ -189,10 +197,10 @@ fn sinks(sinks: &[Sink]) -> Table {
         "written by",
     ]);
     for sink in sinks {
-        let mut shown: Vec<&PartitionStand> = sink.partitions.iter().collect();
-        // What lags most, or was lost most, is what one looks for.
+        let mut shown: Vec<&PartitionState> = sink.partitions.iter().collect();
+        // The partitions with the largest lag matter most.
         shown.sort_by_key(|one| std::cmp::Reverse(one.lag_records));
-        let hidden = shown.split_off(shown.len().min(PARTITIONS));
+        let hidden = shown.split_off(shown.len().min(MAX_PARTITIONS));
         shown.sort_by_key(|one| one.partition);
         for one in shown {
             table.add_row(row(&sink.name, one));
@@ -202,7 +210,7 @@ fn sinks(sinks: &[Sink]) -> Table {
             let unwritten = hidden.iter().filter(|one| one.writer.is_none()).count();
             let by = match unwritten {
                 0 => String::new(),
-                some => format!("{some} by nobody"),
+                some => format!("{some} unassigned"),
             };
             table.add_row([
                 sink.name.clone(),
@@ -220,7 +228,7 @@ fn sinks(sinks: &[Sink]) -> Table {
     table
 }
 
-fn row(sink: &str, one: &PartitionStand) -> [String; 9] {
+fn row(sink: &str, one: &PartitionState) -> [String; 9] {
     let shown =
         |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     [
@@ -239,7 +247,7 @@ fn row(sink: &str, one: &PartitionStand) -> [String; 9] {
             .unwrap_or_default(),
         one.writer
             .as_deref()
-            .map_or("NOBODY", |writer| {
+            .map_or("NONE", |writer| {
                 writer.split(", connected").next().unwrap_or(writer)
             })
             .to_owned(),
@@ -247,15 +255,15 @@ fn row(sink: &str, one: &PartitionStand) -> [String; 9] {
 }
 
 fn rejected(tables: &Tables) -> Table {
-    let mut table = answers::table();
+    let mut table = display::table();
     table.set_header(["rejected", "last 24 h", "all"]);
     let add = |table: &mut Table, name: String, last: i64, total: i64| {
         table.add_row([name, last.to_string(), total.to_string()]);
     };
-    for one in tables.rejected.iter().take(REASONS) {
+    for one in tables.rejected.iter().take(MAX_REASONS) {
         add(&mut table, one.reason.clone(), one.last_24_hours, one.total);
     }
-    let others = tables.rejected.get(REASONS..).unwrap_or_default();
+    let others = tables.rejected.get(MAX_REASONS..).unwrap_or_default();
     if !others.is_empty() {
         let last = others.iter().map(|one| one.last_24_hours).sum();
         let total = others.iter().map(|one| one.total).sum();
@@ -266,14 +274,14 @@ fn rejected(tables: &Tables) -> Table {
             total,
         );
     }
-    answers::align_numbers(&mut table);
+    display::align_numbers(&mut table);
     table
 }
 
 fn months(tables: &Tables) -> Table {
-    let mut table = answers::table();
+    let mut table = display::table();
     table.set_header(["facts in", "about", "size"]);
-    let older = tables.months.len().saturating_sub(MONTHS + 1);
+    let older = tables.months.len().saturating_sub(MAX_MONTHS + 1);
     let (older, shown) = tables.months.split_at_checked(older).unwrap_or_default();
     if !older.is_empty() {
         table.add_row([
@@ -289,16 +297,16 @@ fn months(tables: &Tables) -> Table {
     for month in shown {
         let name = match month.since {
             Some(since) => since.format("%Y-%m").to_string(),
-            None => "no month of their own".to_owned(),
+            None => "other months".to_owned(),
         };
-        // The server estimates nothing before it has looked at a table for the first time.
+        // The server has no estimate before its first analysis of a table.
         let facts = match month.facts_estimated {
             0 => "?".to_owned(),
             facts => facts.to_string(),
         };
         table.add_row([name, facts, size(month.bytes)]);
     }
-    answers::align_numbers(&mut table);
+    display::align_numbers(&mut table);
     table
 }
 
@@ -308,7 +316,7 @@ mod tests {
 
     #[test]
     fn many_partitions_are_shown_by_their_lag() {
-        let partition = |partition| PartitionStand {
+        let partition = |partition| PartitionState {
             partition,
             topic_end: Some(100),
             next_offset: 100 - i64::from(partition),
@@ -316,7 +324,7 @@ mod tests {
             lag_seconds: Some(1.0),
             seconds_since_commit: 1.0,
             records_per_second: None,
-            writer: (partition > 0).then(|| "somebody".to_owned()),
+            writer: (partition > 0).then(|| "a writer".to_owned()),
         };
         let shown = sinks(&[Sink {
             name: "s".to_owned(),
@@ -330,12 +338,12 @@ mod tests {
         assert_eq!(
             shown
                 .lines()
-                .filter(|line| line.contains("somebody"))
+                .filter(|line| line.contains("a writer"))
                 .count(),
             12
         );
         assert!(
-            shown.contains("3 more") && shown.contains("1 by nobody"),
+            shown.contains("3 more") && shown.contains("1 unassigned"),
             "{shown}"
         );
     }

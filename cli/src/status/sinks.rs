@@ -1,72 +1,72 @@
-//! Where the topic ends, and how far behind that the sinks are.
+//! The topic and the sinks in a reading: end offsets, committed offsets and lag.
 
 use anyhow::Context;
 use chrono::Utc;
-use postgres_sink::claims::Stand;
 use serde::Serialize;
+use warehouse::locks::CommittedOffset;
 
 use crate::topic::Topic;
 
 /// The topic.
 #[derive(Serialize)]
-pub struct TopicStand {
+pub struct TopicState {
     /// Its name.
     pub name: String,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub partitions: usize,
-    /// Records that were ever produced: the sum of the partitions' ends. Those that retention has removed count.
+    /// Records ever produced, including those that retention has removed: the sum of the
+    /// partitions' end offsets.
     pub records: i64,
-    /// Records that came since the last reading.
+    /// The rate of `records` since the last reading.
     pub records_per_second: Option<f64>,
 }
 
-/// A sink, over all partitions that it has ever read.
+/// A sink and all partitions that it has ever read.
 #[derive(Serialize)]
 pub struct Sink {
     /// Its name: `meta.consumer.id` of its file, else `meta.name`.
     pub name: String,
-    /// Records whose facts are committed: the sum of its offsets.
+    /// Records whose facts are committed: the sum of its committed offsets.
     pub committed_records: i64,
-    /// Records in the topic and not yet committed, in the partitions that the topic has now.
+    /// Records in the topic that are not yet committed, in the current partitions.
     pub lag_records: Option<i64>,
-    /// How long ago the oldest of them was produced; 0 where there is none, `null` where its producer
-    /// gave it no time.
+    /// The age of the oldest of them; 0 if there is none, `null` if its producer set no time.
     pub lag_seconds: Option<f64>,
-    /// Records committed since the last reading.
+    /// The rate of `committed_records` since the last reading.
     pub records_per_second: Option<f64>,
-    /// Its partitions.
-    pub partitions: Vec<PartitionStand>,
+    pub partitions: Vec<PartitionState>,
 }
 
-/// A sink in one partition.
+/// The state of a sink in a partition.
 #[derive(Serialize)]
-pub struct PartitionStand {
-    /// The partition.
+pub struct PartitionState {
     pub partition: i32,
-    /// The offset that the partition's next record will get.
+    /// The offset of the partition's next record.
     pub topic_end: Option<i64>,
-    /// The first record that the sink has not committed. Above `topic_end` where the topic was made anew.
+    /// The first record that the sink has not committed. Above `topic_end` if the topic was
+    /// recreated.
     pub next_offset: i64,
-    /// As in the whole sink.
+    /// As of the sink.
     pub lag_records: Option<i64>,
-    /// As in the whole sink.
+    /// As of the sink.
     pub lag_seconds: Option<f64>,
-    /// Since the sink's last commit, by the database's clock.
+    /// The time since the sink's last commit, by the database's clock.
     pub seconds_since_commit: f64,
-    /// As in the whole sink.
+    /// As of the sink.
     pub records_per_second: Option<f64>,
-    /// Who holds the partition's lock and so writes it: application name, process, address, since when.
+    /// The holder of the partition's advisory lock, which writes it: application name, process,
+    /// address, start.
     pub writer: Option<String>,
 }
 
-/// A topic and where its partitions end.
+/// A topic and the end offsets of its partitions.
 pub struct Ends {
     name: String,
     topic: Topic,
     ends: Vec<i64>,
 }
 
-/// Asks every partition of the topic for its end.
+/// Reads the end offset of every partition.
 pub async fn ends(name: &str) -> anyhow::Result<Ends> {
     let topic = Topic::connect(name).await?;
     let mut ends = Vec::new();
@@ -82,9 +82,9 @@ pub async fn ends(name: &str) -> anyhow::Result<Ends> {
 }
 
 impl Ends {
-    /// The topic's part of a reading.
-    pub fn stand(&self) -> TopicStand {
-        TopicStand {
+    /// The topic in a reading.
+    pub fn state(&self) -> TopicState {
+        TopicState {
             name: self.name.clone(),
             partitions: self.ends.len(),
             records: self.ends.iter().sum(),
@@ -97,21 +97,21 @@ impl Ends {
         self.ends.get(index).copied()
     }
 
-    /// How long ago the record at `offset` was produced.
+    /// The age of the record at `offset`.
     async fn age(&self, partition: i32, offset: i64) -> Option<f64> {
         let partition = u32::try_from(partition).ok()?;
-        // What retention has removed tells nothing any more.
+        // Fails if retention has removed the record.
         let time = self.topic.time(partition, offset).await.ok()??;
         Some(((Utc::now() - time).as_seconds_f64()).max(0.0))
     }
 }
 
-/// The sinks by name, each compared with the ends of the topic where those are known.
-pub async fn compare(ends: Option<&Ends>, stands: Vec<Stand>) -> Vec<Sink> {
+/// The sinks by name, with their lag if the end offsets are known.
+pub async fn compare(ends: Option<&Ends>, offsets: Vec<CommittedOffset>) -> Vec<Sink> {
     let mut sinks: Vec<Sink> = Vec::new();
-    for stand in stands {
-        let name = stand.source.sink.clone();
-        let one = PartitionStand::of(ends, stand).await;
+    for offset in offsets {
+        let name = offset.source.sink.clone();
+        let one = PartitionState::of(ends, offset).await;
         match sinks.last_mut() {
             Some(sink) if sink.name == name => sink.partitions.push(one),
             _ => sinks.push(Sink {
@@ -130,7 +130,7 @@ pub async fn compare(ends: Option<&Ends>, stands: Vec<Stand>) -> Vec<Sink> {
         sink.lag_records = all()
             .filter_map(|one| one.lag_records)
             .reduce(|sum, lag| sum + lag);
-        // One whose age is not known could be the oldest.
+        // A record of unknown age could be the oldest.
         let known: Option<Vec<f64>> = all()
             .filter(|one| one.lag_records.is_some())
             .map(|one| one.lag_seconds)
@@ -140,9 +140,9 @@ pub async fn compare(ends: Option<&Ends>, stands: Vec<Stand>) -> Vec<Sink> {
     sinks
 }
 
-impl PartitionStand {
-    async fn of(ends: Option<&Ends>, stand: Stand) -> Self {
-        let (partition, next_offset) = (stand.source.partition, stand.next_offset);
+impl PartitionState {
+    async fn of(ends: Option<&Ends>, offset: CommittedOffset) -> Self {
+        let (partition, next_offset) = (offset.source.partition, offset.next_offset);
         let topic_end = ends.and_then(|ends| ends.of(partition));
         let lag_records = topic_end.map(|end| (end - next_offset).max(0));
         let lag_seconds = match (ends, lag_records) {
@@ -156,9 +156,9 @@ impl PartitionStand {
             next_offset,
             lag_records,
             lag_seconds,
-            seconds_since_commit: stand.moved_ago.max(0.0),
+            seconds_since_commit: offset.moved_ago.max(0.0),
             records_per_second: None,
-            writer: stand.writer,
+            writer: offset.writer,
         }
     }
 }

@@ -1,41 +1,48 @@
 //! Clients of the Fluvio cluster, built from the configuration.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use fluvio::consumer::ConsumerConfig;
+use fluvio::dataplane::link::ErrorCode;
+use fluvio::dataplane::record::Batch;
 use fluvio::metadata::partition::PartitionSpec;
+use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{
-    Fluvio, FluvioAdmin, FluvioClusterConfig, Offset, TopicProducerConfigBuilder, TopicProducerPool,
+    Fluvio, FluvioAdmin, FluvioClusterConfig, Isolation, Offset, TopicProducerConfig,
+    TopicProducerConfigBuilder, TopicProducerPool,
 };
+use fluvio_sc_schema::ApiError;
 use futures_util::StreamExt;
 
-use crate::config::Meta;
-use crate::keys::ByGroup;
+use crate::committed::{self, FewReplicas, notifications_spec, notifications_topic};
+use crate::error::Error;
+use crate::meta::Meta;
 
-/// How long the cluster may take to answer a first request. The client itself waits without end.
-const FIRST_ANSWER: Duration = Duration::from_secs(15);
+/// Timeout of a request to the cluster. The client itself would wait forever.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The largest request to produce: an SQS message has up to 1 MiB of body, and the client counts
-/// the record's frame and key as well.
-const MAX_REQUEST_BYTES: usize = 4 << 20;
+/// Timeout for the look-up of a leader's address. The controller answered a moment ago.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Enough for a batch's head; the rest may be cut off.
-const HEAD_BYTES: i32 = 64 << 10;
+/// The largest produce request: an SQS message has a body of up to 1 MiB, and the client also
+/// counts the record's frame and key.
+pub const MAX_REQUEST_BYTES: usize = 4 << 20;
+
+/// Enough for a batch's header, or for the cluster's id; the rest may be cut off.
+const HEADER_BYTES: i32 = 64 << 10;
 
 /// Connects to the cluster of the current Fluvio profile.
 ///
 /// # Errors
-/// No profile, or no cluster at its address.
+/// The profile is missing, or no cluster answers at its address.
 pub async fn connect() -> anyhow::Result<Fluvio> {
     let cluster = current_cluster()?;
     bounded(&cluster, Fluvio::connect_with_config(&cluster)).await
 }
 
-/// Makes sure that a topic exists, as `spec` where it has to be created, and returns the number of
-/// its partitions.
+/// Creates a topic as `spec` unless it exists. Returns the number of its partitions.
 ///
 /// # Errors
 /// The cluster can't be reached or refuses to create the topic.
@@ -51,24 +58,103 @@ pub async fn ensure_topic(name: &str, spec: &TopicSpec) -> anyhow::Result<u32> {
     match (created, partitions) {
         (_, Some(partitions)) => Ok(partitions),
         (Err(error), None) => Err(error.context(format!("cannot create the topic `{name}`"))),
-        (Ok(()), None) => Err(anyhow!("the topic `{name}` was created and is not there")),
+        (Ok(()), None) => Err(anyhow!("the topic `{name}` was created but does not exist")),
     }
 }
 
-/// The offset that the partition's next record will get, asked of its leader.
+/// The number of a topic's partitions; `None` if the topic does not exist.
+///
+/// # Errors
+/// The cluster does not answer or returns an error.
+pub async fn partition_count(client: &Fluvio, topic: &str) -> anyhow::Result<Option<u32>> {
+    let cluster = current_cluster()?;
+    let count = async { partitions_of(&client.admin().await, topic).await };
+    bounded(&cluster, count).await
+}
+
+async fn partitions_of(admin: &FluvioAdmin, topic: &str) -> anyhow::Result<Option<u32>> {
+    Ok(spec_of(admin, topic).await?.map(|spec| spec.partitions()))
+}
+
+async fn spec_of(admin: &FluvioAdmin, topic: &str) -> anyhow::Result<Option<TopicSpec>> {
+    let topics = admin.list::<TopicSpec, _>(vec![topic.to_owned()]).await?;
+    let found = topics.into_iter().find(|found| found.name == topic);
+    Ok(found.map(|found| found.spec))
+}
+
+/// Creates the topic of the commit notifications for `topic` unless it exists: with as many
+/// replicas as `topic` has, or as the cluster has SPUs. Returns the reason if those are too few.
+///
+/// # Errors
+/// The cluster can't be reached, has no topic `topic`, or refuses to create the other.
+pub async fn ensure_notifications(topic: &str) -> anyhow::Result<Option<FewReplicas>> {
+    let cluster = current_cluster()?;
+    let admin = bounded(&cluster, FluvioAdmin::connect_with_config(&cluster)).await?;
+    let name = notifications_topic(topic);
+    let state = async {
+        let records = spec_of(&admin, topic).await?;
+        let records = records.with_context(|| format!("the topic `{topic}` does not exist"))?;
+        let spus = admin.all::<SpuSpec>().await?.len();
+        anyhow::Ok((records, spec_of(&admin, &name).await?, spus))
+    };
+    let (records, found, spus) = bounded(&cluster, state).await?;
+    let notifications = match found {
+        Some(found) => found,
+        None => {
+            let most = u32::try_from(spus).unwrap_or(u32::MAX).max(1);
+            let spec = notifications_spec(committed::replicas(&records).min(most));
+            ensure_topic(&name, &spec).await?;
+            spec
+        }
+    };
+    Ok(FewReplicas::find(topic, &records, &notifications))
+}
+
+/// The end offset of a partition, which the next record will get, from its leader.
 ///
 /// # Errors
 /// The cluster can't be reached, or has no such partition.
 pub async fn end_of_partition(topic: &str, partition: u32) -> anyhow::Result<i64> {
-    let cluster = current_cluster()?;
-    let end = async {
-        let client = Fluvio::connect_with_config(&cluster).await?;
-        end_with(&client, topic, partition).await
-    };
-    bounded(&cluster, end).await
+    let client = connect().await?;
+    let end = end_with(&client, topic, partition);
+    of_leader(&client, topic, partition, end).await
 }
 
-/// The same through a client that is there already, for as long as the cluster takes.
+/// Limits the time of a request to a partition's leader.
+///
+/// # Errors
+/// The request's own; or the leader does not answer, with its address: the cluster's controller,
+/// whose address the profile has, did.
+pub async fn of_leader<T>(
+    client: &Fluvio,
+    topic: &str,
+    partition: u32,
+    request: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    if let Ok(answer) = tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        return answer;
+    }
+    let leader = tokio::time::timeout(LEADER_TIMEOUT, leader(client, topic, partition)).await;
+    let leader = leader.ok().and_then(Result::ok).unwrap_or_default();
+    Err(anyhow!(
+        "no answer from the SPU{leader} that leads `{topic}-{partition}` within {REQUEST_TIMEOUT:?}"
+    ))
+}
+
+/// The id and address of a partition's leader, for errors.
+async fn leader(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<String> {
+    let name = format!("{topic}-{partition}");
+    let admin = client.admin().await;
+    let partitions = admin.all::<PartitionSpec>().await?;
+    let found = partitions.iter().find(|found| found.name == name);
+    let leader = found.context("no such partition")?.spec.leader;
+    let spus = admin.all::<SpuSpec>().await?;
+    let spu = spus.iter().find(|spu| spu.spec.id == leader);
+    let address = spu.context("no such SPU")?.spec.public_endpoint.addr();
+    Ok(format!(" {leader} at {address}"))
+}
+
+/// The same through an open client and without a timeout.
 ///
 /// # Errors
 /// The cluster's own, or it has no such partition.
@@ -76,7 +162,7 @@ pub async fn end_with(client: &Fluvio, topic: &str, partition: u32) -> anyhow::R
     if let Some(end) = end_of_last_batch(client, topic, partition).await? {
         return Ok(end);
     }
-    // Nothing came: the partition is empty, or was when it was asked.
+    // The partition is empty, or was until a moment ago.
     let known = known_end(client, topic, partition).await?;
     if known == 0 {
         return Ok(0);
@@ -84,35 +170,46 @@ pub async fn end_with(client: &Fluvio, topic: &str, partition: u32) -> anyhow::R
     let end = end_of_last_batch(client, topic, partition).await?;
     end.with_context(|| {
         format!(
-            "the leader of `{topic}-{partition}` did not tell its end; the cluster has it at {known}"
+            "the leader of `{topic}-{partition}` did not return its end offset; by the cluster's \
+             metadata it is {known}"
         )
     })
 }
 
-/// `None` where the partition holds no batch.
-// Whole batches, whose heads are what tells it, are to be had from the deprecated stream only.
-#[allow(deprecated)]
+/// The end offset by the partition's last batch; `None` if the partition has no batch.
 async fn end_of_last_batch(
     client: &Fluvio,
     topic: &str,
     partition: u32,
 ) -> anyhow::Result<Option<i64>> {
+    let last = first_batch(client, topic, partition, Offset::from_end(1)).await?;
+    Ok(last.map(|batch| batch.get_last_offset() + 1))
+}
+
+/// The first batch from an offset on; `None` if the partition ends there.
+// Only the deprecated stream ends at the end of the partition, and returns whole batches, whose
+// headers hold the offsets.
+#[allow(deprecated)]
+pub(crate) async fn first_batch(
+    client: &Fluvio,
+    topic: &str,
+    partition: u32,
+    from: Offset,
+) -> anyhow::Result<Option<Batch>> {
     let config = ConsumerConfig::builder()
-        .max_bytes(HEAD_BYTES)
+        .max_bytes(HEADER_BYTES)
         .disable_continuous(true)
         .build()?;
     let consumer = client.partition_consumer(topic, partition).await?;
-    let batches = consumer
-        .stream_batches_with_config(Offset::from_end(1), config)
-        .await?;
+    let batches = consumer.stream_batches_with_config(from, config).await?;
     match std::pin::pin!(batches).next().await {
-        Some(Ok(batch)) => Ok(Some(batch.get_last_offset() + 1)),
+        Some(Ok(batch)) => Ok(Some(batch)),
         Some(Err(code)) => Err(anyhow!("partition {partition} of `{topic}`: {code}")),
         None => Ok(None),
     }
 }
 
-/// The end as the cluster has it, which lags behind the leader's.
+/// The end offset by the cluster's metadata, which lags behind the leader.
 async fn known_end(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Result<i64> {
     let name = format!("{topic}-{partition}");
     let partitions = client.admin().await.all::<PartitionSpec>().await?;
@@ -121,14 +218,60 @@ async fn known_end(client: &Fluvio, topic: &str, partition: u32) -> anyhow::Resu
     end.with_context(|| format!("the cluster has no partition `{name}`"))
 }
 
-/// A producer for the topic of `meta`, with what `meta.producer` says. Records of a group go to one partition: [`ByGroup`].
+/// Checks that the leader of a partition answers, on a connection of its own.
+///
+/// # Errors
+/// It can't be reached; if it is silent, the error has its address.
+// Opening the deprecated stream requests the partition's offsets from the leader.
+#[allow(deprecated)]
+pub async fn leader_answers(topic: &str, partition: u32) -> anyhow::Result<()> {
+    let client = connect().await?;
+    let opening = async {
+        let config = ConsumerConfig::builder()
+            .max_bytes(HEADER_BYTES)
+            .disable_continuous(true)
+            .build()?;
+        let consumer = client.partition_consumer(topic, partition).await?;
+        let opened = consumer.stream_batches_with_config(Offset::from_end(0), config);
+        opened.await.map(drop)
+    };
+    of_leader(&client, topic, partition, opening)
+        .await
+        .with_context(|| format!("cannot reach the leader of `{topic}-{partition}`"))
+}
+
+/// A producer for a partition of the topic of `meta`, with the settings of `meta.producer`.
+///
+/// With [`Isolation::ReadCommitted`] a record is acknowledged when all replicas have it. If that
+/// takes longer than `timeout`, the topic answers with an error and keeps the record.
 ///
 /// # Errors
 /// The topic does not exist, or its compression and the producer's exclude each other.
-pub async fn producer(fluvio: &Fluvio, meta: &Meta) -> anyhow::Result<TopicProducerPool> {
+pub async fn producer(
+    fluvio: &Fluvio,
+    meta: &Meta,
+    partition: u32,
+    isolation: Isolation,
+    timeout: Duration,
+) -> anyhow::Result<TopicProducerPool> {
+    let config = producer_config(meta, partition, isolation, timeout)?;
+    fluvio
+        .topic_producer_with_config(&meta.topic.name, config)
+        .await
+        .with_context(|| format!("cannot produce to the topic `{}`", meta.topic.name))
+}
+
+fn producer_config(
+    meta: &Meta,
+    partition: u32,
+    isolation: Isolation,
+    timeout: Duration,
+) -> anyhow::Result<TopicProducerConfig> {
     let mut config = TopicProducerConfigBuilder::default();
     config.max_request_size(MAX_REQUEST_BYTES);
-    config.partitioner(Arc::new(ByGroup));
+    config.set_specific_partitioner(partition);
+    config.isolation(isolation);
+    config.timeout(timeout);
     if let Some(linger) = meta.producer.linger {
         config.linger(linger);
     }
@@ -138,36 +281,86 @@ pub async fn producer(fluvio: &Fluvio, meta: &Meta) -> anyhow::Result<TopicProdu
     if let Some(compression) = meta.producer.compression {
         config.compression(compression);
     }
-    fluvio
-        .topic_producer_with_config(&meta.topic.name, config.build()?)
-        .await
-        .with_context(|| format!("cannot produce to the topic `{}`", meta.topic.name))
+    Ok(config.build()?)
 }
 
-fn current_cluster() -> anyhow::Result<FluvioClusterConfig> {
-    FluvioClusterConfig::load()
-        .context("no current Fluvio profile; make one with `fluvio profile add NAME HOST:PORT`, or name a file with FLV_PROFILE_PATH")
+/// True unless an operator has to mend the cause of an error of this module: no profile, a denied
+/// request or a topic that the cluster refuses to create.
+#[must_use]
+pub fn is_transient(error: &anyhow::Error) -> bool {
+    let is_refused = match error.downcast_ref::<ApiError>() {
+        Some(ApiError::Code(code, _)) => matches!(
+            code,
+            ErrorCode::PermissionDenied
+                | ErrorCode::InvalidCreateRequest
+                | ErrorCode::TopicInvalidConfiguration
+                | ErrorCode::TopicInvalidName
+                | ErrorCode::TopicInvalidReplicaType
+        ),
+        _ => false,
+    };
+    !is_refused && !error.is::<Error>()
 }
 
-async fn partitions_of(admin: &FluvioAdmin, topic: &str) -> anyhow::Result<Option<u32>> {
-    let topics = admin.list::<TopicSpec, _>(vec![topic.to_owned()]).await?;
-    let found = topics.into_iter().find(|found| found.name == topic);
-    Ok(found.map(|found| found.spec.partitions()))
+fn current_cluster() -> Result<FluvioClusterConfig, Error> {
+    FluvioClusterConfig::load().map_err(|source| Error::Profile(Box::new(source)))
 }
 
 async fn bounded<T>(
     cluster: &FluvioClusterConfig,
     request: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    match tokio::time::timeout(FIRST_ANSWER, request).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(error.context(format!(
-            "the Fluvio cluster at {} (from the current profile) gave an error",
+            "the Fluvio cluster at {} (from the current profile) returned an error",
             cluster.endpoint
         ))),
         Err(_) => Err(anyhow!(
-            "no answer from the Fluvio cluster at {} (from the current profile) in {FIRST_ANSWER:?}; is it running?",
+            "no answer from the Fluvio cluster at {} (from the current profile) within \
+             {REQUEST_TIMEOUT:?}; is it running?",
             cluster.endpoint
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvio::FluvioError;
+
+    use super::*;
+    use crate::meta::{Consumer, Producer, Topic};
+
+    #[test]
+    fn the_producer_waits_for_the_replicas_as_long_as_for_its_acknowledgement() {
+        let meta = Meta {
+            name: "source".to_owned(),
+            type_: "sqs-source".to_owned(),
+            version: "0.1.0".to_owned(),
+            topic: Topic {
+                name: "events".to_owned(),
+                spec: TopicSpec::new_computed(1, 2, None),
+            },
+            consumer: Consumer::default(),
+            producer: Producer::default(),
+        };
+        let timeout = Duration::from_secs(30);
+        let config = producer_config(&meta, 0, Isolation::ReadCommitted, timeout).unwrap();
+        assert_eq!(config.isolation(), Isolation::ReadCommitted);
+        assert_eq!(config.timeout(), timeout);
+    }
+
+    #[test]
+    fn only_errors_that_an_operator_has_to_mend_are_permanent() {
+        let of = |code| anyhow::Error::from(ApiError::Code(code, None)).context("cannot create");
+        assert!(!is_transient(&of(ErrorCode::PermissionDenied)));
+        assert!(!is_transient(&of(ErrorCode::TopicInvalidName)));
+        assert!(is_transient(&of(ErrorCode::SpuOffline)));
+        let cut = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "connection is closed");
+        let cut = FluvioError::Socket(cut.into());
+        assert!(is_transient(&anyhow::Error::from(cut).context("at host")));
+        let missing = FluvioError::Other("no profile".to_owned());
+        let missing = anyhow::Error::from(Error::Profile(Box::new(missing)));
+        assert!(!is_transient(&missing.context("cannot start")));
     }
 }

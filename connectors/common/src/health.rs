@@ -1,14 +1,17 @@
-//! What a connector knows of its own health: which of its parts live, and which do what they are for.
+//! The connector's health: the parts that are alive, and the parts that work.
 //!
-//! Alive and ready are different questions. A part that hangs makes the connector unhealthy, since only a restart
-//! helps. A queue, topic or database that is away makes it unready: it waits, and a restart would help nobody.
+//! Alive and ready are different. A part that hangs makes the connector unhealthy: only a restart
+//! helps. A queue, topic or database that is unreachable makes it unready: it waits, and a restart
+//! would not help.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The health of one connector; clones are of the same one.
+use crate::error::Error;
+
+/// The health of one connector. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Parts>>);
 
@@ -25,7 +28,8 @@ struct Beat {
 }
 
 impl Health {
-    /// The health of a connector that isn't ready before all of these have said that they work.
+    /// The health of a connector that is unready until all of these parts have reported that they
+    /// work.
     #[must_use]
     pub fn of<'n>(parts: impl IntoIterator<Item = &'n str>) -> Self {
         let health = Self::default();
@@ -35,7 +39,7 @@ impl Health {
         health
     }
 
-    /// `part` lives; if it does not say so again `within` this time, it hangs.
+    /// `part` is alive. It hangs if it does not report so again `within` this time.
     pub fn beat(&self, part: &str, within: Duration) {
         let last = Instant::now();
         let mut parts = self.parts();
@@ -45,28 +49,28 @@ impl Health {
         }
     }
 
-    /// `part` has ended in good order and will not say anything any more.
+    /// `part` has ended normally and will not report again.
     pub fn ended(&self, part: &str) {
         self.parts().beats.remove(part);
     }
 
-    /// `part` does what it is for.
+    /// `part` works.
     pub fn works(&self, part: &str) {
         self.parts().troubles.remove(part);
     }
 
-    /// `part` doesn't do what it is for.
+    /// `part` does not work.
     pub fn troubled(&self, part: &str, why: impl fmt::Display) {
         self.parts()
             .troubles
             .insert(part.to_owned(), why.to_string());
     }
 
-    /// Whether every part lives.
+    /// Succeeds if every part is alive.
     ///
     /// # Errors
-    /// Those that hang, a line each.
-    pub fn alive(&self) -> Result<(), String> {
+    /// [`Error::Unhealthy`] with the parts that hang, a line each.
+    pub fn alive(&self) -> Result<(), Error> {
         lines(self.parts().beats.iter().filter_map(|(part, beat)| {
             let silent = beat.last.elapsed();
             (silent > beat.within)
@@ -74,11 +78,11 @@ impl Health {
         }))
     }
 
-    /// Whether every part lives and does what it is for.
+    /// Succeeds if every part is alive and works.
     ///
     /// # Errors
-    /// Those that don't, a line each, with the reason.
-    pub fn ready(&self) -> Result<(), String> {
+    /// [`Error::Unhealthy`] with the parts that hang or do not work, a line each with the reason.
+    pub fn ready(&self) -> Result<(), Error> {
         self.alive()?;
         lines(
             self.parts()
@@ -93,12 +97,12 @@ impl Health {
     }
 }
 
-fn lines(troubles: impl Iterator<Item = String>) -> Result<(), String> {
+fn lines(troubles: impl Iterator<Item = String>) -> Result<(), Error> {
     let troubles: Vec<String> = troubles.collect();
     if troubles.is_empty() {
         Ok(())
     } else {
-        Err(troubles.join("\n"))
+        Err(Error::Unhealthy(troubles.join("\n")))
     }
 }
 
@@ -106,30 +110,38 @@ fn lines(troubles: impl Iterator<Item = String>) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn alive(health: &Health) -> Result<(), String> {
+        health.alive().map_err(|error| error.to_string())
+    }
+
+    fn ready(health: &Health) -> Result<(), String> {
+        health.ready().map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn a_part_that_hangs_is_a_matter_of_life_and_one_that_is_away_is_not() {
+    fn a_part_that_hangs_makes_it_unhealthy_and_one_that_is_unreachable_only_unready() {
         let health = Health::of(["queue", "topic"]);
-        assert_eq!(health.alive(), Ok(()));
+        assert_eq!(alive(&health), Ok(()));
         assert_eq!(
-            health.ready(),
+            ready(&health),
             Err("queue: not reached yet\ntopic: not reached yet".to_owned())
         );
         health.works("queue");
         health.works("topic");
-        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(ready(&health), Ok(()));
         health.troubled("topic", "no answer");
-        assert_eq!(health.ready(), Err("topic: no answer".to_owned()));
-        assert_eq!(health.alive(), Ok(()));
+        assert_eq!(ready(&health), Err("topic: no answer".to_owned()));
+        assert_eq!(alive(&health), Ok(()));
         health.works("topic");
 
         health.beat("receiving", Duration::ZERO);
         std::thread::sleep(Duration::from_millis(2));
         let hangs = Err("receiving: has not moved for 0 s".to_owned());
-        assert_eq!((health.alive(), health.ready()), (hangs.clone(), hangs));
+        assert_eq!((alive(&health), ready(&health)), (hangs.clone(), hangs));
         health.beat("receiving", Duration::from_secs(60));
-        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(ready(&health), Ok(()));
         health.beat("receiving", Duration::ZERO);
         health.ended("receiving");
-        assert_eq!(health.alive(), Ok(()));
+        assert_eq!(alive(&health), Ok(()));
     }
 }

@@ -1,27 +1,42 @@
-//! What Prometheus, an orchestrator and a load balancer ask a connector over HTTP.
+//! The HTTP server at `metrics-address`, and its client.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/metrics` | every metric, in Prometheus' text format |
-//! | `/healthz` | 200 while every part moves, else 503 and which one hangs: restart the connector |
-//! | `/readyz` | 200 while queue, topic and database do their work, else 503 and what is wrong: wait, or mend it |
+//! | `/healthz` | 200, or 503 and the parts that hang: restart the connector |
+//! | `/readyz` | 200, or 503 and the parts that do not work: wait, or mend the cause |
+//!
+//! `--healthcheck` asks a running connector for its health: the images have no shell and no curl,
+//! so the program itself is the client.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing;
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt;
 
+use crate::error::Error;
 use crate::health::Health;
+use crate::http;
 
-/// The server; it ends when this is dropped.
+/// Timeout of each step of a health check: an engine waits longer for the whole check.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest answer that a health check reads: a line for each part that does not work.
+const HEALTHCHECK_BYTES: u64 = 64 << 10;
+
+/// The server. Dropping it ends it.
 #[derive(Debug)]
 pub struct Monitor {
     address: SocketAddr,
@@ -29,10 +44,10 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Serves `registry` and `health` at `address`; port 0 is any free one.
+    /// Serves `registry` and `health` at `address`. Port 0 means any free port.
     ///
     /// # Errors
-    /// The address is taken, or none of this machine's.
+    /// The address is in use, or does not belong to this machine.
     pub async fn serve(
         address: SocketAddr,
         registry: Registry,
@@ -42,16 +57,18 @@ impl Monitor {
             .await
             .with_context(|| format!("cannot serve metrics at `metrics-address` {address}"))?;
         let address = listener.local_addr()?;
-        let routes = Router::new()
-            .route("/metrics", get(metrics))
-            .route("/healthz", get(healthz))
-            .route("/readyz", get(readyz))
+        let routes: Router = Router::new()
+            .route("/metrics", routing::get(metrics))
+            .route("/healthz", routing::get(healthz))
+            .route("/readyz", routing::get(readyz))
             .with_state((registry, health));
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, routes).await {
-                tracing::warn!(%address, "metrics are not served any more: {error}");
+        let server = tokio::spawn(http::serve(listener, move |request| {
+            let routes = routes.clone();
+            async move {
+                let Ok(response) = routes.oneshot(request).await;
+                response
             }
-        });
+        }));
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
         Ok(Self {
             address,
@@ -59,16 +76,16 @@ impl Monitor {
         })
     }
 
-    /// Where it listens.
+    /// The address that the server listens at.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-type Asked = State<(Registry, Health)>;
+type Served = State<(Registry, Health)>;
 
-async fn metrics(State((registry, _)): Asked) -> impl IntoResponse {
+async fn metrics(State((registry, _)): Served) -> impl IntoResponse {
     match TextEncoder::new().encode_to_string(&registry.gather()) {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text),
         Err(error) => {
@@ -82,17 +99,154 @@ async fn metrics(State((registry, _)): Asked) -> impl IntoResponse {
     }
 }
 
-async fn healthz(State((_, health)): Asked) -> impl IntoResponse {
-    verdict(health.alive())
+async fn healthz(State((_, health)): Served) -> impl IntoResponse {
+    status(health.alive())
 }
 
-async fn readyz(State((_, health)): Asked) -> impl IntoResponse {
-    verdict(health.ready())
+async fn readyz(State((_, health)): Served) -> impl IntoResponse {
+    status(health.ready())
 }
 
-fn verdict(well: Result<(), String>) -> (StatusCode, String) {
-    match well {
+fn status(health: Result<(), Error>) -> (StatusCode, String) {
+    match health {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+/// The HTTP status, `None` if the answer is not HTTP, and the body.
+pub type Answer = (Option<u16>, String);
+
+/// Requests `path` from the connector at `address`, a host and a port. Each step has the timeout
+/// `timeout`, and at most `max_bytes` of the answer are read. This call blocks.
+///
+/// # Errors
+/// Connecting, writing or reading failed or timed out.
+pub fn get(address: &str, path: &str, timeout: Duration, max_bytes: u64) -> io::Result<Answer> {
+    let mut stream = connect(address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    // In HTTP 1.0 the answer ends with the connection and is never chunked.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(max_bytes).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split_whitespace().nth(1);
+    let status = status.and_then(|word| word.parse().ok());
+    Ok((status, body.to_owned()))
+}
+
+/// Connects to the first address of the host that accepts.
+fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The argument of `--healthcheck`: `127.0.0.1:9464` or `127.0.0.1:9464/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Healthcheck {
+    address: SocketAddr,
+    path: String,
+}
+
+impl FromStr for Healthcheck {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (address, path) = text.split_once('/').unwrap_or((text, "healthz"));
+        let address = address
+            .parse()
+            .map_err(|source| Error::HealthcheckAddress {
+                text: address.to_owned(),
+                source,
+            })?;
+        match path {
+            "healthz" | "readyz" => Ok(Self {
+                address,
+                path: format!("/{path}"),
+            }),
+            _ => Err(Error::HealthcheckPath(path.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Healthcheck {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "http://{}{}", self.address, self.path)
+    }
+}
+
+impl Healthcheck {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// The connector does not answer, or reports parts that hang or do not work.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let address = self.address.to_string();
+        let answer = get(&address, &self.path, HEALTHCHECK_TIMEOUT, HEALTHCHECK_BYTES);
+        let (status, body) = answer.with_context(|| {
+            format!("no answer from {self}; is it the connector's `metrics-address`?")
+        })?;
+        match status {
+            Some(200) => Ok(()),
+            _ if !body.trim().is_empty() => Err(anyhow!("{}", body.trim())),
+            _ => Err(anyhow!("the answer from {self} is not a connector's")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_health_and_readiness_is_asked_for_by_path() {
+        let parsed = |text: &str| {
+            let check = text.parse::<Healthcheck>();
+            check.map(|check| check.to_string())
+        };
+        assert_eq!(parsed("127.0.0.1:1").unwrap(), "http://127.0.0.1:1/healthz");
+        assert_eq!(parsed("[::1]:1/readyz").unwrap(), "http://[::1]:1/readyz");
+        let error = parsed("9464").unwrap_err();
+        assert!(error.to_string().contains("not an IP address"));
+        let error = parsed("127.0.0.1:1/metrics").unwrap_err();
+        assert!(error.to_string().contains("neither"));
+    }
+
+    #[tokio::test]
+    async fn a_running_connector_reports_its_health() {
+        let health = Health::of(["queue"]);
+        let address = "127.0.0.1:0".parse().unwrap();
+        let monitor = Monitor::serve(address, Registry::new(), health.clone())
+            .await
+            .unwrap();
+        let ask = |path: &str| {
+            let check: Healthcheck = format!("{}{path}", monitor.address()).parse().unwrap();
+            tokio::task::spawn_blocking(move || check.run().map_err(|error| format!("{error:#}")))
+        };
+        assert_eq!(ask("").await.unwrap(), Ok(()));
+        assert_eq!(
+            ask("/readyz").await.unwrap(),
+            Err("queue: not reached yet".to_owned())
+        );
+        health.works("queue");
+        assert_eq!(ask("/readyz").await.unwrap(), Ok(()));
+
+        let gone = monitor.address();
+        drop(monitor);
+        let check: Healthcheck = gone.to_string().parse().unwrap();
+        // The server's task has to end first; another turn of the runtime lets it.
+        tokio::task::yield_now().await;
+        let answer = tokio::task::spawn_blocking(move || check.run())
+            .await
+            .unwrap();
+        assert!(format!("{:#}", answer.unwrap_err()).contains("no answer from"));
     }
 }

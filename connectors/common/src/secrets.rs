@@ -1,8 +1,9 @@
-//! Secrets: where they come from, how they reach a configuration, and that they go no further.
+//! Secrets: reads them, fills them into the configuration, and keeps them out of logs and errors.
 //!
-//! The YAML names a secret as `${{ secrets.NAME }}`. `meta.secrets` declares the names in use; the
-//! values come from the file that `--secrets` names, else from the environment. They are put into
-//! the parsed document, not into its text, so a password full of colons and quotes stays one value.
+//! The YAML refers to a secret as `${{ secrets.NAME }}`. `meta.secrets` declares the names in use;
+//! the values come from the file that `--secrets` names, else from the environment. They are put
+//! into the parsed document, not into its text, so a password full of colons and quotes stays one
+//! value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::ConfigError;
+use crate::error::Error;
 
-/// A value that shows itself to nobody but who asks with [`Secret::reveal`].
+/// A value that is shown as `***` in logs and errors; [`Secret::reveal`] returns it.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -50,7 +51,7 @@ pub(crate) struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
     /// Reads the secrets that `declared` names from `file`, or from the environment without one.
-    pub(crate) fn read(declared: &[String], file: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(declared: &[String], file: Option<&Path>) -> Result<Self, Error> {
         let in_file = file.map(read_file).transpose()?;
         let mut values = BTreeMap::new();
         for name in declared {
@@ -59,7 +60,7 @@ impl Secrets {
                 Some(entries) => entries.get(name).cloned(),
                 None => std::env::var(name).ok(),
             };
-            let value = value.ok_or_else(|| ConfigError::SecretMissing {
+            let value = value.ok_or_else(|| Error::SecretMissing {
                 name: name.clone(),
                 looked_in: file.map_or_else(
                     || "the environment (no --secrets FILE was given)".to_owned(),
@@ -71,8 +72,8 @@ impl Secrets {
         Ok(Self(values))
     }
 
-    /// Fills in every `${{ secrets.NAME }}` in the document's strings.
-    pub(crate) fn fill_in(&self, document: &mut Value) -> Result<(), ConfigError> {
+    /// Replaces every `${{ secrets.NAME }}` in the document's strings.
+    pub(crate) fn fill_in(&self, document: &mut Value) -> Result<(), Error> {
         match document {
             Value::String(text) if text.contains("${{") => *text = self.render(text)?,
             Value::Array(items) => items.iter_mut().try_for_each(|item| self.fill_in(item))?,
@@ -84,7 +85,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// `message` with every secret's value blotted out: parsers quote what they stumble over.
+    /// Replaces every secret's value in `message`: parsers quote the values that they refuse.
     pub(crate) fn redact(&self, message: &str) -> String {
         self.0
             .values()
@@ -94,22 +95,23 @@ impl Secrets {
             })
     }
 
-    fn render(&self, text: &str) -> Result<String, ConfigError> {
+    fn render(&self, text: &str) -> Result<String, Error> {
         let mut rendered = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${{") {
             let (expression, behind) = after
                 .split_once("}}")
-                .ok_or_else(|| ConfigError::Template("a `${{` is not closed by `}}`".to_owned()))?;
+                .ok_or_else(|| Error::Template("a `${{` is not closed by `}}`".to_owned()))?;
             let expression = expression.trim();
             let name = expression.strip_prefix("secrets.").ok_or_else(|| {
-                ConfigError::Template(format!(
+                Error::Template(format!(
                     "`${{{{ {expression} }}}}` is not known; only `${{{{ secrets.NAME }}}}` is"
                 ))
             })?;
             let value = self.0.get(name).ok_or_else(|| {
-                ConfigError::Template(format!(
-                    "the secret `{name}` is used but not declared; add `- name: {name}` to `meta.secrets`"
+                Error::Template(format!(
+                    "the secret `{name}` is used but not declared; add `- name: {name}` to \
+                     `meta.secrets`"
                 ))
             })?;
             rendered.push_str(before);
@@ -121,10 +123,10 @@ impl Secrets {
     }
 }
 
-/// Fluvio's secrets file: `NAME=value` lines, spaces around either dropped, the first entry of a
-/// name wins.
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+/// Reads Fluvio's secrets file: `NAME=value` lines, spaces around both trimmed, the first entry of
+/// a name wins.
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
         what: "secrets",
         path: path.to_owned(),
         source,
@@ -138,8 +140,9 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     Ok(entries)
 }
 
-/// The rule of Fluvio's connector packages: ASCII letters, digits and `_`, no digit in front.
-fn check_name(name: &str) -> Result<(), ConfigError> {
+/// Checks the rule of Fluvio's connector packages: ASCII letters, digits and `_`, not starting with
+/// a digit.
+fn check_name(name: &str) -> Result<(), Error> {
     let well_formed = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name
             .chars()
@@ -148,6 +151,6 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
     if well_formed {
         Ok(())
     } else {
-        Err(ConfigError::SecretName(name.to_owned()))
+        Err(Error::SecretName(name.to_owned()))
     }
 }

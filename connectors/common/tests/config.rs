@@ -1,4 +1,4 @@
-//! What an operator's file may say, and what it gets for a mistake.
+//! The configuration file: every part of the format, and the errors for mistakes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,8 +10,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use connector_common::{Connector, Partitions, Secret, Start, Validate, smartmodules};
+use connector_common::{Connector, Error, Partitions, Secret, Start, Validate, smartmodules};
 use fluvio::{Compression, SmartModuleInvocationWasm};
+use proptest::prelude::*;
+use proptest::sample::Index;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -24,9 +26,9 @@ struct Own {
 }
 
 impl Validate for Own {
-    fn validate(&self) -> Result<(), String> {
+    fn validate(&self) -> Result<(), Error> {
         if self.rows == Some(0) {
-            Err("`rows` must be at least 1".to_owned())
+            Err(Error::Invalid("`rows` must be at least 1".to_owned()))
         } else {
             Ok(())
         }
@@ -87,7 +89,7 @@ own:
 ";
 
 #[test]
-fn every_part_of_the_public_format_is_read() {
+fn every_part_of_the_public_format_is_parsed() {
     let connector = load(SOUND, "OTHER=no\nPASSWORD = p: \"q\" #1 \n").unwrap();
     let meta = &connector.meta;
     assert_eq!(
@@ -106,15 +108,37 @@ fn every_part_of_the_public_format_is_read() {
     assert_eq!(connector.config.rows, Some(3));
 
     let chain = smartmodules(&connector.transforms);
-    assert!(
-        matches!(&chain[0].wasm, SmartModuleInvocationWasm::Predefined(name) if name == "flatten-items")
-    );
+    assert!(matches!(
+        &chain[0].wasm,
+        SmartModuleInvocationWasm::Predefined(name) if name == "flatten-items"
+    ));
     assert_eq!(connector.transforms[0].with["limit"], "5");
     assert_eq!(connector.transforms[0].with["names"], "[\"a\",\"b\"]");
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_file_that_is_changed_anywhere_is_parsed_or_refused_without_the_secret(
+        at in any::<Index>(),
+        removed in 0..40_usize,
+        inserted in r#"[a-z:${}\[\]"'&*!|>#, \n-]{0,12}"#,
+    ) {
+        let at = at.index(SOUND.len());
+        let end = SOUND.len().min(at + removed);
+        let changed = format!("{}{inserted}{}", &SOUND[..at], &SOUND[end..]);
+        if let Err(error) = load(&changed, "PASSWORD=hunter2\n") {
+            prop_assert!(!error.contains("hunter2"), "{}: {}", changed, error);
+        }
+    }
+}
+
 #[test]
-fn a_consumer_begins_where_the_file_says() {
+fn a_consumer_starts_at_the_configured_offset() {
     assert_eq!(
         load(SOUND, "PASSWORD=x")
             .unwrap()
@@ -150,7 +174,7 @@ fn a_consumer_begins_where_the_file_says() {
 }
 
 #[test]
-fn a_topic_in_full_says_what_to_create() {
+fn a_topic_in_full_has_the_settings_to_create_it_with() {
     let config = SOUND.replace("0.1.0\nmeta", "0.2.0\nmeta").replace(
         "topic: events",
         "topic: { meta: { name: events }, partition: { count: 3 }, retention: { time: 7d } }",
@@ -179,6 +203,11 @@ fn a_misspelt_field_is_named_with_its_place() {
             "expected `all`, a partition number or a list of them",
         ),
         ("rows: 3", "rows: many", "`own.rows`: invalid type"),
+        (
+            "limit: 5",
+            format!("limit: {}", "x".repeat(65_536)).as_str(),
+            "`limit` has 65536 bytes, and Fluvio carries up to 65535",
+        ),
     ] {
         let message = error(&SOUND.replace(right, wrong), "PASSWORD=hunter2");
         assert!(message.contains(expected), "{wrong}: {message}");
@@ -187,7 +216,7 @@ fn a_misspelt_field_is_named_with_its_place() {
 }
 
 #[test]
-fn an_unread_field_deep_in_a_topic_is_named() {
+fn an_unknown_field_deep_in_a_topic_is_named() {
     let config = SOUND.replace("0.1.0\nmeta", "0.2.0\nmeta").replace(
         "topic: events",
         "topic: { meta: { name: events }, partition: { cuont: 3 } }",
@@ -198,7 +227,7 @@ fn an_unread_field_deep_in_a_topic_is_named() {
 }
 
 #[test]
-fn what_would_lose_data_is_refused_with_the_reason() {
+fn settings_that_would_lose_data_are_refused_with_the_reason() {
     for refused in ["strategy: auto", "strategy: manual", "flush-period"] {
         let value = if refused == "flush-period" {
             ": 5s"
@@ -242,7 +271,7 @@ fn a_secret_is_missing_undeclared_or_misnamed() {
 }
 
 #[test]
-fn a_secret_shows_in_no_message() {
+fn a_secret_is_not_shown_in_any_message() {
     let config = SOUND.replace("rows: 3", "rows: ${{ secrets.PASSWORD }}");
     let message = error(&config, "PASSWORD=hunter2");
     assert!(
@@ -254,7 +283,7 @@ fn a_secret_shows_in_no_message() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_no_yaml_is_named() {
+fn a_file_that_is_missing_or_not_yaml_is_named() {
     let missing = Connector::<Own>::load("own", "/nowhere/connector.yaml".as_ref(), None)
         .unwrap_err()
         .to_string();

@@ -1,4 +1,4 @@
-//! What Fluvio's monitoring finds at a connector's metric socket.
+//! The connector's metric socket, as Fluvio's monitoring reads it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -51,7 +51,7 @@ fn snapshot() -> ClientCounters {
 async fn every_connection_gets_the_counters_and_a_socket_in_use_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("metrics.sock");
-    // Left behind by a connector that was killed: the file is there, nobody listens.
+    // The socket of a killed connector: the file exists without a listener.
     drop(UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
 
@@ -67,7 +67,7 @@ async fn every_connection_gets_the_counters_and_a_socket_in_use_is_left_alone() 
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(read(&socket).await.unwrap()["consumer"]["records"], 3);
 
-    // The first one goes, and the second takes over without a restart.
+    // The second takes over from the first without a restart.
     drop(first);
     let taken_over = async {
         while !matches!(read(&socket).await, Ok(document) if document["consumer"]["records"] == 0) {
@@ -79,5 +79,5 @@ async fn every_connection_gets_the_counters_and_a_socket_in_use_is_left_alone() 
         .expect("the second connector takes over");
     drop(second);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!socket.exists(), "the socket goes away with its connector");
+    assert!(!socket.exists(), "the socket is removed with its connector");
 }

@@ -1,9 +1,10 @@
-//! Writes the facts of a file of events, one a line, into the database `DATABASE_URL`, as the sink does it from the moment
-//! when records are in its hands: of each partition one batch is decoded while another is written, and the aggregates are refreshed beside.
-//! `bench/` runs it, to see the sink without the cluster and its SmartModule, which share its cores on one machine.
+//! Writes the facts of a file of events, one a line, into the database `DATABASE_URL`, as the sink
+//! does after it has read the records: for each partition one batch is decoded while another is
+//! written, and the aggregates are refreshed meanwhile. `bench/` runs it to measure the sink
+//! without the cluster and its SmartModule, which share the machine's cores with it.
 //!
-//! `load FILE PARTITIONS PASSES`: the events are spread over the partitions evenly, and written so many times. Says the seconds of
-//! each pass.
+//! `load FILE PARTITIONS PASSES` spreads the events over the partitions evenly, writes them PASSES
+//! times, and prints the seconds of each pass.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,12 +12,10 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use postgres_sink::Config;
-use postgres_sink::batch::{Batch, Record};
-use postgres_sink::database::Database;
-use postgres_sink::refreshing::Refreshing;
-use postgres_sink::writer::{Source, Writer};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use warehouse::refresh::Refresher;
+use warehouse::{Batch, Database, Record, Source, Writer};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -28,31 +27,32 @@ async fn main() -> anyhow::Result<()> {
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
     let partitions = spread(&std::fs::read(file)?, partitions)?;
     let config = Config::new(url.into());
-    let database = Database::new(&config).map_err(anyhow::Error::msg)?;
-    let wrote = Arc::new(Notify::new());
-    tokio::spawn(Refreshing::new(Arc::clone(&database), Arc::clone(&wrote)).run());
+    let database = Database::new(&config.database())?;
+    let written = Arc::new(Notify::new());
+    tokio::spawn(Refresher::new(Arc::clone(&database), Arc::clone(&written)).run(|_| {}));
     let max_rows = config.max_rows / partitions.len();
     for pass in 0..passes {
         let began = Instant::now();
-        let mut lanes = JoinSet::new();
+        let mut workers = JoinSet::new();
         for (partition, records) in (0..).zip(&partitions) {
             let source = Source {
                 sink: format!("pass {pass}"),
                 topic: "load".to_owned(),
                 partition,
             };
-            let writer = Writer::new(Arc::clone(&database), source).telling(Arc::clone(&wrote));
-            lanes.spawn(write(writer, records.clone(), max_rows));
+            let writer = Writer::new(Arc::clone(&database), source);
+            let writer = writer.notifying(Arc::clone(&written));
+            workers.spawn(write(writer, records.clone(), max_rows));
         }
-        while let Some(lane) = lanes.join_next().await {
-            lane??;
+        while let Some(worker) = workers.join_next().await {
+            worker??;
         }
         println!("{}", began.elapsed().as_secs_f64());
     }
     Ok(())
 }
 
-/// What the SmartModule makes of the events, by partition.
+/// The records that the SmartModule makes of the events, by partition.
 fn spread(events: &[u8], partitions: usize) -> anyhow::Result<Vec<Vec<Record>>> {
     let bodies = events
         .split(|byte| *byte == b'\n')
@@ -76,7 +76,7 @@ fn spread(events: &[u8], partitions: usize) -> anyhow::Result<Vec<Vec<Record>>> 
 
 async fn write(mut writer: Writer, records: Vec<Record>, max_rows: usize) -> anyhow::Result<()> {
     writer.begin(0).await?;
-    // As in the sink, one batch is written while the next is decoded.
+    // As in the sink, the next batch is decoded while one is written.
     let (sender, mut batches) = mpsc::channel(1);
     let decoding = tokio::spawn(async move {
         let mut batch = Batch::after(0);

@@ -5,112 +5,141 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use connector_common::{Secret, Validate};
+use connector_common::{Error, Secret, Validate};
 use serde::Deserialize;
-use tokio_postgres::config::{Host, SslMode};
+use warehouse::settings::{
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_LOCK_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_STATEMENT_TIMEOUT,
+};
+use warehouse::{OnConflict, Settings};
 
-use crate::connection_string::ConnectionString;
-use crate::password::Password;
+const APPLICATION_NAME: &str = "postgres-sink";
+/// The limits of `max-bytes`, in bytes.
+const BATCH_BYTES: std::ops::RangeInclusive<u64> = 1024..=1 << 30;
 
 /// The section `postgres`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
     /// The database: `postgres://user:password@host:port/database` with special characters
-    /// percent-encoded, or libpq keywords (`host=… user=… password=… dbname=…`), or `service=NAME`
-    /// of a `pg_service.conf`. Required.
+    /// percent-encoded, or libpq keywords (`host=… user=… password=…`), or `service=NAME` of a
+    /// `pg_service.conf`. Required.
     ///
     /// TLS as in libpq: `sslmode` is one of disable, allow, prefer (default), require, verify-ca,
     /// verify-full; `sslrootcert` is a PEM file of authorities, or `system` (default:
-    /// `~/.postgresql/root.crt`, else those of the operating system); `sslcert` and `sslkey` are the
-    /// PEM files of a client certificate. The host is compared with the certificate's subject
-    /// alternative names, never with its common name. The files are read for each new connection.
+    /// `~/.postgresql/root.crt`, else those of the operating system); `sslcert` and `sslkey` are
+    /// the PEM files of a client certificate; `channel_binding` is disable, prefer (default) or
+    /// require. The host is compared with the certificate's subject alternative names, never with
+    /// its common name. The files are read for each new connection. The sink warns at its start if
+    /// the host is another machine and `sslmode` is not verify-full.
     pub url: Secret,
-    /// A file whose first line is the password, read for each new connection; for a password
-    /// that is not in `url`.
+    /// A file whose first line is the password, read for each new connection. For a password that
+    /// is not in `url`.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// A command for `sh -c` whose first line of output is the password, run for each new
-    /// connection; for passwords that expire, such as RDS IAM tokens:
-    /// `aws rds generate-db-auth-token --hostname HOST --port 5432 --username USER`. It has
-    /// `connect-timeout` for its answer.
+    /// connection. For passwords that expire, such as RDS IAM tokens:
+    /// `aws rds generate-db-auth-token --hostname HOST --port 5432 --username USER`. Its timeout is
+    /// `connect-timeout`. The container image has no shell and no other programs: there, have a
+    /// second container write `password-file`.
     #[serde(default)]
     pub password_command: Option<String>,
-    /// The name that the server's administrator sees in `pg_stat_activity`, unless `url` gives
-    /// one. Default postgres-sink.
+    /// The name of the sink's sessions in `pg_stat_activity`, unless `url` has one. Default
+    /// postgres-sink. That of the session with the locks has a number of this process after it.
     #[serde(default = "default_application_name")]
     pub application_name: String,
-    /// Whether sinks of one name share the partitions that `meta.consumer.partition` leaves them: each takes as
-    /// many as the others, hands some over when another one starts, and takes over those of one that ends or
-    /// dies, within seconds (a minute where its machine is gone without a word). Default false: the first one
-    /// writes all of them, and the others wait until it ends. They share only among those that have this and
-    /// the same partitions in their files. It is no word of `meta.consumer.partition`, since Fluvio's `cdk`
-    /// refuses all but its own there.
+    /// Shares the partitions of `meta.consumer.partition` among sinks with the same name. Each
+    /// takes the same number, releases some when another sink starts, and takes over those of a
+    /// sink that ends or fails, within seconds (within a minute if its machine fails). Default
+    /// false: the first sink writes all of them, and the others wait until it ends. Sinks share
+    /// only with those that have this key and the same partitions in their files. It is a key of
+    /// its own, since Fluvio's `cdk` refuses other values in `meta.consumer.partition`.
     #[serde(default)]
     pub share_partitions: bool,
-    /// Whether to create and update the tables at the start. Default true. With false a schema that
-    /// is not up to date ends the sink, with a list of what is missing; `etl migrate` adds it.
+    /// Creates and updates the tables at the start. Default true. With false, a schema that is not
+    /// up to date ends the sink with a list of missing migrations; `etl migrate` applies them.
     #[serde(default = "default_migrate")]
     pub migrate: bool,
-    /// What becomes of a fact that is in the table already, by event time and hash. Default ignore.
+    /// The policy for a fact that is in the table already, by event time and hash: `ignore`
+    /// (default) leaves the stored one, `update` replaces it by that of a newer version.
+    ///
+    /// `update` is for corrections that the producer sends with the same event id and event time.
+    /// The newer version of an event wins, in whichever order its versions arrive: by the sequence
+    /// number of its message in a FIFO queue, else by the time at which SQS received the message.
+    /// An older version changes nothing. Of equal versions the last to arrive wins; an unknown
+    /// version, of a record that another producer has written, is the oldest. Facts of items that
+    /// the newer version does not have are removed, unless some of its items can't be read.
+    ///
+    /// Sequence numbers can be compared only within a message group of one queue: all versions of
+    /// an event belong in the same one. `update` excludes the parameter `identity: content` of the
+    /// SmartModule.
     #[serde(default)]
     pub on_conflict: OnConflict,
-    /// Facts in one transaction at most, where this sink writes one partition; of several each has its part of
-    /// them, but no less than 1000. Default 20000. An event is never cut, so the last one may go beyond.
+    /// Maximum number of facts in a transaction. The partitions that a sink writes divide it, down
+    /// to 1000 each. Default 20000. An event is never split, so the last one may exceed it.
     #[serde(default = "default_max_rows")]
     pub max_rows: usize,
-    /// Size of the records in one transaction at most, as they come from the SmartModule; partitions divide it, too.
-    /// Default 16MiB. Memory in use is about four times this: of each partition one batch is written, one is
-    /// filled.
+    /// Maximum size of the records in a transaction, as they come from the SmartModule. The
+    /// partitions divide it, too. Default 16MiB. The sink needs about four times as much memory:
+    /// for each partition it writes one batch and fills another. Up to 16MiB more hold the products
+    /// and lists that it has written last.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: ByteSize,
-    /// How long the first record of a batch waits for others while the database has nothing to do, so that the records
-    /// of one response, and of those that follow closely, make one batch. Default 10ms. While it writes, the next batch grows,
-    /// and follows at once.
+    /// Time that the first record of a batch waits for others while the database is idle, so that
+    /// records that arrive together make one batch. Default 10ms. While the database is busy, the
+    /// next batch grows, and follows at once.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Connections to the database at most, besides one that marks the partitions as taken and one that refreshes the aggregates.
-    /// Default 8. Each partition that writes needs one while it writes.
+    /// Maximum size of the connection pool. Default 8. Each partition needs a connection while it
+    /// writes. Two more connections hold the locks and refresh the aggregates.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
-    /// Limit for making one connection. Default 10s.
+    /// Timeout for making a connection, with TLS, authentication and the first query. Default 10s.
+    /// Each host in `url` has this time.
     #[serde(default = "default_connect_timeout", with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// Limit for one statement; what takes longer is cancelled by the server and tried again, and
-    /// after three times in halves. Default 60s.
+    /// Timeout for a statement. The server cancels it then; the sink retries the batch, and after
+    /// three timeouts writes it in halves. Default 60s. After the same time without a statement the
+    /// server ends a transaction, and after this and `connect-timeout` without an answer the sink
+    /// uses another connection.
     #[serde(default = "default_statement_timeout", with = "humantime_serde")]
     pub statement_timeout: Duration,
-    /// Limit for waiting for one lock; then the transaction is tried again. Default 10s.
+    /// Timeout for waiting for a lock; the sink retries the transaction then. Default 10s.
     #[serde(default = "default_lock_timeout", with = "humantime_serde")]
     pub lock_timeout: Duration,
-    /// Where to serve `/metrics` for Prometheus, `/healthz` and `/readyz`: `127.0.0.1:9466`, or
-    /// `0.0.0.0:9466` in a container. Default: nowhere.
+    /// Maximum number of events in a row that PostgreSQL may refuse alike: with the same SQLSTATE,
+    /// column and constraint, and without an accepted event between them. Default 1000. Then the
+    /// sink rejects no more events, which would delete their messages, and retries until somebody
+    /// mends the table. Each partition has a count of its own, which starts again when a sink takes
+    /// the partition up, as after a restart. The same number of records in a row may be no
+    /// envelopes of flatten-items, which means that another SmartModule is in its place. 0 rejects
+    /// any number.
+    #[serde(default = "default_max_refused_events")]
+    pub max_refused_events: usize,
+    /// The secret to sign commit notifications with, at least 16 characters, the same as that of
+    /// the sources: `${{ secrets.NAME }}`. Sources that have one ignore notifications without its
+    /// signature, and delete no message then. Default: none.
+    #[serde(default)]
+    pub notifications_secret: Option<Secret>,
+    /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
+    /// `127.0.0.1:9466`, or `0.0.0.0:9466` in a container. Default: none.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,
-    /// How long to wait at the start for a database or a cluster that does not answer, or for the
-    /// topic to be made, before giving up with an error. Default 30s. Once running, the sink waits for them
-    /// without end; only a SmartModule that is missing for this long ends it at any time.
+    /// The http URL of an OpenTelemetry collector: `http://127.0.0.1:4318`. A span `commit TOPIC`
+    /// is exported for each record whose sender sampled its trace, from the time when its message
+    /// was sent to the commit of its facts. Default: none.
+    #[serde(default)]
+    pub otlp_endpoint: Option<String>,
+    /// Time to wait at the start for a database or a cluster that does not answer, or for the topic
+    /// to be created, before the sink ends with an error. Default 30s. A running sink waits for
+    /// them without end; a SmartModule that is missing for this long, a deleted topic and a pooler
+    /// of transactions end it at any time.
     #[serde(default = "default_start_timeout", with = "humantime_serde")]
     pub start_timeout: Duration,
 }
 
-/// What becomes of a fact that is in the table already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnConflict {
-    /// It stays as it came first.
-    #[default]
-    Ignore,
-    /// It takes the content of the one that came last, where that differs: a correction that the
-    /// producer sends under the same event id and event time. The order is that of arrival, so that
-    /// a correction is sure to come last only in the partition of what it corrects: a FIFO queue
-    /// with a message group for each event, or a topic with one partition. The facts of items that the
-    /// corrected event no longer has are removed, unless some of its items can't be read.
-    Update,
-}
-
 impl Config {
-    /// All defaults for the database at `url`.
+    /// The defaults for the database at `url`.
     #[must_use]
     pub fn new(url: Secret) -> Self {
         Self {
@@ -128,104 +157,49 @@ impl Config {
             connect_timeout: default_connect_timeout(),
             statement_timeout: default_statement_timeout(),
             lock_timeout: default_lock_timeout(),
+            max_refused_events: default_max_refused_events(),
+            notifications_secret: None,
             metrics_address: None,
+            otlp_endpoint: None,
             start_timeout: default_start_timeout(),
         }
     }
 
-    /// The database to connect to.
-    ///
-    /// # Errors
-    /// What is wrong with the URL, without quoting it: it holds the password.
-    pub(crate) fn connection(&self) -> Result<ConnectionString, String> {
-        let mut connection = ConnectionString::parse(self.url.reveal())
-            .map_err(|reason| format!("`url` {reason}"))?;
-        let database = &mut connection.database;
-        if database
-            .get_hosts()
-            .iter()
-            .any(|host| matches!(host, Host::Tcp(name) if name.contains('@')))
-        {
-            return Err("`url` holds an `@` in its user or password; write it as %40".to_owned());
-        }
-        if database.get_hosts().is_empty() {
-            return Err("`url` names no host".to_owned());
-        }
-        if database.get_user().is_none_or(str::is_empty) {
-            return Err("`url` names no user".to_owned());
-        }
-        database
-            .connect_timeout(self.connect_timeout)
-            .keepalives_idle(Duration::from_secs(30))
-            .tcp_user_timeout(Duration::from_secs(60));
-        if database.get_application_name().is_none() {
-            database.application_name(&self.application_name);
-        }
-        let is_on_this_machine = database.get_hosts().iter().all(is_socket);
-        database.ssl_mode(if is_on_this_machine {
-            SslMode::Disable
-        } else {
-            connection.tls.mode.for_client()
-        });
-        Ok(connection)
-    }
-
-    /// Where the password comes from.
-    ///
-    /// # Errors
-    /// More than one place is named.
-    pub(crate) fn password(&self, in_url: bool) -> Result<Password, String> {
-        match (&self.password_file, &self.password_command) {
-            (None, None) => Ok(Password::InUrl),
-            (Some(path), None) if !in_url => Ok(Password::File(path.clone())),
-            (None, Some(command)) if !in_url => Ok(Password::Command(command.clone())),
-            _ => Err(
-                "the password is given twice; keep one of `url`, `password-file` and `password-command`"
-                    .to_owned(),
-            ),
+    /// The settings of the connections to the database.
+    #[must_use]
+    pub fn database(&self) -> Settings {
+        Settings {
+            url: self.url.clone(),
+            password_file: self.password_file.clone(),
+            password_command: self.password_command.clone(),
+            application_name: self.application_name.clone(),
+            max_connections: self.max_connections,
+            connect_timeout: self.connect_timeout,
+            statement_timeout: self.statement_timeout,
+            lock_timeout: self.lock_timeout,
         }
     }
 }
 
 impl Validate for Config {
-    fn validate(&self) -> Result<(), String> {
-        let connection = self.connection()?;
-        self.password(connection.database.get_password().is_some())?;
-        for (key, value) in [
-            ("max-rows", self.max_rows),
-            ("max-connections", self.max_connections),
-        ] {
-            if value == 0 {
-                return Err(format!("`{key}` must be at least 1"));
-            }
+    fn validate(&self) -> Result<(), Error> {
+        let valid = self.database().validate();
+        valid.map_err(|error| Error::Invalid(error.chain()))?;
+        connector_common::committed::validate_secret(self.notifications_secret.as_ref())?;
+        connector_common::traces::validate(self.otlp_endpoint.as_deref())?;
+        let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
+        if self.max_rows == 0 {
+            return invalid("`max-rows` must be at least 1");
         }
-        let size = self.max_bytes.as_u64();
-        if !(1024..=1 << 30).contains(&size) {
-            return Err("`max-bytes` must be between 1KiB and 1GiB".to_owned());
-        }
-        for (key, value) in [
-            ("connect-timeout", self.connect_timeout),
-            ("statement-timeout", self.statement_timeout),
-            ("lock-timeout", self.lock_timeout),
-        ] {
-            if value < Duration::from_millis(1) {
-                return Err(format!("`{key}` must be at least 1ms"));
-            }
-        }
-        if self.lock_timeout >= self.statement_timeout {
-            return Err("`lock-timeout` must be shorter than `statement-timeout`, which would end every wait before it".to_owned());
+        if !BATCH_BYTES.contains(&self.max_bytes.as_u64()) {
+            return invalid("`max-bytes` must be between 1KiB and 1GiB");
         }
         Ok(())
     }
 }
 
-/// TLS is for networks: libpq, too, leaves it out on a socket in the file system.
-fn is_socket(host: &Host) -> bool {
-    !matches!(host, Host::Tcp(_))
-}
-
 fn default_application_name() -> String {
-    "postgres-sink".to_owned()
+    APPLICATION_NAME.to_owned()
 }
 
 fn default_migrate() -> bool {
@@ -245,19 +219,23 @@ fn default_max_delay() -> Duration {
 }
 
 fn default_max_connections() -> usize {
-    8
+    DEFAULT_MAX_CONNECTIONS
 }
 
 fn default_connect_timeout() -> Duration {
-    Duration::from_secs(10)
+    DEFAULT_CONNECT_TIMEOUT
 }
 
 fn default_statement_timeout() -> Duration {
-    Duration::from_secs(60)
+    DEFAULT_STATEMENT_TIMEOUT
 }
 
 fn default_lock_timeout() -> Duration {
-    Duration::from_secs(10)
+    DEFAULT_LOCK_TIMEOUT
+}
+
+fn default_max_refused_events() -> usize {
+    1000
 }
 
 fn default_start_timeout() -> Duration {
@@ -285,6 +263,7 @@ mod tests {
             let Err(error) = with_url(url).validate() else {
                 panic!("accepted {url}")
             };
+            let error = error.to_string();
             assert!(
                 error.contains("url") && !error.contains("hunter2"),
                 "{url}: {error}"
@@ -302,13 +281,29 @@ mod tests {
             password_command: Some("echo x".to_owned()),
             ..with_url("postgres://u:p@host/db")
         };
-        assert!(twice.validate().unwrap_err().contains("given twice"));
+        assert!(
+            twice
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("given twice")
+        );
         Config {
             url: Secret::from("postgres://u@host/db".to_owned()),
             ..twice
         }
         .validate()
         .unwrap();
+    }
+
+    #[test]
+    fn a_secret_for_notifications_that_could_be_guessed_is_refused() {
+        let guessed = Config {
+            notifications_secret: Some(Secret::from("hunter2".to_owned())),
+            ..with_url("postgres://u@host/db")
+        };
+        let error = guessed.validate().unwrap_err().to_string();
+        assert!(error.contains("notifications-secret"), "{error}");
     }
 
     #[test]
@@ -321,6 +316,7 @@ mod tests {
             }
             .validate()
             .unwrap_err()
+            .to_string()
             .contains("max-rows")
         );
         assert!(
@@ -330,12 +326,18 @@ mod tests {
             }
             .validate()
             .unwrap_err()
+            .to_string()
             .contains("max-bytes")
         );
         let late = Config {
             lock_timeout: good.statement_timeout,
             ..good
         };
-        assert!(late.validate().unwrap_err().contains("lock-timeout"));
+        assert!(
+            late.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("lock-timeout")
+        );
     }
 }

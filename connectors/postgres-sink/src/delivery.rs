@@ -1,70 +1,249 @@
-//! A batch is tried until it is in the tables, whatever PostgreSQL says meanwhile.
+//! Retries a batch until it commits. An event that PostgreSQL refuses becomes a rejected event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use connector_common::Stop;
+use connector_common::{Backoff, Stop, Warnings};
+use warehouse::{Batch, Cause, Refused, Remedy, ServerError, Trial, Writer, Written};
 
-use crate::backoff::Backoff;
-use crate::batch::Batch;
-use crate::errors::{DatabaseError, Remedy};
-use crate::writer::{WriteError, Writer, Written};
+use crate::error::Error;
+use crate::metrics::TransactionMetrics;
 
-/// How long a stop waits for a database that does not take the batch in hand. Nothing is lost: the
-/// stored offset stays where it is, and the next start reads the batch again.
-const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(10);
+/// The wait for the database after a stop is requested. Nothing is lost when it ends: the committed
+/// offset stays, and the next start reads the batch again.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The statement timeouts after which a batch is written in halves.
+const TIMEOUTS: u32 = 3;
+/// The pauses after transient errors.
+const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
+/// The pauses after errors that need somebody to act.
+const WAIT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
 
-/// A batch that the server has cancelled so often for want of time is written in halves.
-const CANCELLED: u32 = 3;
-
-/// Why a batch is not in the tables.
-#[derive(Debug, thiserror::Error)]
-pub enum DeliveryError {
-    /// Another sink of the same name has moved the offset.
-    #[error("another sink has moved the stored offset to {stored}; this one was at {expected}")]
-    Overtaken {
-        /// The offset in the database.
-        stored: i64,
-        /// Where this sink was.
-        expected: i64,
-    },
-    /// The stop was requested while the database took nothing.
-    #[error("stopped while the database took nothing: {0}")]
-    Stopped(String),
-    /// An event that PostgreSQL refuses, and whose rejection it refuses as well.
-    #[error(
-        "PostgreSQL refuses the event at offset {offset}, and its row in rejected_events too: {why}"
-    )]
-    Unwritable {
-        /// The record's offset.
-        offset: i64,
-        /// PostgreSQL's answer.
-        why: String,
-    },
+/// Counts events of a partition that PostgreSQL refuses alike, without an accepted one between
+/// them. A changed table or a wrong SmartModule makes it refuse all, and each rejected event lets a
+/// source delete its message.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals {
+    /// The number after which no more events are rejected; 0 for none.
+    limit: usize,
+    cause: Option<Cause>,
+    count: usize,
+    /// The number of records in a row that are not envelopes.
+    unreadable: usize,
+    warnings: Arc<Warnings>,
 }
 
-/// Writes `batch`. What can pass is tried again, without end; an event that PostgreSQL refuses is
-/// found by halving and becomes a row in `rejected_events`, and the rest goes in.
+impl Refusals {
+    /// Allows `limit` events, or any number if it is 0.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if the limit of events that are refused for this cause is reached.
+    fn are_exhausted(&self, cause: Option<&Cause>) -> bool {
+        self.limit > 0 && self.count >= self.limit && self.cause.as_ref() == cause
+    }
+
+    /// Counts the outcome of a trial. Returns false if its event may not be rejected.
+    fn count(&mut self, trial: &Trial<'_>) -> bool {
+        match trial {
+            Trial::Accepted(written) => self.accept(written),
+            Trial::Refused(error) => {
+                let cause = error.cause();
+                if self.are_exhausted(cause.as_ref()) {
+                    return false;
+                }
+                self.add(cause);
+            }
+        }
+        true
+    }
+
+    /// Logs refused events of `batch`, now and then: there can be many.
+    fn log(&self, writer: &Writer, batch: &Batch, refused: &Refused) {
+        let Some(first) = refused.records.first() else {
+            return;
+        };
+        if let Some(suppressed) = self.warnings.due() {
+            tracing::warn!(
+                topic = writer.source().topic,
+                partition = writer.source().partition,
+                next_offset = batch.next_offset(),
+                events = refused.records.len(),
+                trace = batch.trace(first.index),
+                suppressed,
+                "PostgreSQL refuses events, which become rejected events: {}",
+                first.reason
+            );
+        }
+    }
+
+    fn add(&mut self, cause: Option<Cause>) {
+        if self.cause != cause {
+            self.count = 0;
+        }
+        self.cause = cause;
+        self.count += 1;
+    }
+
+    /// Fails if too many records in a row are not envelopes. The flattener makes one of any record,
+    /// so another SmartModule is in its place.
+    fn check_envelopes(&mut self, batch: &Batch) -> Result<(), Error> {
+        if !batch.is_unreadable() {
+            self.unreadable = 0;
+            return Ok(());
+        }
+        self.unreadable = self.unreadable.saturating_add(batch.record_count());
+        if self.limit == 0 || self.unreadable <= self.limit {
+            return Ok(());
+        }
+        Err(Error::NotEnvelopes {
+            count: self.unreadable,
+            offset: batch.next_offset(),
+        })
+    }
+
+    fn accept(&mut self, written: &Written) {
+        if written.inserted + written.updated > 0 {
+            self.count = 0;
+        }
+    }
+}
+
+/// Writes `batch`, and retries without end. It finds the events that PostgreSQL refuses, writes
+/// them into `rejected_events`, and writes the other events. If too many events are refused alike,
+/// it rejects none any more and waits until the next one is accepted.
 ///
 /// # Errors
-/// See [`DeliveryError`].
+/// Another sink has moved the offset, the stop was requested, an event can't be rejected either, or
+/// the records are not envelopes.
 pub async fn deliver(
     writer: &mut Writer,
     batch: Batch,
     stop: &Stop,
-) -> Result<Written, DeliveryError> {
+    metrics: Option<&TransactionMetrics>,
+    refusals: &mut Refusals,
+) -> Result<Written, Error> {
+    refusals.check_envelopes(&batch)?;
     let mut total = Written::default();
     let mut waiting = vec![batch];
+    let mut wait = Backoff::new(WAIT[0], WAIT[1]);
     while let Some(batch) = waiting.pop() {
-        match write_patiently(writer, &batch, stop).await? {
-            Outcome::Written(written) => total += written,
-            Outcome::TooLarge => match batch.halves() {
+        let error = match write_with_retries(writer, &batch, stop, metrics).await? {
+            Outcome::Written(written) => {
+                refusals.accept(&written);
+                if wait.reset() {
+                    tracing::info!(
+                        topic = writer.source().topic,
+                        partition = writer.source().partition,
+                        "PostgreSQL accepts events again"
+                    );
+                }
+                total += written;
+                continue;
+            }
+            Outcome::TimedOut => {
+                waiting.extend(halved(batch));
+                continue;
+            }
+            Outcome::Refused(error) => error,
+        };
+        let mut counted = refusals.clone();
+        let found = tokio::select! {
+            found = writer.find_refused(&batch, |trial| counted.count(&trial)) => found,
+            () = stop_timeout(stop) => return Err(Error::Stopped(error)),
+        };
+        let refused = match found {
+            Ok(Refused { records, tried })
+                if records.is_empty() && tried == batch.record_count() =>
+            {
+                // They are refused at the commit.
+                if let Some((first, second)) = batch.halves() {
+                    waiting.extend([second, first]);
+                    continue;
+                }
+                if counted.count(&Trial::Refused(&error)) {
+                    Refused::only(&error)
+                } else {
+                    Refused::default()
+                }
+            }
+            Ok(refused) => refused,
+            Err(error) => {
+                if error.is_cancelled() && batch.record_count() > 1 {
+                    waiting.extend(halved(batch));
+                    continue;
+                }
+                if wait.warning_due().is_some() {
+                    tracing::warn!(
+                        topic = writer.source().topic,
+                        partition = writer.source().partition,
+                        "cannot find the events that PostgreSQL refuses: {}",
+                        error.chain()
+                    );
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(wait.next_pause()) => waiting.push(batch),
+                    () = stop.requested() => return Err(Error::Stopped(error)),
+                }
+                continue;
+            }
+        };
+        if refused.tried == 0 {
+            let stands_still = format!(
+                "{} events in a row were refused alike, so no more are rejected or deleted until \
+                 the event at offset {} is accepted; mend the table or the SmartModule, or raise \
+                 `max-refused-events`",
+                refusals.count,
+                batch.follows()
+            );
+            if let Some(metrics) = metrics {
+                metrics.wait(&format!("{stands_still}: {}", error.outline()));
+            }
+            if wait.warning_due().is_some() {
+                tracing::error!(
+                    topic = writer.source().topic,
+                    partition = writer.source().partition,
+                    "{stands_still}: {}",
+                    reason(&error)
+                );
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait.next_pause()) => waiting.push(batch),
+                () = stop.requested() => return Err(Error::Stopped(error)),
+            }
+            continue;
+        }
+        let (part, rest) = batch.reject_refused(&refused);
+        match write_with_retries(writer, &part, stop, metrics).await? {
+            Outcome::Written(written) => {
+                total += written;
+                *refusals = counted;
+                refusals.log(writer, &batch, &refused);
+                wait.reset();
+                waiting.extend(rest);
+            }
+            Outcome::Refused(error) => match batch.halves() {
                 Some((first, second)) => waiting.extend([second, first]),
-                None => waiting.push(batch),
+                None => {
+                    tracing::error!(
+                        topic = writer.source().topic,
+                        partition = writer.source().partition,
+                        offset = batch.next_offset() - 1,
+                        "PostgreSQL refuses a row of rejected_events: {}",
+                        reason(&error)
+                    );
+                    return Err(Error::Unwritable {
+                        offset: batch.next_offset() - 1,
+                        reason: error.outline(),
+                    });
+                }
             },
-            Outcome::Refused(why) => match batch.halves() {
-                Some((first, second)) => waiting.extend([second, first]),
-                None => total += set_aside(writer, &batch, &why, stop).await?,
-            },
+            Outcome::TimedOut => waiting.extend(halved(batch)),
         }
     }
     Ok(total)
@@ -72,122 +251,112 @@ pub async fn deliver(
 
 enum Outcome {
     Written(Written),
-    /// The server does not get it done in the time that a statement may take.
-    TooLarge,
-    Refused(String),
+    /// The server can't write the batch within the statement timeout.
+    TimedOut,
+    Refused(warehouse::Error),
 }
 
-async fn set_aside(
-    writer: &mut Writer,
-    batch: &Batch,
-    why: &str,
-    stop: &Stop,
-) -> Result<Written, DeliveryError> {
-    let source = writer.source();
-    tracing::warn!(
-        topic = source.topic,
-        partition = source.partition,
-        offset = batch.follows(),
-        "PostgreSQL refuses an event, which goes to rejected_events: {why}"
-    );
-    match write_patiently(writer, &batch.refused(why), stop).await? {
-        Outcome::Written(written) => Ok(written),
-        Outcome::TooLarge => Err(DeliveryError::Unwritable {
-            offset: batch.next_offset() - 1,
-            why: "its row takes longer than `statement-timeout`".to_owned(),
-        }),
-        Outcome::Refused(why) => Err(DeliveryError::Unwritable {
-            offset: batch.next_offset() - 1,
-            why,
-        }),
+/// The halves of a batch, the second one first, or a single record as it is.
+fn halved(batch: Batch) -> Vec<Batch> {
+    match batch.halves() {
+        Some((first, second)) => vec![second, first],
+        None => vec![batch],
     }
 }
 
-async fn write_patiently(
+async fn write_with_retries(
     writer: &mut Writer,
     batch: &Batch,
     stop: &Stop,
-) -> Result<Outcome, DeliveryError> {
-    let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    let mut wait = Backoff::new(Duration::from_secs(2), Duration::from_secs(30));
-    let mut cancelled = 0;
-    let mut given_up = std::pin::pin!(patience(stop));
+    metrics: Option<&TransactionMetrics>,
+) -> Result<Outcome, Error> {
+    let mut retry = Backoff::new(RETRY[0], RETRY[1]);
+    let mut wait = Backoff::new(WAIT[0], WAIT[1]);
+    let mut timeouts = 0;
+    let mut stopped = std::pin::pin!(stop_timeout(stop));
     loop {
-        let error = match writer.write(batch).await {
+        let began = metrics.map(TransactionMetrics::begin);
+        let outcome = tokio::select! {
+            outcome = writer.write(batch) => outcome,
+            () = &mut stopped => return Err(Error::Stopped(warehouse::Error::Server {
+                context: "cannot write the batch",
+                source: ServerError::NoAnswer(STOP_TIMEOUT),
+            })),
+        };
+        if let (Some(metrics), Some(began)) = (metrics, began) {
+            metrics.end(began, batch, &outcome);
+        }
+        let error = match outcome {
             Ok(written) => {
                 if retry.failures() + wait.failures() > 0 {
                     tracing::info!(
                         topic = writer.source().topic,
                         partition = writer.source().partition,
-                        "the database takes facts again"
+                        "the database accepts batches again"
                     );
                 }
                 return Ok(Outcome::Written(written));
             }
-            Err(WriteError::Fenced { stored, expected }) => {
-                return Err(DeliveryError::Overtaken { stored, expected });
+            Err(warehouse::Error::Fenced {
+                committed,
+                expected,
+            }) => {
+                return Err(Error::Fenced {
+                    committed,
+                    expected,
+                });
             }
             Err(error) => error,
         };
+        let source = writer.source();
         let pause = match error.remedy() {
-            Some(Remedy::SetAside) => return Ok(Outcome::Refused(reason(&error))),
-            Some(Remedy::Retry) | None => {
-                if retry.is_news() {
-                    warn(writer, batch, &error);
+            Remedy::Reject => return Ok(Outcome::Refused(error)),
+            Remedy::Retry => {
+                if retry.warning_due().is_some() {
+                    tracing::warn!(
+                        topic = source.topic,
+                        partition = source.partition,
+                        offset = batch.follows(),
+                        "the database did not accept a batch, retrying: {}",
+                        error.chain()
+                    );
                 }
-                cancelled += u32::from(is_cancelled(&error));
-                if cancelled == CANCELLED && batch.volume().records > 1 {
-                    return Ok(Outcome::TooLarge);
+                timeouts += u32::from(error.is_cancelled());
+                if timeouts == TIMEOUTS && batch.record_count() > 1 {
+                    return Ok(Outcome::TimedOut);
                 }
-                retry.next()
+                retry.next_pause()
             }
-            Some(Remedy::Wait | Remedy::Refused) => {
-                if wait.is_news() {
-                    alarm(writer, batch, &error);
+            Remedy::Wait | Remedy::Refused | Remedy::Fatal => {
+                if wait.warning_due().is_some() {
+                    tracing::error!(
+                        topic = source.topic,
+                        partition = source.partition,
+                        offset = batch.follows(),
+                        "nothing is written until somebody acts; the sink keeps retrying: {}",
+                        error.chain()
+                    );
                 }
-                wait.next()
+                wait.next_pause()
             }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = &mut given_up => return Err(DeliveryError::Stopped(error.to_string())),
+            () = &mut stopped => return Err(Error::Stopped(error)),
         }
     }
 }
 
-fn is_cancelled(error: &WriteError) -> bool {
-    matches!(error, WriteError::Database(error) if error.is_cancelled())
-}
-
 /// Ends some time after the stop is requested.
-async fn patience(stop: &Stop) {
+async fn stop_timeout(stop: &Stop) {
     stop.requested().await;
-    tokio::time::sleep(PATIENCE_WHEN_STOPPING).await;
+    tokio::time::sleep(STOP_TIMEOUT).await;
 }
 
-fn reason(error: &WriteError) -> String {
+/// The server's message without the request that failed.
+fn reason(error: &warehouse::Error) -> String {
     match error {
-        WriteError::Database(DatabaseError { cause, .. }) => cause.to_string(),
-        other => other.to_string(),
+        warehouse::Error::Server { source, .. } => source.to_string(),
+        other => other.chain(),
     }
-}
-
-fn warn(writer: &Writer, batch: &Batch, error: &WriteError) {
-    let source = writer.source();
-    tracing::warn!(
-        topic = source.topic,
-        partition = source.partition,
-        offset = batch.follows(),
-        "the database did not take a batch, trying again: {error}"
-    );
-}
-
-fn alarm(writer: &Writer, batch: &Batch, error: &WriteError) {
-    let source = writer.source();
-    tracing::error!(
-        topic = source.topic,
-        partition = source.partition,
-        offset = batch.follows(),
-        "nothing is written until somebody acts; the sink keeps trying: {error}"
-    );
 }

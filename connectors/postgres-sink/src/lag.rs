@@ -1,8 +1,8 @@
-//! How far a partition's tables are behind its topic, in records and in seconds.
+//! Measures how far the tables are behind the topic, in records and in seconds.
 //!
-//! A record has no time of its own once it came through a SmartModule. So the seconds are those since
-//! this task saw that the topic had records which are not in the tables: at least so long has the
-//! oldest of them waited.
+//! A record has no time of its own after a SmartModule. So the seconds count from the moment at
+//! which this task saw that the topic has records that are not in the tables: the oldest of them
+//! has waited at least that long.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use connector_common::Warnings;
 use prometheus::IntGauge;
 
 use crate::metrics::Metrics;
-use crate::partition::Partition;
+use crate::topic::Partition;
 
-/// How often the topic is asked for its end.
-const EVERY: Duration = Duration::from_secs(10);
-/// How often that is compared with what is committed meanwhile.
-const COMPARED: Duration = Duration::from_secs(1);
-/// Ends of the topic that are remembered: a day of them. Of a longer lag the oldest are what counts.
-const REMEMBERED: usize = 8640;
+/// The time between two requests for the topic's end offset.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(10);
+/// The time between two comparisons with the committed offset.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of end offsets to keep: those of a day. Of a longer lag the oldest ones count.
+const MAX_ENDS: usize = 8640;
 
 /// Measures until it is dropped.
 pub(crate) async fn measure(partition: Partition, metrics: Metrics) {
@@ -32,30 +32,30 @@ pub(crate) async fn measure(partition: Partition, metrics: Metrics) {
         match partition.end().await {
             Ok(end) => {
                 warnings.reset();
-                ends.saw(end, Instant::now());
+                ends.add(end, Instant::now());
             }
-            // What was seen before still waits.
+            // Records that were seen before still wait.
             Err(error) => {
                 if warnings.due().is_some() {
                     tracing::warn!(
                         topic = partition.topic,
                         partition = partition.number,
-                        "the lag is not known: {error:#}"
+                        "cannot measure the lag: {error:#}"
                     );
                 }
             }
         }
-        let asked = Instant::now();
-        while asked.elapsed() < EVERY {
+        let requested = Instant::now();
+        while requested.elapsed() < REQUEST_INTERVAL {
             let lag = ends.lag(next_offset.get(), Instant::now());
             records.set(lag.records);
             seconds.set(i64::try_from(lag.waited.as_secs()).unwrap_or(i64::MAX));
-            tokio::time::sleep(COMPARED).await;
+            tokio::time::sleep(COMPARE_INTERVAL).await;
         }
     }
 }
 
-/// Where the topic ended, and when that was seen.
+/// End offsets of the topic, and when each was seen first.
 #[derive(Default)]
 struct Ends(VecDeque<(i64, Instant)>);
 
@@ -66,12 +66,12 @@ struct Lag {
 }
 
 impl Ends {
-    fn saw(&mut self, end: i64, now: Instant) {
-        let is_news = self.0.back().is_none_or(|(last, _)| *last != end);
-        if is_news && self.0.len() == REMEMBERED {
+    fn add(&mut self, end: i64, now: Instant) {
+        let is_new = self.0.back().is_none_or(|(last, _)| *last != end);
+        if is_new && self.0.len() == MAX_ENDS {
             self.0.pop_back();
         }
-        if is_news {
+        if is_new {
             self.0.push_back((end, now));
         }
     }
@@ -103,11 +103,11 @@ mod tests {
         };
         let mut ends = Ends::default();
         assert_eq!(ends.lag(5, at(0)), lag(0, 0));
-        ends.saw(10, at(0));
+        ends.add(10, at(0));
         assert_eq!(ends.lag(10, at(5)), lag(0, 0));
-        ends.saw(20, at(10));
-        ends.saw(20, at(20));
-        ends.saw(50, at(30));
+        ends.add(20, at(10));
+        ends.add(20, at(20));
+        ends.add(50, at(30));
         assert_eq!(ends.lag(10, at(40)), lag(40, 30));
         assert_eq!(ends.lag(19, at(40)), lag(31, 30));
         assert_eq!(ends.lag(20, at(40)), lag(30, 10));

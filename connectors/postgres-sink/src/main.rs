@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    give_large_blocks_back();
+    return_large_blocks();
     connector_common::run("postgres", postgres_sink::run)
 }
 
-/// A batch is made in one thread and freed in another, in blocks of megabytes. glibc begins to keep such blocks once the
-/// first was freed, in a heap for each thread, which comes to half as much memory again. With a threshold of its own it gives them
-/// back to the system.
+/// One thread makes a batch and another frees it, in blocks of megabytes. After the first was
+/// freed, glibc keeps such blocks, in a heap for each thread, which takes half as much memory
+/// again. With an explicit threshold it returns them to the system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "mallopt(3) is C")]
-fn give_large_blocks_back() {
-    // SAFETY: no other thread runs yet, and a value that glibc doesn't take changes nothing.
+fn return_large_blocks() {
+    // SAFETY: no other thread runs yet, and a value that glibc refuses changes nothing.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
         libc::mallopt(libc::M_ARENA_MAX, 1);

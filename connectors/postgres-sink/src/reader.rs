@@ -1,83 +1,94 @@
-//! From the topic to batches: every record once and in order, or an error that says which is missing.
-
-mod error;
+//! Reads a partition into batches: every record once and in order.
+//!
+//! A response is cut at `max_bytes`; the client drops the cut-off records and continues after them.
+//! A batch whose transformed records exceed `max_bytes` is left out entirely. Neither is an error
+//! to the client, so the reader checks that offsets are contiguous. A gap ends the reading; records
+//! are never skipped.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connector_common::{Health, Stop};
+use connector_common::{Backoff, Health, Stop};
+use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch as SentBatch;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use warehouse::{Batch, LastRecord, Record};
 
-pub use self::error::ReadError;
-use self::error::Trouble;
-use crate::backoff::Backoff;
-use crate::batch::{Batch, Record};
-use crate::config::OnConflict;
-use crate::continuity::{Break, Continuity};
-use crate::partition::{Open, Partition};
-use crate::room::Room;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::topic::{BatchStream, Fault, Partition};
 
-/// A stream that brings nothing for this long is looked at: is there really nothing? Then less and
-/// less often, up to the second.
+/// The shortest and the longest time without records after which the reader checks for records that
+/// the stream does not send. It doubles with each check.
 const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
-/// How long a record that the cluster holds may take to come: at first, and, doubled with each larger response, at
-/// most. An SPU compiles the SmartModules for each stream anew, which takes long where it is short of CPU.
+/// The shortest and the longest wait for a record that the cluster has. It doubles with each stream
+/// that does not send it. An SPU compiles the SmartModules for each stream, which takes long if it
+/// lacks CPU.
 const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
-/// A stream that was open for this long was in order, even if it brought nothing.
+/// A stream that was open for this long works, even if it sent nothing.
 const HEALTHY: Duration = Duration::from_secs(10);
-/// The largest response that is ever asked for.
-const MAX_BYTES_LIMIT: i32 = 1 << 30;
-const WIDER: i32 = 4;
+/// The largest response to request.
+const MAX_RESPONSE: i32 = 1 << 30;
+/// The factor between responses that are too small and the next larger ones.
+const RESPONSE_GROWTH: i32 = 4;
+/// The pauses before the stream is opened again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How much is read, and what is waited for.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// How large a batch may get.
-    pub(crate) room: Room,
-    /// How long the first record waits for others while nothing is being written.
-    pub(crate) delay: Duration,
-    /// What becomes of facts that are there already.
-    pub(crate) on_conflict: OnConflict,
-    /// The size of the responses to ask the cluster for.
-    pub(crate) max_bytes: i32,
-    /// How long a SmartModule may be missing: a node that has just started, or has just been given
-    /// it, knows it a moment later.
-    pub(crate) patience: Duration,
-}
-
-/// Reads a partition from the offset that is stored for it.
+/// Reads a partition from its committed offset on.
 pub(crate) struct Reader {
     partition: Partition,
     limits: Limits,
     health: Health,
     continuity: Continuity,
+    /// The last record that was read, or written by a reader before this one.
+    last: Option<LastRecord>,
     pending: VecDeque<Record>,
     batch: Batch,
-    /// When the first record of the batch came.
+    /// The time of the first record in `batch`.
     began: Option<Instant>,
     batches: mpsc::Sender<Batch>,
-    handed_on: u64,
+    sent: u64,
     written: watch::Receiver<u64>,
-    max_bytes: i32,
+    response: ResponseSize,
     grace: Duration,
 }
 
-/// What ends an open stream in good order.
+/// The reason why an open stream ended without an error.
 enum End {
     /// Open it again.
     Reopen,
-    /// The sink stops, or nobody takes the batches.
+    /// The sink stops, or the receiver of batches is gone.
     Stop,
 }
 
+/// The reason why a stream ended early.
+enum Problem {
+    Fault(Fault),
+    Error(Error),
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl Reader {
-    /// A reader from the offset `from` on. `written` counts the batches that are through.
+    /// A reader from the offset `from` on, behind the record `last`. `written` counts the batches
+    /// that are written.
     pub(crate) fn new(
         partition: Partition,
         from: i64,
+        last: Option<LastRecord>,
         limits: Limits,
         health: Health,
         batches: mpsc::Sender<Batch>,
@@ -86,66 +97,76 @@ impl Reader {
         Self {
             partition,
             health,
-            continuity: Continuity::from(from),
+            continuity: Continuity { next: from },
+            last,
             pending: VecDeque::new(),
             batch: Batch::after(from).on_conflict(limits.on_conflict),
             began: None,
             batches,
-            handed_on: 0,
+            sent: 0,
             written,
-            max_bytes: limits.room.response(limits.max_bytes),
+            response: ResponseSize::new(limits.response_bytes()),
             grace: GRACE[0],
             limits,
         }
     }
 
-    /// Reads until the stop, through every error that can pass. What was read is handed on before
-    /// this returns.
+    /// Reads until the stop, and retries after transient errors. Sends the last batch before it
+    /// returns.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub(crate) async fn read(mut self, stop: Stop) -> Result<(), ReadError> {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    /// The partition can't be read on.
+    pub(crate) async fn read(mut self, stop: Stop) -> Result<(), Error> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut failing_since = None;
         loop {
-            let (before, opened) = (self.continuity.next(), Instant::now());
+            let (before, opened) = (self.continuity.next, Instant::now());
             let outcome = tokio::select! {
                 outcome = self.read_stream() => outcome,
                 () = stop.requested() => Ok(End::Stop),
             };
-            self.hand_on_all().await;
-            if self.continuity.next() > before || opened.elapsed() > HEALTHY {
+            self.send_all().await;
+            if self.continuity.next > before || opened.elapsed() > HEALTHY {
                 backoff.reset();
                 failing_since = None;
             }
-            let trouble = match outcome {
+            let reason = match outcome {
                 Ok(End::Stop) => {
                     self.health.works(&self.part());
                     return Ok(());
                 }
                 Ok(End::Reopen) => continue,
-                Err(Trouble::Error(error)) => return Err(error),
-                Err(Trouble::Fault(fault)) => {
+                // Retention removed the last record, and none after it.
+                Err(Problem::Fault(Fault::Evicted { next_available }))
+                    if self.last.is_some() && next_available <= self.continuity.next =>
+                {
+                    self.last = None;
+                    continue;
+                }
+                Err(Problem::Error(error)) => return Err(error),
+                Err(Problem::Fault(fault)) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
-                    self.judge(fault, since.elapsed())?
+                    self.classify(fault, since.elapsed())?
                 }
             };
-            self.health.troubled(&self.part(), &trouble);
-            if backoff.is_news() {
-                self.warn(&trouble);
+            self.health.troubled(&self.part(), &reason);
+            if backoff.warning_due().is_some() {
+                self.warn(&reason);
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(backoff.next_pause()) => {}
                 () = stop.requested() => return Ok(()),
             }
         }
     }
 
-    async fn read_stream(&mut self) -> Result<End, Trouble> {
-        let mut open = self
-            .partition
-            .open(self.continuity.next(), self.max_bytes)
-            .await?;
+    async fn read_stream(&mut self) -> Result<End, Problem> {
+        // The batch with the last record shows whether the topic is the same one.
+        let from = match &self.last {
+            Some(last) if last.offset + 1 == self.continuity.next => last.offset,
+            _ => self.continuity.next,
+        };
+        let mut stream = self.partition.open(from, self.response.bytes).await?;
         self.health.works(&self.part());
         let batches = self.batches.clone();
         let mut idle = IDLE[0];
@@ -162,12 +183,12 @@ impl Reader {
                 permit = batches.reserve(), if is_due && !is_writing => match permit {
                     Ok(permit) => {
                         permit.send(take(&mut self.batch));
-                        self.handed_on += 1;
+                        self.sent += 1;
                         self.began = None;
                     }
                     Err(_) => return Ok(End::Stop),
                 },
-                batch = open.next(), if !is_full => {
+                batch = stream.next(), if !is_full => {
                     if let Some(end) = self.accept(batch?)? {
                         return Ok(end);
                     }
@@ -176,8 +197,8 @@ impl Reader {
                 () = tokio::time::sleep_until(due.unwrap_or(now)), if waits => {}
                 Ok(()) = self.written.changed(), if is_writing => {}
                 () = tokio::time::sleep(idle), if self.began.is_none() => {
-                    if self.is_stuck(&mut open).await? {
-                        return Ok(End::Reopen);
+                    if let Some(end) = self.look_for_records(&mut stream).await? {
+                        return Ok(end);
                     }
                     idle = (idle * 2).min(IDLE[1]);
                 }
@@ -185,82 +206,92 @@ impl Reader {
         }
     }
 
-    /// Takes the records that are new in what the cluster sent.
-    fn accept(&mut self, sent: SentBatch) -> Result<Option<End>, Trouble> {
+    /// Takes the new records of a batch that the cluster sent.
+    fn accept(&mut self, sent: SentBatch) -> Result<Option<End>, Problem> {
         let base = sent.get_base_offset();
         let offsets = sent.records_len();
         let records = sent.own_records();
+        let before = self.continuity.next;
         match self.continuity.accept(base, offsets, records.len()) {
-            Ok(seen) => {
-                self.grace = GRACE[0];
-                let records = (base..).zip(records).skip(seen);
+            Step::Follows { known } => {
+                if let Some(last) = &self.last
+                    && let Ok(index) = usize::try_from(last.offset.saturating_sub(base))
+                    && let Some(record) = records.get(index)
+                    && record.key.as_deref().map(Bytes::as_ref) != Some(last.key.as_bytes())
+                {
+                    // It would be read from its middle.
+                    let offset = last.offset;
+                    return Err(Error::CreatedAgain { offset }.into());
+                }
+                if self.continuity.next > before {
+                    self.grace = GRACE[0];
+                    self.response = ResponseSize::new(self.limits.response_bytes());
+                }
+                let records = (base..).zip(records).skip(known);
                 self.pending.extend(records.map(|(offset, record)| Record {
                     offset,
                     key: record.key.as_deref().cloned(),
                     value: Bytes::clone(&record.value),
                 }));
+                if let Some(record) = self.pending.back() {
+                    self.last = LastRecord::of(record);
+                }
                 Ok(None)
             }
-            Err(multiplied @ Break::Multiplied { .. }) => {
-                Err(ReadError::Multiplied(multiplied).into())
+            Step::Multiplied => Err(Error::Multiplied {
+                base,
+                offsets,
+                records: records.len(),
             }
-            Err(gap @ Break::Gap { .. }) => {
-                if !self.widen() {
-                    return Err(ReadError::Gap(gap).into());
+            .into()),
+            Step::Gap { from } => {
+                if !self.response.grow() {
+                    return Err(Error::Gap { from, to: base }.into());
                 }
                 self.warn(&format!(
-                    "{gap}; asking for them again in responses of up to {} bytes",
-                    self.max_bytes
+                    "records from offset {from} up to {base} are missing; requesting them again in \
+                     responses of up to {} bytes",
+                    self.response.bytes
                 ));
                 Ok(Some(End::Reopen))
             }
         }
     }
 
-    /// Nothing has come for a while. Where the cluster holds a record all the same, its batch got
-    /// larger than a response may be, or the stream hangs.
-    async fn is_stuck(&mut self, open: &mut Open) -> Result<bool, Trouble> {
-        let next = self.continuity.next();
-        if !self.partition.holds(next).await? {
-            return Ok(false);
+    /// Called if nothing came for a while. If the cluster has a record nevertheless, the connection
+    /// is broken, or the record's batch exceeds the size of a response.
+    async fn look_for_records(&mut self, stream: &mut BatchStream) -> Result<Option<End>, Problem> {
+        let next = self.continuity.next;
+        if !self.partition.has_record(next).await? {
+            return Ok(None);
         }
         // It may have arrived just now, or be on its way.
-        let grace = if self.max_bytes < MAX_BYTES_LIMIT {
-            self.grace
-        } else {
-            GRACE[1]
-        };
+        let grace = self.grace;
         self.grace = (grace * 2).min(GRACE[1]);
-        if let Ok(batch) = tokio::time::timeout(grace, open.next()).await {
-            return Ok(self.accept(batch?)?.is_some());
+        if let Ok(batch) = tokio::time::timeout(grace, stream.next()).await {
+            return self.accept(batch?);
         }
-        if !self.widen() {
-            return Err(ReadError::Withheld(next).into());
-        }
-        self.warn(&format!("the cluster does not hand out a record that it holds; asking for it in responses of up to {} bytes", self.max_bytes));
-        Ok(true)
-    }
-
-    /// Asks for larger responses from now on: where one batch got so large, others will. `false` at the limit.
-    fn widen(&mut self) -> bool {
-        let wider = self.max_bytes.saturating_mul(WIDER).min(MAX_BYTES_LIMIT);
-        let can = wider > self.max_bytes;
-        self.max_bytes = wider;
-        can
+        self.response.add_silence();
+        let reason = format!(
+            "the cluster does not send a record that it has; requesting it again in responses of \
+             up to {} bytes",
+            self.response.bytes
+        );
+        Err(Fault::Transient(reason).into())
     }
 
     fn is_full(&self) -> bool {
-        self.limits.room.is_filled_by(&self.batch)
+        self.limits.is_reached_by(&self.batch)
     }
 
-    /// Whether a batch that was handed on is not through yet. The database sets the pace: as long as it writes, the next batch
-    /// stays here and grows, and when it has nothing to do, nobody waits for more. One that waits in between would take as
-    /// much memory, and nothing would be written sooner.
+    /// Returns true if a sent batch is not written yet. The database sets the pace: while it is
+    /// busy the next batch grows here, and when it is idle no batch waits for more records. A batch
+    /// that waits in between would need as much memory and be written no sooner.
     fn is_writing(&self) -> bool {
-        *self.written.borrow() < self.handed_on
+        *self.written.borrow() < self.sent
     }
 
-    /// Decodes what is pending, as far as the batch has room.
+    /// Decodes pending records until the batch is full.
     fn fill(&mut self) {
         while !self.is_full() {
             let Some(record) = self.pending.pop_front() else {
@@ -271,40 +302,202 @@ impl Reader {
         }
     }
 
-    /// Hands on all that was read, without waiting for more.
-    async fn hand_on_all(&mut self) {
+    /// Sends all records without waiting for more.
+    async fn send_all(&mut self) {
         loop {
             self.fill();
             self.began = None;
             if self.batch.is_empty() || self.batches.send(take(&mut self.batch)).await.is_err() {
                 return;
             }
-            self.handed_on += 1;
+            self.sent += 1;
         }
     }
 
-    /// What health calls it.
+    /// Returns the reason to log for a transient fault, else the error.
+    fn classify(&self, fault: Fault, failing_for: Duration) -> Result<String, Error> {
+        let offset = self.continuity.next;
+        match fault {
+            Fault::Transient(reason) => Ok(reason),
+            Fault::SmartModule(code)
+                if failing_for < self.limits.smartmodule_timeout && !refuses_parameters(&code) =>
+            {
+                Ok(code.to_string())
+            }
+            Fault::SmartModule(code) => Err(Error::SmartModule {
+                offset,
+                code: Box::new(code),
+            }),
+            Fault::Trapped(reason) => Err(Error::Trapped {
+                from: offset,
+                reason,
+            }),
+            Fault::TopicDeleted => Err(Error::TopicDeleted),
+            Fault::Evicted { next_available } => Err(Error::Evicted {
+                from: offset,
+                to: next_available,
+            }),
+            Fault::BeyondEnd(message) => Err(Error::BeyondEnd { offset, message }),
+        }
+    }
+
     fn part(&self) -> String {
         part(self.partition.number)
     }
 
-    fn warn(&self, trouble: &str) {
+    fn warn(&self, reason: &str) {
         tracing::warn!(
             topic = self.partition.topic,
             partition = self.partition.number,
-            offset = self.continuity.next(),
-            "reading from the topic: {trouble}"
+            offset = self.continuity.next,
+            "reading from the topic: {reason}"
         );
     }
 }
 
-/// Health's name for the reading of a partition.
+/// The name of the reading of a partition in the health report.
 pub(crate) fn part(number: u32) -> String {
     format!("topic, partition {number}")
 }
 
-/// Ends the batch, and begins the one behind it.
+/// Completes the batch, and begins the next one.
 fn take(batch: &mut Batch) -> Batch {
     let next = batch.next();
     std::mem::replace(batch, next).finish()
+}
+
+/// A SmartModule that refuses its parameters does so again after any wait.
+fn refuses_parameters(code: &ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::SmartModuleInitError(_) | ErrorCode::SmartModuleChainInitError(_)
+    )
+}
+
+/// The size of the responses to request. It grows for a batch that exceeds it, and begins again
+/// after the batch: an open stream keeps its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ResponseSize {
+    bytes: i32,
+    /// A stream of this size did not send a record that the cluster has.
+    was_silent: bool,
+}
+
+impl ResponseSize {
+    fn new(bytes: i32) -> Self {
+        Self {
+            bytes,
+            was_silent: false,
+        }
+    }
+
+    /// Grows if the stream before this one was silent, too: a connection can go silent by itself.
+    fn add_silence(&mut self) {
+        if self.was_silent {
+            self.grow();
+        } else {
+            self.was_silent = true;
+        }
+    }
+
+    /// Returns false at the limit.
+    fn grow(&mut self) -> bool {
+        let larger = self.bytes.saturating_mul(RESPONSE_GROWTH);
+        let larger = larger.min(MAX_RESPONSE);
+        let grows = larger > self.bytes;
+        *self = Self::new(larger);
+        grows
+    }
+}
+
+/// Checks that each batch from the cluster follows the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Continuity {
+    /// The offset that must come next.
+    next: i64,
+}
+
+/// The position of a batch relative to the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It follows. Its first `known` records were read before: a stream starts with the batch that
+    /// holds the requested offset.
+    Follows { known: usize },
+    /// Records before it are missing, the first one at `from`.
+    Gap { from: i64 },
+    /// It holds more records than offsets, so no record's offset is known.
+    Multiplied,
+}
+
+impl Continuity {
+    /// Checks a batch at the offset `base` that covers `offsets` offsets and holds `records`
+    /// records.
+    ///
+    /// A batch with too few records is accepted; the batch after it shows the gap. After a gap
+    /// nothing of the batch may be used.
+    fn accept(&mut self, base: i64, offsets: usize, records: usize) -> Step {
+        if base > self.next {
+            return Step::Gap { from: self.next };
+        }
+        if records > offsets {
+            return Step::Multiplied;
+        }
+        let known = usize::try_from(self.next.saturating_sub(base))
+            .unwrap_or(usize::MAX)
+            .min(records);
+        let end = base.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
+        self.next = self.next.max(end);
+        Step::Follows { known }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_batch_may_hold_records_that_were_read_before() {
+        let mut continuity = Continuity { next: 296 };
+        assert_eq!(continuity.accept(290, 10, 10), Step::Follows { known: 6 });
+        assert_eq!(continuity.accept(300, 5, 5), Step::Follows { known: 0 });
+        assert_eq!(continuity.next, 305);
+        assert_eq!(
+            continuity.accept(300, 5, 5),
+            Step::Follows { known: 5 },
+            "a batch that comes twice is skipped entirely"
+        );
+        assert_eq!(continuity.next, 305);
+    }
+
+    #[test]
+    fn missing_records_show_in_the_batch_after_them() {
+        let mut continuity = Continuity { next: 0 };
+        let cut = continuity.accept(0, 100, 60);
+        assert_eq!(cut, Step::Follows { known: 0 });
+        assert_eq!(continuity.accept(100, 100, 100), Step::Gap { from: 60 });
+        assert_eq!(continuity.next, 60, "a batch behind a gap must not count");
+        assert_eq!(continuity.accept(0, 100, 100), Step::Follows { known: 60 });
+        assert_eq!(continuity.next, 100);
+    }
+
+    #[test]
+    fn responses_grow_only_if_two_streams_in_a_row_are_silent() {
+        let first = ResponseSize::new(16 << 20);
+        let mut size = first;
+        size.add_silence();
+        assert_eq!(size.bytes, 16 << 20, "a connection that went silent");
+        size.add_silence();
+        assert_eq!(size, ResponseSize::new(64 << 20));
+        for _ in 0..20 {
+            size.add_silence();
+        }
+        assert_eq!(size.bytes, MAX_RESPONSE, "and it goes on");
+        assert!(!size.grow(), "a gap ends the reading here");
+    }
+
+    #[test]
+    fn more_records_than_offsets_are_refused() {
+        let mut continuity = Continuity { next: 0 };
+        assert_eq!(continuity.accept(0, 60, 300), Step::Multiplied);
+    }
 }

@@ -1,49 +1,63 @@
-//! The connector: brings the schema up to date, then has each partition read and written in a lane of its own.
+//! The connector: prepares the database and starts the partition workers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
-use connector_common::{Connector, Health, Meta, Monitor, Stop};
+use anyhow::{Context as _, bail};
+use connector_common::{Backoff, Connector, Health, Meta, Monitor, Stop, Traces, Transform};
+use fact_model::Options;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+use warehouse::locks::AdvisoryLocks;
+use warehouse::migrate::{check, migrate_if_allowed, missing_migrations};
+use warehouse::refresh::Refresher;
+use warehouse::{
+    Database, Error, MigrationReport, OnConflict, Remedy, ServerError, schema, source,
+};
 
-use crate::announce::{Announcements, announcements};
-use crate::backoff::Backoff;
-use crate::claims::Claims;
 use crate::config::Config;
-use crate::database::Database;
-use crate::errors::Remedy;
-use crate::kit::Kit;
-use crate::lanes::Lanes;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::migrate::{self, MigrateError, MigrationReport};
-use crate::partitions;
-use crate::reader::Limits;
-use crate::refreshing::Refreshing;
-use crate::room::Room;
-use crate::schema;
+use crate::notifications::{CommitNotifications, notifications};
+use crate::topic::wait_for_topic;
+use crate::workers::{Context, PartitionWorkers};
 
-/// Bytes in a response to ask the cluster for, where `meta.consumer.max-bytes` doesn't say.
+/// The size of a response to request, unless `meta.consumer.max-bytes` has one.
 pub const DEFAULT_MAX_BYTES: i32 = 16 << 20;
-/// How long a stop waits for the last commits to be announced.
-const LAST_WORDS: Duration = Duration::from_secs(3);
-/// A transaction has so many statements at most that may each take as long as one may.
+/// The time after a stop in which the last commit notifications are sent.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum number of statements in a transaction. Each may take `statement-timeout`.
 const STATEMENTS: u32 = 20;
-/// Parts of the sink's health at the start.
+/// The parts of the health report at the start.
 const DATABASE: &str = "database";
 const TOPIC: &str = "topic";
+/// The time that an attempt to prepare the database gets, even shortly before the deadline.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(5);
+/// The pauses while waiting for the database.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Runs the sink until `stop`, then writes what is in hand and returns.
+/// Runs the sink until `stop`, then writes the remaining batches and returns.
 ///
 /// # Errors
-/// At the start: a database, cluster, topic or SmartModule that is not there. Later: records that
-/// are missing in the topic, or a second sink of the same name. The error says what to do.
+/// The database, cluster, topic or SmartModule is missing. The error says what to do.
 pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()> {
     if connector.transforms.is_empty() {
         bail!(
-            "`transforms` is empty: the sink reads what the SmartModule flatten-items makes of the events; \
+            "`transforms` is empty: the sink reads events through the SmartModule flatten-items; \
              add `transforms: [{{ uses: flatten-items }}]`"
+        );
+    }
+    let ignores_ids = |transform: &Transform| {
+        let identity = transform.with.get("identity");
+        identity.is_some_and(|identity| identity == "content")
+    };
+    if connector.config.on_conflict == OnConflict::Update
+        && connector.transforms.iter().any(ignores_ids)
+    {
+        bail!(
+            "`on-conflict: update` and the parameter `identity: content` exclude each other: \
+             versions of an event have its id; remove one of them"
         );
     }
     let metrics = Metrics::new()?;
@@ -55,109 +69,144 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
         }
         None => None,
     };
-    let told = metrics.clone();
-    let _metrics = connector_common::metrics::serve(move || told.snapshot());
-    let (announcements, announcer) =
-        announcements(name(&connector.meta), &connector.meta.topic.name);
-    let (started, refreshing) = tokio::select! {
-        started = start(&connector, &metrics, &health, announcements) => started?,
+    let shown = metrics.clone();
+    let _metrics = connector_common::metrics::serve(move || shown.snapshot());
+    let (notifications, sender) = notifications(
+        name(&connector.meta),
+        &connector.meta.topic.name,
+        connector.config.notifications_secret.as_ref(),
+    );
+    let traces = Traces::start(connector.config.otlp_endpoint.as_deref(), "postgres-sink")?;
+    let (workers, refresher) = tokio::select! {
+        started = start(&connector, &metrics, &health, &traces, notifications) => started?,
         () = stop.requested() => return Ok(()),
     };
-    let mut announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run()));
-    let _refreshing = AbortOnDropHandle::new(tokio::spawn(refreshing.run()));
-    let outcome = started.run(&stop).await;
-    // What is not said in this time, a source finds out by itself.
-    let _ = tokio::time::timeout(LAST_WORDS, &mut announcing).await;
+    let mut sending = AbortOnDropHandle::new(tokio::spawn(sender.run()));
+    let _refreshing = AbortOnDropHandle::new(tokio::spawn({
+        let metrics = metrics.clone();
+        refresher.run(move |age| metrics.set_aggregates_age(age))
+    }));
+    let outcome = workers.run(&stop).await;
+    // SQS redelivers the messages of notifications that are not sent in this time.
+    let _ = tokio::time::timeout(NOTIFY_TIMEOUT, &mut sending).await;
+    traces.stop().await;
     outcome
 }
 
-/// The name that the sink is known by, in the database and to sources.
+/// The name of the sink, in the database and in commit notifications.
 fn name(meta: &Meta) -> &str {
     meta.consumer.id.as_ref().unwrap_or(&meta.name)
+}
+
+/// The parameters of flatten-items; `None` if it is not the only transform.
+fn flattener(transforms: &[Transform]) -> Option<Options> {
+    let [only] = transforms else {
+        return None;
+    };
+    let parameters = only.with.iter();
+    let parameters = parameters.map(|(name, value)| (name.as_str(), value.as_str()));
+    Options::parse(parameters).ok()
 }
 
 async fn start(
     connector: &Connector<Config>,
     metrics: &Metrics,
     health: &Health,
-    announcements: Announcements,
-) -> anyhow::Result<(Lanes, Refreshing)> {
+    traces: &Traces,
+    notifications: CommitNotifications,
+) -> anyhow::Result<(PartitionWorkers, Refresher)> {
     let Connector {
         meta,
         transforms,
         config,
     } = connector;
-    let database = Database::new(config).map_err(|reason| anyhow!("postgres: {reason}"))?;
-    let until = Instant::now() + config.start_timeout;
-    prepare_database(&database, config.migrate, until).await?;
+    let database = Database::new(&config.database()).context("postgres")?;
+    if let Some(warning) = database.unverified() {
+        tracing::warn!(database = database.address(), "{warning}");
+    }
+    let deadline = Instant::now() + config.start_timeout;
+    prepare_database(&database, config.migrate, deadline).await?;
     health.works(DATABASE);
-    let claims = Arc::new(Claims::new(Arc::clone(&database)));
     let wanted = meta.consumer.partition.clone();
-    let count = partitions::find(&meta.topic.name, &wanted, until).await?;
+    let count = wait_for_topic(&meta.topic.name, &wanted, deadline).await?;
+    claim_offsets(&database, meta, deadline).await?;
     health.works(TOPIC);
-    let patience = config.connect_timeout + config.statement_timeout * STATEMENTS;
-    let max_bytes = meta
+    let response = meta
         .consumer
         .max_bytes
-        .map(|size| i32::try_from(size.as_u64()));
-    let max_bytes = max_bytes
+        .map(|size| i32::try_from(size.as_u64()))
         .transpose()
-        .context("meta.consumer.max-bytes must be below 2GiB")?
-        .unwrap_or(DEFAULT_MAX_BYTES);
+        .context("meta.consumer.max-bytes must be below 2GiB")?;
     let limits = Limits {
-        room: Room::new(
-            config.max_rows,
-            usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
-        ),
+        rows: config.max_rows,
+        bytes: usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
+        response: response.unwrap_or(DEFAULT_MAX_BYTES),
         delay: config.max_delay,
         on_conflict: config.on_conflict,
-        max_bytes,
-        patience: config.start_timeout,
+        smartmodule_timeout: config.start_timeout,
+        workers: Arc::default(),
     };
-    let wrote = Arc::new(Notify::new());
-    let refreshing = Refreshing::new(Arc::clone(&database), Arc::clone(&wrote));
-    let kit = Kit {
+    let written = Arc::new(Notify::new());
+    let refresher = Refresher::new(Arc::clone(&database), Arc::clone(&written));
+    let context = Context {
         sink: name(meta).to_owned(),
         topic: meta.topic.name.clone(),
+        locks: Arc::new(AdvisoryLocks::new(Arc::clone(&database))),
         database,
-        claims: Arc::clone(&claims),
         smartmodules: connector_common::smartmodules(transforms),
+        options: flattener(transforms),
         start: meta.consumer.offset.start,
         limits,
-        patience,
+        max_refused_events: config.max_refused_events,
+        transaction_timeout: config.connect_timeout + config.statement_timeout * STATEMENTS,
         metrics: metrics.clone(),
-        measures: config.metrics_address.is_some(),
+        measures_lag: config.metrics_address.is_some(),
         health: health.clone(),
-        wrote,
-        announcements,
+        traces: traces.clone(),
+        written,
+        notifications,
     };
-    let shares = config.share_partitions;
-    Ok((Lanes::new(claims, kit, wanted, shares, count), refreshing))
+    let workers = PartitionWorkers::new(context, wanted, config.share_partitions, count);
+    Ok((workers, refresher))
 }
 
-/// Connects and migrates, or only checks; waits for a server that does not answer yet.
+/// Connects, and migrates or checks the schema. Waits for a server that does not answer.
 async fn prepare_database(
     database: &Arc<Database>,
     may_migrate: bool,
-    until: Instant,
+    deadline: Instant,
 ) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let attempt = async {
-            let mut client = database.connect().await?;
-            if database.is_pooled(&client).await? {
-                return Err(MigrateError::Pooled);
-            }
-            let report = if may_migrate {
-                migrate::migrate_if_allowed(&mut client).await?
-            } else {
-                migrate::check(&client).await?
+            let connected = async {
+                let client = database.connect().await?;
+                if database.is_pooled(&client).await? {
+                    return Err(Error::Pooled);
+                }
+                let missing = missing_migrations(&client).await?;
+                Ok((client, missing))
             };
-            Ok((report, schema::needless_rights(&client).await?))
+            let (mut client, missing) = before(deadline, connected).await?;
+            let migrated = async {
+                if may_migrate {
+                    migrate_if_allowed(&mut client).await
+                } else {
+                    check(&client).await
+                }
+            };
+            // Migrations of large tables may take longer than a start.
+            let report = if may_migrate && !missing.is_empty() {
+                migrated.await?
+            } else {
+                before(deadline, migrated).await?
+            };
+            let rights = schema::needless_rights(&client);
+            Ok::<_, Error>((report, before(deadline, rights).await?))
         };
-        let error: MigrateError = match attempt.await {
+        let error = match attempt.await {
             Ok((report, needless_rights)) => {
-                say(&report, database);
+                log(&report, database);
                 if let Some(rights) = needless_rights {
                     tracing::warn!(database = database.address(), "{rights}");
                 }
@@ -165,22 +214,85 @@ async fn prepare_database(
             }
             Err(error) => error,
         };
-        if error.remedy() != Some(Remedy::Retry) || Instant::now() >= until {
+        if error.remedy() != Remedy::Retry || Instant::now() >= deadline {
             return Err(error).with_context(|| format!("PostgreSQL at {}", database.address()));
         }
-        if backoff.is_news() {
+        if backoff.warning_due().is_some() {
             tracing::warn!(
                 database = database.address(),
-                "waiting for PostgreSQL: {error}"
+                "waiting for PostgreSQL: {}",
+                error.chain()
             );
         }
-        tokio::time::sleep(backoff.next()).await;
+        tokio::time::sleep(backoff.next_pause()).await;
     }
 }
 
-fn say(report: &MigrationReport, database: &Database) {
-    let MigrationReport { applied, version } = report;
+/// Ensures that the offsets in the database are those of this cluster. Waits for a cluster or a
+/// database that does not answer.
+async fn claim_offsets(
+    database: &Arc<Database>,
+    meta: &Meta,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        let attempt = async {
+            let cluster = connector_common::cluster_id().await?;
+            let claimed = async {
+                let mut lease = database.lease().await?;
+                source::claim(lease.client(), name(meta), &meta.topic.name, &cluster).await?;
+                lease.keep();
+                Ok(())
+            };
+            anyhow::Ok(before(deadline, claimed).await?)
+        };
+        let Err(error) = attempt.await else {
+            return Ok(());
+        };
+        let is_transient = match error.downcast_ref::<Error>() {
+            Some(error) => error.remedy() == Remedy::Retry,
+            None => connector_common::is_transient(&error),
+        };
+        if !is_transient || Instant::now() >= deadline {
+            return Err(error);
+        }
+        if backoff.warning_due().is_some() {
+            tracing::warn!("waiting for the cluster or the database: {error:#}");
+        }
+        tokio::time::sleep(backoff.next_pause()).await;
+    }
+}
+
+/// The answer of the database, if it comes before the deadline. Each attempt may take some seconds.
+async fn before<T>(
+    deadline: Instant,
+    request: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    let timeout = timeout.max(SHORTEST_ATTEMPT);
+    match tokio::time::timeout(timeout, request).await {
+        Ok(answered) => answered,
+        Err(_) => Err(Error::Server {
+            context: "cannot prepare the database",
+            source: ServerError::NoAnswer(timeout),
+        }),
+    }
+}
+
+fn log(report: &MigrationReport, database: &Database) {
+    let MigrationReport {
+        applied,
+        version,
+        revoked,
+    } = report;
     let database = database.address();
+    if let Some(revoked) = revoked {
+        tracing::warn!(
+            database,
+            "everybody could create functions beside the tables; ran `{revoked}`"
+        );
+    }
     if applied.is_empty() {
         tracing::info!(database, version, "the schema is up to date");
     } else {

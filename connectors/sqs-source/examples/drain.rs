@@ -1,8 +1,5 @@
-//! Receives and deletes all messages of the queue `QUEUE_URL` with the AWS SDK alone, and with the source's allocator: what the
-//! source can't be cheaper than. `bench/` runs it beside the source.
-
-#[path = "../src/allocator.rs"]
-mod allocator;
+//! Receives and deletes all messages of the queue `QUEUE_URL` with the AWS SDK alone and the
+//! source's allocator: the least CPU that the source can take. `bench/` runs it beside the source.
 
 use anyhow::Context;
 use aws_config::BehaviorVersion;
@@ -10,7 +7,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use tokio::task::JoinSet;
 
-/// Receives at once: as many as keep one core busy.
+sqs_source::use_jemalloc!();
+
+/// Receives that run at once: enough to keep one core busy.
 const POLLERS: usize = 8;
 
 #[tokio::main]

@@ -1,14 +1,24 @@
-//! The allocator of the process. Not the library's: whoever links that brings an allocator of its own.
+//! The allocator of programs that run the source. The library does not set it, since a program that
+//! links it may have its own.
 
-use tikv_jemallocator::Jemalloc;
+#[doc(hidden)]
+pub use tikv_jemallocator::Jemalloc;
 
-/// The AWS SDK allocates some hundred small blocks for each call, and frees a part of them in another thread: that takes a
-/// fifth more CPU with glibc.
-#[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+/// Sets jemalloc as the program's allocator.
+///
+/// The AWS SDK allocates some hundred small blocks for each call, and frees a part of them in
+/// another thread: that takes a fifth more CPU with glibc. With few arenas and a short decay
+/// jemalloc needs hardly more memory than glibc.
+#[macro_export]
+macro_rules! use_jemalloc {
+    () => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::allocator::Jemalloc = $crate::allocator::Jemalloc;
 
-/// jemalloc reads its options here, a string as C has it. With few arenas, and what is free back with the system soon, it
-/// needs hardly more memory than glibc.
-#[expect(unsafe_code, reason = "jemalloc looks for this name")]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-pub static OPTIONS: &[u8; 46] = b"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+        /// The options of jemalloc, as a C string.
+        // jemalloc reads them from the symbol of this name.
+        #[allow(unsafe_code)]
+        #[unsafe(export_name = "_rjem_malloc_conf")]
+        pub static JEMALLOC_OPTIONS: &[u8; 46] = b"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+    };
+}

@@ -1,4 +1,4 @@
-//! The section `sqs` of the connector's YAML. This is its reference; `validation` refuses what can't work.
+//! The section `sqs` of the connector's YAML. This struct is its reference.
 
 mod validation;
 
@@ -9,33 +9,37 @@ use bytesize::ByteSize;
 use connector_common::Secret;
 use serde::{Deserialize, Deserializer};
 
-/// SQS lets a message be hidden for twelve hours after its receive (quota "message visibility timeout").
+/// The longest time that SQS hides a message after its receive (quota "message visibility
+/// timeout").
 pub const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// How to reach the queue and how to read it. Durations are written like `30s` or `5m`.
+/// The section `sqs`: access to the queue, and settings for reading it. Durations are written like
+/// `30s` or `5m`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// The queue by its URL, or a list of queues. At least one, here or in `queue-name`.
+    /// The queue's URL, or a list of them. At least one queue is needed, here or in `queue-name`.
     #[serde(default, deserialize_with = "one_or_many")]
     pub queue_url: Vec<String>,
 
-    /// The queue by its name, in the account of the credentials, or a list of queues. Needs the
-    /// permission `sqs:GetQueueUrl` besides those that the connector needs anyway:
+    /// The queue's name, in the account of the credentials, or a list of names. Needs the
+    /// permission `sqs:GetQueueUrl` in addition to those that the connector always needs:
     /// `sqs:ReceiveMessage`, `sqs:GetQueueAttributes` and, unless `delete-after: never`,
     /// `sqs:DeleteMessage` and `sqs:ChangeMessageVisibility`.
     ///
-    /// Of a FIFO queue (`….fifo`) the records of a message group have the group as their key, with
-    /// `delete-after: tables` the group and the message's id, with a space between. Either way one partition has
-    /// a group in its order.
+    /// The key of a record is the message id, for a FIFO queue (`….fifo`) the message group and the
+    /// id. Words after it give the time when the message was sent, its sequence number in a FIFO
+    /// queue, and the trace context of its sender: `8b1f… sent=1795382400123 trace=Root=1-5759…`.
+    /// The message group selects the partition, so that one partition has a group in its order.
+    /// Records without a group go to the partition with the fewest unacknowledged bytes.
     #[serde(default, deserialize_with = "one_or_many")]
     pub queue_name: Vec<String>,
 
-    /// The AWS region of the queue. Default: what the AWS environment variables or profile say.
+    /// The AWS region of the queue. Default: from the AWS environment variables or profile.
     #[serde(default)]
     pub region: Option<String>,
 
-    /// Another address than AWS's own for the region: a VPC endpoint, an SQS-compatible server.
+    /// An address to use in place of AWS's own: a VPC endpoint or an SQS-compatible server.
     #[serde(default)]
     pub endpoint_url: Option<String>,
 
@@ -52,29 +56,30 @@ pub struct Config {
     #[serde(default)]
     pub profile: Option<String>,
 
-    /// The ARN of a role to take on with the credentials found, for a queue of another account, say.
+    /// The ARN of a role to assume with the credentials, for a queue of another account for
+    /// example.
     #[serde(default)]
     pub assume_role: Option<String>,
 
-    /// The external id that the role's trust policy asks for; only together with `assume-role`.
+    /// The external id that the role's trust policy requires; only together with `assume-role`.
     #[serde(default)]
     pub external_id: Option<String>,
 
-    /// How long a received message stays hidden from other receivers before it is extended or comes
-    /// back: whole seconds, 1s to 12h. It is extended at half this time for as long as the message is
-    /// in hand. Default: the queue's own visibility timeout.
+    /// The time that a received message is hidden from other receivers: whole seconds, 1s to 12h.
+    /// It is extended at half this time while the message is in flight. Default: the queue's own
+    /// visibility timeout.
     ///
-    /// With `delete-after: never` nothing is extended: each message comes again after this time, to
-    /// this source or another reader, and is hidden from the others until then. A longer timeout
-    /// costs fewer receives. It has to be longer than one pass over the queue takes, or the newest
-    /// messages are reached late. SQS hides at most 120,000 messages of a queue at once. There,
-    /// `0s` is allowed: it hides nothing from other readers, but SQS may then hand out the same
-    /// messages again and again before others, so it suits a queue that holds few.
+    /// With `delete-after: never` it is not extended: each message is delivered again after this
+    /// time, to this source or another reader, and is hidden from the others until then. A longer
+    /// timeout costs fewer receives. It has to be longer than one pass over the queue takes, or the
+    /// newest messages are reached late. SQS hides at most 120,000 messages of a queue at once.
+    /// `0s`, allowed only here, hides nothing from other readers, but SQS may then return the same
+    /// messages again and again before others, so it suits a queue with few messages.
     #[serde(default, with = "humantime_serde")]
     pub visibility_timeout: Option<Duration>,
 
-    /// How long a receive waits for a first message: whole seconds, at most 20s. Default: 20s, which
-    /// costs the fewest requests on a quiet queue; messages arrive at once either way.
+    /// The longest wait of a receive for a first message: whole seconds, at most 20s. Default: 20s,
+    /// which costs the fewest requests on a quiet queue; messages arrive at once either way.
     #[serde(default = "default_wait_time", with = "humantime_serde")]
     pub wait_time: Duration,
 
@@ -83,119 +88,178 @@ pub struct Config {
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
 
-    /// The most memory for bodies that the topic has yet to acknowledge (`8MiB`), over all queues;
-    /// receiving pauses there. What the receives under way bring comes on top. At least 1 MiB, the
+    /// The memory budget for message bodies that the topic has yet to acknowledge (`8MiB`), over
+    /// all queues; receiving pauses there. Running receives may exceed it. At least 1 MiB, the
     /// largest message of SQS. Default: 8 MiB, a third of a second of the fastest flow.
     #[serde(default = "default_max_in_flight_bytes")]
     pub max_in_flight_bytes: ByteSize,
 
     /// The most receives of a queue that run at once, each for up to 10 messages: 1 to 100. As many
-    /// run as the flow needs, found out from how full the answers are. Default: 8.
+    /// run as the flow needs, by the size of the answers. Default: 8.
     #[serde(default = "default_pollers")]
     pub pollers: usize,
 
-    /// The fewest receives of a queue that run at once, whatever the flow. Default: 1, which costs the
+    /// The fewest receives of a queue that run at once: 1 to `pollers`. Default: 1, which costs the
     /// fewest requests on a quiet queue.
     #[serde(default = "default_min_pollers")]
     pub min_pollers: usize,
 
-    /// What a record holds: `body` (default) or `envelope`. See [`RecordFormat`].
+    /// The content of a record: `body` (default) or `envelope`. See [`RecordFormat`].
     #[serde(default)]
     pub record_format: RecordFormat,
 
-    /// Where to move a message that was received more than `max-receives` times without being
-    /// deleted, one that is too large for the topic, say: a queue's URL or name, in the same region, a
-    /// FIFO queue for a FIFO queue. The message is deleted only when that queue has its copy, body and
-    /// attributes. Needs `sqs:SendMessage` on it. Default: none, since a queue's own redrive policy does
-    /// the same without the connector.
+    /// Reads bodies from S3, where the Amazon SQS Extended Client Library has put them and sent a
+    /// pointer in their place. Needs `s3:GetObject` on the objects, with the credentials and the
+    /// region of the queue. Anybody who may send to the queue can name any object, so allow no
+    /// other bucket. A message whose object is missing, denied or larger than a record may be
+    /// (about 4 MB) is left to the queue's redrive policy; `/readyz` and the log name the object.
+    /// Objects are not deleted: give their bucket a lifecycle rule that keeps them longer than the
+    /// queue keeps messages. Default: false, and `flatten-items` rejects such messages as
+    /// `s3-pointer`.
+    #[serde(default)]
+    pub s3_payloads: bool,
+
+    /// With `s3-payloads`, an address to use in place of AWS's own: a VPC endpoint or an
+    /// S3-compatible server. Default: none.
+    #[serde(default)]
+    pub s3_endpoint_url: Option<String>,
+
+    /// The dead-letter queue: a queue's URL or name, in the same region, a FIFO queue for a FIFO
+    /// queue. A message that was received more than `max-receives` times, because it is too large
+    /// for the topic for example, is forwarded to it. The message is deleted only after that queue
+    /// has its copy, body and attributes. The copy has the attribute `ecommerce-etl-first-sent`, so
+    /// that its events keep their version wherever a source receives it. Needs `sqs:SendMessage` on
+    /// it; with `sqs:GetQueueAttributes` it is checked at the start. Default: none, since a queue's
+    /// own redrive policy does the same without the connector.
     #[serde(default)]
     pub dead_letter_queue: Option<String>,
 
-    /// See `dead-letter-queue`: 1 to 1000, as a redrive policy's `maxReceiveCount`. Default: 10.
+    /// The receives after which a message is forwarded to the `dead-letter-queue`: 1 to 1000, as a
+    /// redrive policy's `maxReceiveCount`. Default: 10.
     #[serde(default)]
     pub max_receives: Option<u32>,
 
-    /// How long the topic may take to acknowledge a record before the connection is given up and
-    /// made anew, and the record is produced again; at least 1s. Default: 30s.
+    /// The timeout of the topic's acknowledgement of a record; at least 1s. After it the source
+    /// reconnects and produces the record again. Default: 30s.
     #[serde(default = "default_acknowledgement_timeout", with = "humantime_serde")]
     pub acknowledgement_timeout: Duration,
 
-    /// What has to hold a message before it is deleted: `topic` (default) or `tables`; or `never`,
+    /// The replicas that a record is acknowledged by: `read-committed` (default), all of them, or
+    /// `read-uncommitted`, the leader. See [`Isolation`].
+    #[serde(default)]
+    pub isolation: Isolation,
+
+    /// The condition for deleting a message: `tables` (default) or `topic` has it; or `never`,
     /// which leaves it in the queue. See [`DeleteAfter`].
     #[serde(default)]
     pub delete_after: DeleteAfter,
 
-    /// With `delete-after: tables`, the sink whose tables count: its `meta.consumer.id`, else its
+    /// With `delete-after: tables`, the sink whose commits count: its `meta.consumer.id`, else its
     /// `meta.name`. Default: any sink that reads the topic, which is right as long as all of them
     /// write to one database.
     #[serde(default)]
     pub sink: Option<String>,
 
+    /// The secret that the sink signs its commit notifications with, at least 16 characters, the
+    /// same as in the sink's file: `${{ secrets.NAME }}`. Only with `delete-after: tables`.
+    /// Notifications without its signature are ignored, and `/readyz` and the log name the reason.
+    /// Default: none, of which the source warns at its start: whoever can write to the topic
+    /// `<topic>-committed` can then have messages deleted that are not in the tables.
+    ///
+    /// To change it, stop the sources, restart the sinks with the new one, and start the sources.
+    #[serde(default)]
+    pub notifications_secret: Option<Secret>,
+
     /// With `delete-after: never`, the most messages of a queue that are remembered as produced: 1
     /// to 100,000,000. Each takes up to 64 bytes of memory. Beyond it the oldest is forgotten; if
-    /// that message is still in the queue, it is produced again, which changes no row. So choose it
-    /// above the number of messages that the queue holds. Default: 1000000.
+    /// that message is still in the queue, it is produced again, which changes no row. So set it
+    /// above the number of messages in the queue. Default: 1000000.
     #[serde(default)]
     pub max_remembered: Option<usize>,
 
-    /// How long a stop may take to produce and delete what is in hand. What is left then is made
-    /// visible in the queue again. Default: 20s.
+    /// The time that a stop may take to produce and delete the messages in flight. The rest is then
+    /// made visible in the queue again. Default: 20s.
     #[serde(default = "default_stop_timeout", with = "humantime_serde")]
     pub stop_timeout: Duration,
 
-    /// How long to wait at the start for a Fluvio cluster that does not answer before giving up with an
-    /// error. Once running, the source waits without end, and a queue that can't be reached is always
-    /// waited for. Default: 30s.
-    #[serde(default = "default_start_timeout", with = "humantime_serde")]
-    pub start_timeout: Duration,
-
-    /// Where to serve `/metrics` for Prometheus, `/healthz` and `/readyz`: `127.0.0.1:9465`, or
-    /// `0.0.0.0:9465` in a container. Default: nowhere.
+    /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
+    /// `127.0.0.1:9465`, or `0.0.0.0:9465` in a container. Default: none.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,
+
+    /// The http URL of an OpenTelemetry collector: `http://127.0.0.1:4318`. A span `publish TOPIC`
+    /// is exported for each record whose sender sampled its trace (`AWSTraceHeader` or the message
+    /// attribute `traceparent`), from the time when the message was sent to the topic's
+    /// acknowledgement. Default: none.
+    #[serde(default)]
+    pub otlp_endpoint: Option<String>,
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordFormat {
     /// The message's body, byte for byte.
     #[default]
     Body,
-    /// A JSON object with what SQS knows of the message beside its body; see [`crate::record`].
-    /// `flatten-items` reads the body in it.
+    /// A JSON object with the body and the metadata that SQS has of the message;
+    /// `src/record.rs` documents it. `flatten-items` reads the body in it.
     Envelope,
 }
 
-/// What has to hold a message before it is deleted.
+/// The isolation of a producer, by Fluvio's names.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// All replicas have the record, so it survives the loss of its leader. While a replica is
+    /// away, the topic acknowledges nothing and the source waits.
+    #[default]
+    ReadCommitted,
+    /// The leader has the record. Needs no other replica; but with `delete-after: topic` the
+    /// record is lost with its leader if no other replica has copied it.
+    ReadUncommitted,
+}
+
+impl From<Isolation> for fluvio::Isolation {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::ReadCommitted => Self::ReadCommitted,
+            Isolation::ReadUncommitted => Self::ReadUncommitted,
+        }
+    }
+}
+
+/// The condition for deleting a message.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeleteAfter {
-    /// The topic has acknowledged its record. Fluvio does so before the record is on a disk, so this
-    /// is for topics that are replicated, or may lose some records with their machine.
+    /// A postgres-sink has reported that the record's facts are committed. Until then the
+    /// message counts as in flight and is kept hidden, also while the sink is unreachable. Set
+    /// `max-in-flight` above the number of messages between a receive and its commit, and a
+    /// `visibility-timeout` of minutes, since each message is extended twice in that time.
+    /// Without a sink nothing is deleted.
     #[default]
-    Topic,
-    /// A postgres-sink has announced that the record's facts are committed. Until then the message
-    /// counts as in flight and is kept hidden, whatever is away meanwhile: choose `max-in-flight`
-    /// for what comes in between a receive and its commit, and a `visibility-timeout` of minutes,
-    /// since each message is extended twice in that time.
     Tables,
-    /// Nothing: messages stay in the queue until its retention ends. For a queue that may only be
+    /// The topic has acknowledged its record. Fluvio does so before the record is on a
+    /// disk, so this is for topics that are replicated, or may lose some records with their
+    /// machine, and for pipelines without a sink.
+    Topic,
+    /// Messages stay in the queue until its retention ends. For a queue that may only be
     /// read, or that others read as well. Needs `sqs:ReceiveMessage`, and
     /// `sqs:GetQueueAttributes` unless `visibility-timeout` is set.
     ///
-    /// - A message that comes again is dropped: the source remembers the ids of up to
-    ///   `max-remembered` messages, each once the topic has acknowledged its record. The memory is
-    ///   empty after a restart; then each message is produced once more, which changes no row.
-    /// - Every receive counts for the queue's redrive policy, whoever receives. A policy moves each
-    ///   message to its dead-letter queue after `maxReceiveCount` receives, though nothing is wrong
-    ///   with it. So the queue should have no redrive policy, or a `visibility-timeout` that is
+    /// - The source remembers the ids of up to `max-remembered` messages, each once the topic has
+    ///   acknowledged its record, and skips their later deliveries. After a restart the memory is
+    ///   empty: each message is produced once more, which changes no row.
+    /// - Every receive by any reader counts for the queue's redrive policy. A policy moves each
+    ///   message to its dead-letter queue after `maxReceiveCount` receives, though no error
+    ///   occurred. So the queue should have no redrive policy, or a `visibility-timeout` that is
     ///   longer than its retention divided by `maxReceiveCount`.
-    /// - Where the messages that come again are all there is, receiving slows down to one pass over
-    ///   the queue in 2.5 to 5 seconds. Anything new is received at full speed.
-    /// - A record that the topic finds too large is not tried again before the source is restarted.
+    /// - While receives return no new messages, receiving slows down to one pass over the queue in
+    ///   2.5 to 5 seconds. New messages are received at full speed.
+    /// - A record that is too large for the topic is not retried before the source is restarted.
     ///
-    /// Refused for FIFO queues, of which SQS hands out no further messages of a group before the
+    /// Refused for FIFO queues, of which SQS returns no further messages of a group before the
     /// first are deleted, and with `dead-letter-queue`, which would delete.
     Never,
 }
@@ -220,14 +284,10 @@ fn default_min_pollers() -> usize {
     1
 }
 
-fn default_start_timeout() -> Duration {
-    Duration::from_secs(30)
-}
-
-/// Receives after which a message is moved where nobody says otherwise.
+/// The default of `max-receives`.
 const DEFAULT_MAX_RECEIVES: u32 = 10;
 
-/// Messages that are remembered as produced where nobody says otherwise.
+/// The default of `max-remembered`.
 const DEFAULT_MAX_REMEMBERED: usize = 1_000_000;
 
 fn default_acknowledgement_timeout() -> Duration {
@@ -251,7 +311,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
     })
 }
 
-/// A queue as the configuration names it.
+/// A reference to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueRef {
     /// By its URL.
@@ -261,9 +321,9 @@ pub enum QueueRef {
 }
 
 impl QueueRef {
-    /// The name or URL, for messages to people.
+    /// The name or URL.
     #[must_use]
-    pub fn shown(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Url(queue) | Self::Name(queue) => queue,
         }
@@ -279,13 +339,13 @@ impl Config {
             .collect()
     }
 
-    /// The most messages to remember as produced.
+    /// The most messages that are remembered as produced.
     #[must_use]
     pub fn max_remembered(&self) -> usize {
         self.max_remembered.unwrap_or(DEFAULT_MAX_REMEMBERED)
     }
 
-    /// The dead-letter queue, and how many receives a message has before it goes there.
+    /// The dead-letter queue and `max-receives`.
     #[must_use]
     pub fn dead_letters(&self) -> Option<(QueueRef, u32)> {
         let queue = self.dead_letter_queue.clone()?;
@@ -301,6 +361,3 @@ impl Config {
 fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
-
-#[cfg(test)]
-mod tests;

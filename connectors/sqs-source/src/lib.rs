@@ -1,55 +1,46 @@
 //! Fluvio connector: streams the messages of an SQS queue into a topic.
 //!
-//! A message is deleted from the queue only after the topic has acknowledged its own record, and with
-//! `delete-after: tables` only after a sink has committed its facts. Until then it is kept hidden from
-//! other receivers. Whatever fails in between, the message stays in the
-//! queue and is delivered again: a record may be in the topic more than once, never not at all.
-//! With `delete-after: never` no message is deleted or extended, and each is produced once after
-//! each start, as far as the source remembers it.
+//! A message is deleted from the queue only after a sink has committed its facts, or with
+//! `delete-after: topic` after the topic has acknowledged its own record. Until then it is kept
+//! hidden from other receivers. After any failure the message is still in the queue and is
+//! delivered again: a record may be in the topic more than once, but none is missing. With
+//! `delete-after: never` no message is deleted or extended, and each is produced once after each
+//! start, as far as the source remembers it.
 //!
 //! # Layout
 //!
+//! The way of a message: [`sqs`] → `receive` → `in_flight` → `produce` → [`topic`] → `commits`
+//! (with `delete-after: tables`) → [`delete`] → [`sqs`], which implements [`queue`].
+//!
+//! - [`source`]: opens all queues and the topic; [`pipeline`]: starts and stops the stages of one
+//!   queue
 //! - [`config`]: the section `sqs` of the connector's YAML
-//! - [`queue`], [`sqs`]: what is needed of a queue, and AWS's own
-//! - [`topic`], [`fluvio_topic`]: what is needed of a topic, and Fluvio's own
-//! - `receive` → `produce` (`pending`) → `tables` → `delete`: the stages that a message goes through;
-//!   `tables` only with `delete-after: tables`, fed by `fluvio_commits`; with `delete-after: never`
-//!   only `receive` → `produce`
-//! - `tracker`: what both need to know of a message: by [`custody`] where messages are deleted, by
-//!   `produced_ids` where they stay
-//! - [`custody`]: the messages in hand; `visibility` keeps them hidden, [`bodies`] is the memory they take
-//! - `pollers`: how many receives run at once
-//! - [`record`]: what a record holds of a message; [`dead_letters`]: where those go that nothing can be done with
-//! - `depth`: how many messages wait; [`metrics`], [`progress`]: what is counted; [`backoff`]: pauses
-//! - `stages`, [`stream`]: one queue's stages put together, started and stopped; [`source`]: all queues
+//! - [`record`]: the value and the key of a record
+//! - [`s3`]: bodies that the sender has put into S3
+//! - `in_flight`: tracks messages until they are deleted, and extends their visibility timeouts
+//! - `read_only`: tracks messages that stay in the queue, with `delete-after: never`
+//! - `commits`: reads commit notifications, and acks the messages that they name
+//! - [`delete`]: deletes acked messages, and forwards dead letters
+//! - [`byte_budget`]: the memory for message bodies; [`metrics`]: metrics and progress
 
-pub mod backoff;
-pub mod bodies;
+pub mod allocator;
+pub mod byte_budget;
+mod commits;
 pub mod config;
-pub mod custody;
-pub mod dead_letters;
-mod delete;
-mod depth;
-mod fluvio_commits;
-pub mod fluvio_topic;
+pub mod delete;
+mod in_flight;
 pub mod metrics;
-mod pending;
-mod pollers;
+pub mod pipeline;
 mod produce;
-mod produced_ids;
-pub mod progress;
 pub mod queue;
+mod read_only;
 mod receive;
 pub mod record;
+pub mod s3;
 pub mod source;
 pub mod sqs;
-mod stages;
-pub mod stream;
-mod tables;
 pub mod topic;
-mod tracker;
-mod unread;
-mod visibility;
 
+pub use commits::Unreadable;
 pub use config::Config;
 pub use source::run;

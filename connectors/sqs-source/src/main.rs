@@ -1,8 +1,8 @@
 //! The connector as a process: `sqs_source --config FILE [--secrets FILE]`.
 
-mod allocator;
-
 use std::process::ExitCode;
+
+sqs_source::use_jemalloc!();
 
 fn main() -> ExitCode {
     connector_common::run("sqs", sqs_source::run)

@@ -1,195 +1,337 @@
-//! From received to produced: each message becomes a record, and its own acknowledgement settles it.
+//! Produces the records: assigns each to a partition, whose writer reports its acknowledgement to
+//! the tracker.
 //!
-//! A producer is used until it fails once. Then everything without an acknowledgement is produced
-//! again through a new one: a record may be in the topic twice then, but none is missing.
+//! Each partition has a [`PartitionWriter`] with its own connections, window and backoff. A
+//! partition that does not answer delays only the records that must go to it: those of the message
+//! groups that are assigned to it. The others go to the partition with the fewest unacknowledged
+//! bytes, and if that fails, to another.
+//!
+//! While other partitions work, records of stuck ones may hold a quarter of `max-in-flight`, and
+//! those of all queues together a quarter of `max-in-flight-bytes`. The newest beyond that are
+//! given back to the queue, so that receiving goes on. Each time costs a receive, so the delay
+//! grows with each.
+
+mod partition;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::anyhow;
-use connector_common::Health;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use connector_common::keys::partition_of;
+use connector_common::{Backoff, Health, Traces, Warnings};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, interval};
 
-use crate::backoff::Backoff;
-use crate::custody::Message;
-use crate::pending::{Outcome, Sent, Waiting};
-use crate::progress::Progress;
-use crate::topic::{NotProduced, Producer, Topic};
-use crate::tracker::Tracker;
+use self::partition::{Partition, PartitionWriter};
+use crate::byte_budget::ByteBudget;
+use crate::in_flight::Tracker;
+use crate::in_flight::visibility::{delay_after, hide};
+use crate::metrics::QueueMetrics;
+use crate::queue::{Queue, Receipt};
+use crate::record::Record;
+use crate::topic::Topic;
 
-/// The topic's name in the connector's health.
+/// The name of the topic's part of the connector's health.
 pub(crate) const TOPIC: &str = "topic";
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The interval at which the number of the topic's partitions is polled.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What messages are produced to, and who is told.
+/// The interval at which stuck partitions are looked for.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time for which a partition takes no more records after some were given back. Messages of a
+/// group that were received together have all been assigned by then, so none overtakes another.
+const CLOSED_FOR: Duration = Duration::from_secs(5);
+
+/// The share of a limit, one of this number, that stuck partitions may hold.
+const STUCK_SHARE: usize = 4;
+
+/// The delay after which a message that was received once and given back is delivered again.
+const FIRST_DELAY: Duration = Duration::from_secs(10);
+
+/// The most messages that are given back at once.
+const GIVEN_BACK: usize = 1000;
+
+/// Writes the records of one queue to the topic.
 pub(crate) struct Writer {
     pub(crate) topic: Arc<dyn Topic>,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) tracker: Arc<dyn Tracker>,
-    pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Arc<QueueMetrics>,
+    pub(crate) byte_budget: ByteBudget,
+    /// The number of queues that share the byte budget.
+    pub(crate) queues: usize,
+    pub(crate) max_in_flight: usize,
     pub(crate) acknowledgement_timeout: Duration,
+    pub(crate) traces: Traces,
     pub(crate) health: Health,
-    /// Whether the health has the topic in trouble.
-    pub(crate) is_troubled: AtomicBool,
+}
+
+/// The state that the writers of all partitions share.
+struct Shared {
+    writer: Writer,
+    /// The number of partitions.
+    partitions: AtomicUsize,
+    /// The number of records that were received and are not settled.
+    unsettled: AtomicUsize,
+    /// Notified when a partition may take another record, or a record is settled.
+    changed: Notify,
+    /// Takes records of a failed partition that may go to another.
+    returns: mpsc::UnboundedSender<Record>,
 }
 
 impl Writer {
-    /// Produces what comes from `inbox` until it is closed and everything is acknowledged.
-    pub(crate) async fn run(self, mut inbox: mpsc::Receiver<Message>) {
-        let mut waiting = Waiting::default();
+    /// Produces the records that arrive until the channel is closed and all are settled.
+    pub(crate) async fn run(self, mut records: mpsc::Receiver<Record>) {
+        // A source without messages opens no connection, so it can stop while the topic is
+        // unreachable.
+        let Some(first) = records.recv().await else {
+            return;
+        };
+        let (returns, returned) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            writer: self,
+            partitions: AtomicUsize::new(0),
+            unsettled: AtomicUsize::new(1),
+            changed: Notify::new(),
+            returns,
+        });
+        let (count, counted) = watch::channel(0);
+        let (given_back, to_give_back) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&shared).poll_partitions(count));
+        tasks.spawn(give_back(Arc::clone(&shared.writer.queue), to_give_back));
+        let distributor = Distributor {
+            shared,
+            partitions: Vec::new(),
+            tasks,
+            given_back,
+            next: 0,
+            warnings: Warnings::default(),
+        };
+        distributor.run(first, records, returned, counted).await;
+    }
+}
+
+impl Shared {
+    /// Counts the partitions again and again: some may be added.
+    async fn poll_partitions(self: Arc<Self>, count: watch::Sender<usize>) {
+        let Writer { topic, health, .. } = &self.writer;
         let mut backoff = Backoff::default();
-        // No connection is made for nothing: a source without messages stops while the topic is away.
-        while waiting.fill(&mut inbox).await {
-            let mut sent = Sent::default();
-            let written = match self.topic.producer().await {
-                Ok(mut producer) => {
-                    self.write(producer.as_mut(), &mut sent, &mut waiting, &mut inbox)
-                        .await
+        loop {
+            match topic.partitions().await {
+                Ok(partitions) => {
+                    if backoff.reset() {
+                        health.works(TOPIC);
+                    }
+                    count.send_replace(partitions as usize);
+                    tokio::time::sleep(PARTITIONS_INTERVAL).await;
                 }
-                Err(error) => Err(error),
-            };
-            if sent.is_trusted() {
-                backoff.reset();
-            }
-            if let Err(error) = written {
-                waiting.take_back(sent);
-                self.health
-                    .troubled(TOPIC, format_args!("cannot produce: {error:#}"));
-                self.is_troubled.store(true, Ordering::Relaxed);
-                let pause = backoff.pause(FIRST_PAUSE, LONGEST_PAUSE);
-                tracing::warn!(
-                    topic = self.topic.name(),
-                    waiting = waiting.len(),
-                    again_in = ?pause,
-                    "cannot produce, connecting anew; nothing unacknowledged is deleted: {error:#}"
-                );
-                tokio::time::sleep(pause).await;
+                // The partitions that are known report their own failures.
+                Err(_) if *count.borrow() > 0 => tokio::time::sleep(PARTITIONS_INTERVAL).await,
+                Err(error) => {
+                    health.troubled(TOPIC, format_args!("{error:#}"));
+                    let pause = backoff.next_pause();
+                    if let Some(suppressed) = backoff.warning_due() {
+                        tracing::warn!(
+                            topic = topic.name(),
+                            ?pause,
+                            suppressed,
+                            "cannot read the topic's partitions, retrying; no message is deleted \
+                             meanwhile: {error:#}"
+                        );
+                    }
+                    tokio::time::sleep(pause).await;
+                }
             }
         }
     }
 
-    /// Produces until nothing is left and nothing will come, or until the producer fails.
-    async fn write(
-        &self,
-        producer: &mut dyn Producer,
-        sent: &mut Sent,
-        waiting: &mut Waiting,
-        inbox: &mut mpsc::Receiver<Message>,
-    ) -> anyhow::Result<()> {
+    fn settled(&self) {
+        self.unsettled.fetch_sub(1, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+}
+
+/// Assigns records to partitions.
+struct Distributor {
+    shared: Arc<Shared>,
+    partitions: Vec<Arc<Partition>>,
+    tasks: JoinSet<()>,
+    given_back: mpsc::UnboundedSender<(Receipt, Duration)>,
+    /// The partition that is tried first for the next record.
+    next: usize,
+    warnings: Warnings,
+}
+
+impl Distributor {
+    async fn run(
+        mut self,
+        first: Record,
+        mut records: mpsc::Receiver<Record>,
+        mut returned: mpsc::UnboundedReceiver<Record>,
+        mut counted: watch::Receiver<usize>,
+    ) {
+        let mut waiting = Some(first);
         let mut more_may_come = true;
-        while more_may_come || !sent.is_empty() {
-            while let Some(outcome) = sent.oldest_if_settled() {
-                self.settle(sent, waiting, outcome)?;
+        let mut check = interval(CHECK_INTERVAL);
+        while more_may_come || self.shared.unsettled.load(Ordering::Relaxed) > 0 {
+            if let Some(record) = waiting.take() {
+                waiting = self.assign(record);
             }
-            let may_send =
-                more_may_come && sent.has_room(producer.window(), waiting.wants_solitude());
-            if may_send && let Some((message, is_alone)) = waiting.at_hand(inbox) {
-                self.send(producer, sent, waiting, message, is_alone)
-                    .await?;
+            let is_free = waiting.is_none();
+            tokio::select! {
+                Some(record) = returned.recv(), if is_free => waiting = Some(record),
+                record = records.recv(), if is_free && more_may_come => {
+                    if record.is_some() {
+                        self.shared.unsettled.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        more_may_come = false;
+                    }
+                    waiting = record;
+                }
+                // Without a record to assign, only the end can depend on it.
+                () = self.shared.changed.notified(), if !is_free || !more_may_come => {}
+                Ok(()) = counted.changed() => {
+                    let partitions = *counted.borrow_and_update();
+                    self.start_writers(partitions);
+                }
+                _ = check.tick() => self.relieve_stuck(),
+                Some(ended) = self.tasks.join_next() => pass_on_panic(ended),
+            }
+        }
+    }
+
+    fn start_writers(&mut self, partitions: usize) {
+        let count = partitions.max(self.partitions.len());
+        self.shared.partitions.store(count, Ordering::Relaxed);
+        if count > self.partitions.len() {
+            let topic = self.shared.writer.topic.name();
+            tracing::info!(topic, partitions = count, "producing to all partitions");
+        }
+        for number in (0_u32..).take(count).skip(self.partitions.len()) {
+            let partition = Arc::new(Partition::new(number));
+            let writer = PartitionWriter::new(Arc::clone(&self.shared), Arc::clone(&partition));
+            self.tasks.spawn(writer.run());
+            self.partitions.push(partition);
+        }
+    }
+
+    /// Assigns a record to a partition. Returns the record if none can take it now.
+    fn assign(&mut self, record: Record) -> Option<Record> {
+        let number = if record.is_grouped {
+            self.partition_of_group(&record)
+        } else {
+            self.available()
+        };
+        let Some(partition) = number.and_then(|number| self.partitions.get(number)) else {
+            return Some(record);
+        };
+        if record.is_grouped && partition.is_closed() {
+            self.give_back(&record);
+        } else {
+            partition.push(record);
+        }
+        None
+    }
+
+    fn partition_of_group(&self, record: &Record) -> Option<usize> {
+        let partitions = u32::try_from(self.partitions.len()).ok()?;
+        usize::try_from(partition_of(&record.key, partitions)).ok()
+    }
+
+    /// The partition with the fewest bytes among those that work and may get another record.
+    fn available(&mut self) -> Option<usize> {
+        let count = self.partitions.len();
+        let from_next = (0..count).map(|index| (self.next + index) % count);
+        let available = from_next.filter_map(|number| {
+            let bytes = self.partitions.get(number)?.bytes_if_available()?;
+            Some((bytes, number))
+        });
+        let (_, number) = available.min_by_key(|(bytes, _)| *bytes)?;
+        self.next = number + 1;
+        Some(number)
+    }
+
+    /// Gives records of stuck partitions back while they hold too much and other partitions work.
+    fn relieve_stuck(&self) {
+        let (stuck, others): (Vec<_>, Vec<_>) =
+            self.partitions.iter().partition(|one| one.is_stuck());
+        if !others.iter().any(|one| one.is_open()) {
+            return;
+        }
+        let Writer {
+            topic,
+            byte_budget,
+            queues,
+            max_in_flight,
+            ..
+        } = &self.shared.writer;
+        let most_records = max_in_flight / STUCK_SHARE;
+        let most_bytes = byte_budget.limit() / (STUCK_SHARE * (*queues).max(1));
+        let holds_too_much = || {
+            let held = stuck.iter().map(|one| one.held());
+            let (records, bytes) = held.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            records > most_records || bytes > most_bytes
+        };
+        for partition in &stuck {
+            let mut given_back = 0_usize;
+            while holds_too_much()
+                && let Some(record) = partition.take_newest()
+            {
+                if record.is_grouped {
+                    given_back += 1;
+                    self.give_back(&record);
+                } else {
+                    let _ = self.shared.returns.send(record);
+                }
+            }
+            if given_back == 0 {
                 continue;
             }
-            tokio::select! {
-                biased;
-                outcome = sent.oldest() => self.settle(sent, waiting, outcome)?,
-                next = waiting.next(inbox), if may_send => match next {
-                    Some((message, is_alone)) => self.send(producer, sent, waiting, message, is_alone).await?,
-                    None => more_may_come = false,
-                },
-            }
-            // A message that has to be produced again alone is more to come.
-            more_may_come |= waiting.len() > 0;
-        }
-        Ok(())
-    }
-
-    async fn send(
-        &self,
-        producer: &mut dyn Producer,
-        sent: &mut Sent,
-        waiting: &mut Waiting,
-        message: Message,
-        is_alone: bool,
-    ) -> anyhow::Result<()> {
-        match timeout(self.acknowledgement_timeout, producer.send(&message)).await {
-            Ok(Ok(acknowledgement)) => {
-                sent.push(
-                    message,
-                    is_alone,
-                    acknowledgement,
-                    self.acknowledgement_timeout,
+            partition.close_until(Instant::now() + CLOSED_FOR);
+            if let Some(suppressed) = self.warnings.due() {
+                tracing::warn!(
+                    topic = topic.name(),
+                    partition = partition.number,
+                    messages = given_back,
+                    suppressed,
+                    "messages for a partition that does not answer are given back to the queue, so \
+                     that those for other partitions can be received"
                 );
-                Ok(())
-            }
-            Ok(Err(NotProduced::TooLarge(reason))) => {
-                self.too_large(waiting, message, is_alone, &reason);
-                Ok(())
-            }
-            Ok(Err(NotProduced::Broken(error))) => {
-                waiting.put_back(message);
-                Err(error)
-            }
-            Err(_) => {
-                waiting.put_back(message);
-                Err(anyhow!(
-                    "the producer took no record within {:?}",
-                    self.acknowledgement_timeout
-                ))
             }
         }
     }
 
-    fn works(&self) {
-        if self.is_troubled.swap(false, Ordering::Relaxed) {
-            self.health.works(TOPIC);
+    fn give_back(&self, record: &Record) {
+        if let Some((receipt, receives)) = self.shared.writer.tracker.give_back(&record.id) {
+            let delay = delay_after(FIRST_DELAY, receives);
+            // The send fails only if the task has failed, which ends the whole source.
+            let _ = self.given_back.send((receipt, delay));
         }
+        self.shared.settled();
     }
+}
 
-    /// What became of the oldest message that was sent.
-    fn settle(
-        &self,
-        sent: &mut Sent,
-        waiting: &mut Waiting,
-        outcome: Outcome,
-    ) -> anyhow::Result<()> {
-        match outcome {
-            Outcome::Acknowledged(place) => {
-                if let Some(message) = sent.acknowledge_oldest() {
-                    self.progress.produced(message.body.len(), message.sent_at);
-                    self.works();
-                    self.tracker.acknowledged(&message.id, place);
-                }
-                Ok(())
-            }
-            Outcome::NotProduced(NotProduced::TooLarge(reason)) => {
-                if let Some((message, was_alone)) = sent.drop_oldest() {
-                    self.too_large(waiting, message, was_alone, &reason);
-                }
-                Ok(())
-            }
-            Outcome::NotProduced(NotProduced::Broken(error)) => Err(error),
-            Outcome::Overdue => Err(anyhow!(
-                "no acknowledgement within {:?}",
-                self.acknowledgement_timeout
-            )),
-        }
+/// Hides each message for its delay; then the queue delivers it again.
+async fn give_back(
+    queue: Arc<dyn Queue>,
+    mut given_back: mpsc::UnboundedReceiver<(Receipt, Duration)>,
+) {
+    let mut changes = Vec::new();
+    while given_back.recv_many(&mut changes, GIVEN_BACK).await > 0 {
+        hide(queue.as_ref(), &changes).await;
+        changes.clear();
     }
+}
 
-    /// A batch is refused whole, so a message is to blame only if it was alone.
-    fn too_large(&self, waiting: &mut Waiting, message: Message, was_alone: bool, reason: &str) {
-        if was_alone {
-            tracing::warn!(
-                topic = self.topic.name(),
-                message_id = %message.id,
-                bytes = message.body.len(),
-                "not produced and not deleted, left to the queue's redrive policy: {reason}"
-            );
-            self.progress.left.inc();
-            self.tracker.refused(&message.id);
-        } else {
-            waiting.put_alone(message);
-        }
+/// Passes a panic on: without this task, records would wait forever.
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }

@@ -1,37 +1,47 @@
-//! The connector: its queues opened, its topic made sure of, and a stream from each of the former to the latter.
+//! The connector: opens its queues and its topic, and runs a pipeline from each queue to the topic.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use connector_common::{Connector, Health, Meta, Monitor, Stop, Warnings};
+use aws_sdk_sqs::Client;
+use connector_common::committed::{Signatures, notifications_topic};
+use connector_common::{Backoff, Connector, Health, Meta, Monitor, Stop, Traces};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::backoff::Backoff;
-use crate::bodies::Bodies;
-use crate::config::{Config, DeleteAfter, QueueRef, RecordFormat};
-use crate::dead_letters::DeadLetters;
-use crate::fluvio_commits::Follower;
-use crate::fluvio_topic::FluvioTopic;
+use crate::byte_budget::ByteBudget;
+use crate::commits::Unreadable;
+use crate::commits::reader::{self, CommitReader, NOTIFICATIONS};
+use crate::config::{Config, DeleteAfter, RecordFormat};
+use crate::delete::DeadLetters;
 use crate::metrics::Metrics;
+use crate::pipeline::{self, DeletePolicy, Settings};
 use crate::produce::TOPIC;
 use crate::queue::{Kind, Queue, QueueError};
 use crate::receive;
-use crate::sqs::{self, Described, Sqs};
-use crate::stream::{Settings, Shared, Until, stream};
+use crate::s3::Payloads;
+use crate::sqs::{self, QueueAttributes, Sqs};
+use crate::topic::FluvioTopic;
 
-/// Announcements that wait to be looked at.
-const ANNOUNCEMENTS: usize = 64;
+/// The capacity of a queue's channel for commit notifications.
+const COMMITS: usize = 64;
 
+/// The pauses between the attempts to reach a queue or the topic at the start.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The health and the stop of a source that starts.
+struct Starting<'s> {
+    health: &'s Health,
+    stop: &'s Stop,
+}
 
 /// Runs the connector until the stop.
 ///
 /// # Errors
-/// The configuration, the queue or the topic can't work; what may pass by itself is waited for.
+/// Fails on permanent errors of the configuration, a queue or the topic; retries transient ones.
 pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()> {
     let Connector {
         meta,
@@ -40,8 +50,8 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     } = connector;
     if !transforms.is_empty() {
         return Err(anyhow!(
-            "`transforms` is refused here: Fluvio would compile the SmartModule for every batch produced; \
-             put it on the consumer"
+            "`transforms` is refused here: Fluvio would compile the SmartModule for every batch \
+             produced; put it on the consumer"
         ));
     }
     let metrics = Metrics::new()?;
@@ -53,13 +63,25 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
         }
         None => None,
     };
-    let Some((queues, dead_letters)) = open_all(&config, &meta, &health, &stop).await? else {
+    let starting = Starting {
+        health: &health,
+        stop: &stop,
+    };
+    let aws = sqs::aws(&config).await?;
+    let client = sqs::client_with(&aws, &config);
+    let opened = open_queues(&client, &config, &meta, &starting).await?;
+    let Some((queues, dead_letters)) = opened else {
         return Ok(());
     };
-    let Some(partitions) = ensure_topic(&meta, config.start_timeout, &stop).await? else {
+    let payloads = Payloads::new(&aws, &config).map(Arc::new);
+    let topic = || connector_common::ensure_topic(&meta.topic.name, &meta.topic.spec);
+    let Some(partitions) = wait_for(TOPIC, &starting, topic).await? else {
         return Ok(());
     };
-    health.works(TOPIC);
+    let policies = delete_policies(&config, &meta.topic.name, queues.len(), &starting).await?;
+    let Some((policies, reader)) = policies else {
+        return Ok(());
+    };
     tracing::info!(
         queues = queues.len(),
         topic = meta.topic.name,
@@ -68,223 +90,272 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
         pollers = config.pollers,
         "streaming"
     );
-    let (untils, follower) = untils(&config, &meta, queues.len()).await?;
-    let told = metrics.clone();
-    let _metrics = connector_common::metrics::serve(move || told.snapshot());
-    let shared = Shared {
-        topic: Arc::new(FluvioTopic::new(meta)),
+    let snapshots = metrics.clone();
+    let _metrics = connector_common::metrics::serve(move || snapshots.snapshot());
+    let traces = Traces::start(config.otlp_endpoint.as_deref(), "sqs-source")?;
+    let context = pipeline::Context {
+        topic: Arc::new(FluvioTopic::new(
+            meta,
+            config.isolation.into(),
+            config.acknowledgement_timeout,
+        )),
         dead_letters,
-        bodies: Bodies::up_to(
+        payloads,
+        byte_budget: ByteBudget::new(
             usize::try_from(config.max_in_flight_bytes.as_u64()).unwrap_or(usize::MAX),
         ),
+        queues: queues.len(),
         metrics,
+        traces: traces.clone(),
         health,
         stop,
     };
-    let mut streams = JoinSet::new();
-    for ((queue, settings), until) in queues.into_iter().zip(untils) {
-        let shared = shared.clone();
-        streams.spawn(async move { stream(Arc::new(queue), until, &settings, &shared).await });
+    let mut pipelines = JoinSet::new();
+    for ((queue, settings), policy) in queues.into_iter().zip(policies) {
+        let context = context.clone();
+        pipelines.spawn(async move {
+            pipeline::run(Arc::new(queue), policy, &settings, &context).await
+        });
     }
-    let Some(follower) = follower else {
-        return all_end(streams).await;
+    drop(context);
+    let outcome = all_end(pipelines, reader).await;
+    traces.stop().await;
+    outcome
+}
+
+/// Waits for the pipelines and the reader of commit notifications.
+async fn all_end(
+    pipelines: JoinSet<anyhow::Result<()>>,
+    reader: Option<CommitReader>,
+) -> anyhow::Result<()> {
+    let mut running = std::pin::pin!(pipelines_end(pipelines));
+    let Some(reader) = reader else {
+        return running.await;
     };
-    let follower = AbortOnDropHandle::new(tokio::spawn(follower.run()));
-    let mut streaming = std::pin::pin!(all_end(streams));
+    let reader = AbortOnDropHandle::new(tokio::spawn(reader.run()));
     tokio::select! {
-        ended = &mut streaming => ended,
-        // Nobody listens any more: the source is about to end. Or it has failed.
-        ended = follower => match ended {
-            Ok(()) => streaming.await,
-            Err(error) => Err(anyhow!("the task that follows the commits ended: {error}")),
+        ended = &mut running => ended,
+        // The reader ends after the pipelines have closed their channels, or it has failed.
+        ended = reader => match ended {
+            Ok(()) => running.await,
+            Err(error) => Err(anyhow!("the reader of commit notifications ended: {error}")),
         },
     }
 }
 
-/// The first stream that fails ends all.
-async fn all_end(mut streams: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
-    while let Some(ended) = streams.join_next().await {
-        ended.context("a stream failed")??;
+/// The first pipeline that fails ends all.
+async fn pipelines_end(mut pipelines: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    while let Some(ended) = pipelines.join_next().await {
+        ended.context("a pipeline failed")??;
     }
     Ok(())
 }
 
 type Opened = (Vec<(Sqs, Settings)>, Option<DeadLetters>);
 
-/// Opens every queue. None when the stop comes first.
-async fn open_all(
+/// Opens all queues. `None` if the stop comes first.
+async fn open_queues(
+    client: &Client,
     config: &Config,
     meta: &Meta,
-    health: &Health,
-    stop: &Stop,
+    starting: &Starting<'_>,
 ) -> anyhow::Result<Option<Opened>> {
-    let client = sqs::client(config).await?;
+    let endpoint = || format!("SQS at {}", sqs::endpoint(config));
     let dead_letters = config.dead_letters();
     let wants_attributes = config.record_format == RecordFormat::Envelope || dead_letters.is_some();
     let mut queues = Vec::new();
     for queue in config.queues() {
-        let part = receive::part(queue.shown());
-        health.troubled(&part, "not reached yet");
         let opening = || async {
-            let queue = Sqs::open(&client, &queue, wants_attributes).await?;
-            let described = described(&queue, config).await?;
-            Ok((queue, described))
+            let opened = async {
+                let queue = Sqs::open(client, &queue, wants_attributes).await?;
+                let attributes = attributes(&queue, config).await?;
+                Ok::<_, QueueError>((queue, attributes))
+            };
+            opened.await.with_context(endpoint)
         };
-        let Some((opened, described)) = patiently(&queue, config, opening, stop).await? else {
+        let part = receive::health_part(queue.as_str());
+        let Some((opened, attributes)) = wait_for(&part, starting, opening).await? else {
             return Ok(None);
         };
-        let of_queue = described.map_or(Duration::ZERO, |described| described.visibility_timeout);
-        let settings = Settings::new(config, opened.name(), of_queue)?;
+        let timeout = attributes.map_or(Duration::ZERO, |found| found.visibility_timeout);
+        let settings = Settings::new(config, opened.name(), timeout)?;
         if config.delete_after == DeleteAfter::Never {
-            report_messages_stay(opened.name(), described);
+            log_messages_stay(opened.name(), attributes);
         } else {
             check_linger(meta, &settings)?;
         }
-        health.works(&part);
-        tracing::info!(queue = opened.name(), visibility_timeout = ?settings.visibility_timeout, "reading");
+        let visibility_timeout = settings.visibility_timeout;
+        tracing::info!(queue = opened.name(), ?visibility_timeout, "reading");
         queues.push((opened, settings));
     }
     let Some((queue, max_receives)) = dead_letters else {
         return Ok(Some((queues, None)));
     };
-    let opening = || Sqs::open(&client, &queue, false);
-    let opened = patiently(&queue, config, opening, stop).await?;
-    Ok(opened.map(|opened| {
-        let queue = Arc::new(opened);
-        (
-            queues,
-            Some(DeadLetters {
-                queue,
-                max_receives,
-            }),
-        )
-    }))
+    let opening = || async {
+        let opened = async {
+            let queue = Sqs::open(client, &queue, false).await?;
+            check_dead_letter_queue(&queue).await?;
+            Ok::<_, QueueError>(queue)
+        };
+        opened.await.with_context(endpoint)
+    };
+    let part = format!("dead-letter queue {}", queue.as_str());
+    let Some(opened) = wait_for(&part, starting, opening).await? else {
+        return Ok(None);
+    };
+    let dead_letters = DeadLetters {
+        queue: Arc::new(opened),
+        max_receives,
+    };
+    Ok(Some((queues, Some(dead_letters))))
 }
 
-/// Reads the queue's settings. A queue that may only be read may refuse to tell them; then the file has
-/// to give the visibility timeout.
-async fn described(queue: &Sqs, config: &Config) -> Result<Option<Described>, QueueError> {
-    let is_needed =
-        config.delete_after != DeleteAfter::Never || config.visibility_timeout.is_none();
-    match queue.described().await {
-        Err(error) if error.kind == Kind::AccessDenied && !is_needed => Ok(None),
-        described => described.map(Some),
+/// Checks that the dead-letter queue exists. It may deny this: only sending is needed.
+async fn check_dead_letter_queue(queue: &Sqs) -> Result<(), QueueError> {
+    match queue.attributes().await {
+        Err(error) if error.kind == Kind::AccessDenied => {
+            tracing::warn!("cannot check the dead-letter queue: {error}");
+            Ok(())
+        }
+        found => found.map(drop),
     }
 }
 
-fn report_messages_stay(queue: &str, described: Option<Described>) {
-    match described.map(|described| described.max_receives) {
+/// Reads the queue's attributes. A queue that may only be read may deny this; then the
+/// configuration has to contain the visibility timeout.
+async fn attributes(queue: &Sqs, config: &Config) -> Result<Option<QueueAttributes>, QueueError> {
+    let is_needed =
+        config.delete_after != DeleteAfter::Never || config.visibility_timeout.is_none();
+    match queue.attributes().await {
+        Err(error) if error.kind == Kind::AccessDenied && !is_needed => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn log_messages_stay(queue: &str, attributes: Option<QueueAttributes>) {
+    match attributes.map(|found| found.max_receives) {
         Some(None) => tracing::info!(
             queue,
-            "messages stay in the queue until its retention ends (`delete-after: never`); it has no \
-             redrive policy"
+            "messages stay in the queue until its retention ends (`delete-after: never`); it has \
+             no redrive policy"
         ),
         Some(Some(max_receives)) => tracing::warn!(
             queue,
             max_receives,
-            "messages stay in the queue (`delete-after: never`), and its redrive policy moves each to the \
-             dead-letter queue after {max_receives} receives by any reader: remove the policy, or set a \
-             longer `visibility-timeout`"
+            "messages stay in the queue (`delete-after: never`), and its redrive policy moves each \
+             to the dead-letter queue after {max_receives} receives by any reader: remove the \
+             policy, or set a longer `visibility-timeout`"
         ),
         None => tracing::warn!(
             queue,
-            "messages stay in the queue (`delete-after: never`); a redrive policy, if there is one, moves each to \
-             the dead-letter queue after `maxReceiveCount` receives by any reader: allow \
-             sqs:GetQueueAttributes to have it read"
+            "messages stay in the queue (`delete-after: never`); a redrive policy, if there is \
+             one, moves each to the dead-letter queue after `maxReceiveCount` receives by any \
+             reader: allow sqs:GetQueueAttributes to have it checked"
         ),
     }
 }
 
-/// Opens a queue; waits while it can't be reached. None when the stop comes first.
-async fn patiently<T, F>(
-    queue: &QueueRef,
-    config: &Config,
-    open: impl Fn() -> F,
-    stop: &Stop,
+/// Attempts until one succeeds or fails with a permanent error. Meanwhile the `part` is unready.
+/// `None` if the stop comes first.
+async fn wait_for<T, F>(
+    part: &str,
+    starting: &Starting<'_>,
+    attempt: impl Fn() -> F,
 ) -> anyhow::Result<Option<T>>
 where
-    F: Future<Output = Result<T, QueueError>>,
+    F: Future<Output = anyhow::Result<T>>,
 {
-    let mut backoff = Backoff::default();
-    let warnings = Warnings::default();
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let error = tokio::select! {
-            opened = open() => match opened {
-                Ok(opened) => return Ok(Some(opened)),
+            biased;
+            () = starting.stop.requested() => return Ok(None),
+            outcome = attempt() => match outcome {
+                Ok(value) => {
+                    starting.health.works(part);
+                    return Ok(Some(value));
+                }
                 Err(error) => error,
             },
-            () = stop.requested() => return Ok(None),
         };
-        if !error.kind.may_pass() {
-            return Err(error.into());
+        if !is_transient(&error) {
+            return Err(error);
         }
-        let pause = backoff.after(error.kind);
-        if let Some(held_back) = warnings.due() {
-            let endpoint = config.endpoint_url.as_deref().unwrap_or("AWS");
-            tracing::warn!(queue = queue.shown(), endpoint, again_in = ?pause, held_back, "cannot open the queue, trying again: {error}");
+        starting.health.troubled(part, format_args!("{error:#}"));
+        let pause = backoff.next_pause();
+        if let Some(suppressed) = backoff.warning_due() {
+            tracing::warn!(
+                ?pause,
+                suppressed,
+                "waiting for the {part}, retrying: {error:#}"
+            );
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = stop.requested() => return Ok(None),
+            () = starting.stop.requested() => return Ok(None),
         }
     }
 }
 
-/// A linger that keeps records for as long as their messages are hidden would have each extended for nothing.
+fn is_transient(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<QueueError>() {
+        Some(error) => error.kind.is_transient(),
+        None => connector_common::is_transient(error),
+    }
+}
+
+/// Refuses a linger so long that each message would have to be extended before its record is sent.
 fn check_linger(meta: &Meta, settings: &Settings) -> anyhow::Result<()> {
     match meta.producer.linger {
         Some(linger) if linger >= settings.visibility_timeout / 2 => Err(anyhow!(
             "`meta.producer.linger` of {linger:?} is too long for a visibility timeout of {:?}: \
-             messages would be extended before they are even sent",
+             messages would be extended before their records are sent",
             settings.visibility_timeout
         )),
         _ => Ok(()),
     }
 }
 
-/// Makes sure of the topic; waits so long for a cluster that does not answer. None when the stop comes first.
-async fn ensure_topic(meta: &Meta, timeout: Duration, stop: &Stop) -> anyhow::Result<Option<u32>> {
-    let mut backoff = Backoff::default();
-    let warnings = Warnings::default();
-    let until = Instant::now() + timeout;
-    loop {
-        let error = match connector_common::ensure_topic(&meta.topic.name, &meta.topic.spec).await {
-            Ok(partitions) => return Ok(Some(partitions)),
-            Err(error) => error,
-        };
-        let pause = backoff.pause(FIRST_PAUSE, LONGEST_PAUSE);
-        if Instant::now() + pause > until {
-            return Err(error);
-        }
-        if let Some(held_back) = warnings.due() {
-            tracing::warn!(again_in = ?pause, held_back, "cannot reach the topic, trying again: {error:#}");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.requested() => return Ok(None),
-        }
-    }
-}
-
-/// When the messages of each queue are safe, and what learns of it.
-async fn untils(
+/// The delete policy of each queue, and with `delete-after: tables` the reader of the commit
+/// notifications. `None` if the stop comes first.
+async fn delete_policies(
     config: &Config,
-    meta: &Meta,
+    topic: &str,
     queues: usize,
-) -> anyhow::Result<(Vec<Until>, Option<Follower>)> {
+    starting: &Starting<'_>,
+) -> anyhow::Result<Option<(Vec<DeletePolicy>, Option<CommitReader>)>> {
+    let same_for_all = |policy: fn() -> DeletePolicy| (0..queues).map(|_| policy()).collect();
     match config.delete_after {
-        DeleteAfter::Topic => Ok(((0..queues).map(|_| Until::Topic).collect(), None)),
-        DeleteAfter::Never => Ok(((0..queues).map(|_| Until::Never).collect(), None)),
+        DeleteAfter::Topic => Ok(Some((same_for_all(|| DeletePolicy::Topic), None))),
+        DeleteAfter::Never => Ok(Some((same_for_all(|| DeletePolicy::Never), None))),
         DeleteAfter::Tables => {
-            let (senders, untils) = (0..queues)
+            let unreadable = Unreadable::default();
+            let (senders, policies) = (0..queues)
                 .map(|_| {
-                    let (sender, commits) = mpsc::channel(ANNOUNCEMENTS);
-                    let sink = config.sink.clone();
-                    (sender, Until::Tables { sink, commits })
+                    let (sender, commits) = mpsc::channel(COMMITS);
+                    let tables = DeletePolicy::Tables {
+                        sink: config.sink.clone(),
+                        commits,
+                        unreadable: unreadable.clone(),
+                    };
+                    (sender, tables)
                 })
                 .unzip();
-            let follower = Follower::new(&meta.topic.name, senders).await?;
-            Ok((untils, Some(follower)))
+            let next = wait_for(NOTIFICATIONS, starting, || reader::next_offset(topic));
+            let Some(next) = next.await? else {
+                return Ok(None);
+            };
+            if config.notifications_secret.is_none() {
+                tracing::warn!(
+                    "no `notifications-secret`: whoever can write to the topic `{}` can have \
+                     messages deleted that are not in the tables",
+                    notifications_topic(topic)
+                );
+            }
+            let signatures = Signatures::new(topic, config.notifications_secret.as_ref());
+            let health = starting.health.clone();
+            let reader = CommitReader::new(topic, signatures, next, senders, health, unreadable);
+            Ok(Some((policies, Some(reader))))
         }
     }
 }

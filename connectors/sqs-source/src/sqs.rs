@@ -1,67 +1,177 @@
-//! The queue as AWS has it, through the AWS SDK.
+//! The implementation of [`Queue`] with the AWS SDK.
 
 mod classify;
-mod client;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
+    DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
+    MessageSystemAttributeNameForSends, MessageSystemAttributeValue, QueueAttributeName,
 };
+use connector_common::keys::Sent;
 use md5::{Digest, Md5};
 
-pub use self::classify::words;
-use self::classify::{classify, kind_of_code};
-pub use self::client::client;
-use crate::config::QueueRef;
-use crate::queue::{Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, is_fifo};
+pub(crate) use self::classify::classify;
+pub use self::classify::error_text;
+use self::classify::kind_of_code;
+use crate::config::{Config, QueueRef};
+use crate::queue::{
+    Depth, Kind, Queue, QueueError, Receipt, Received, Refusal, TRACE_PARENT, is_fifo,
+};
 
-/// How long a connection may take to be made.
+/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a receive waits for a first message at most (SQS, `WaitTimeSeconds`).
+/// The longest wait of a receive for a first message (SQS, `WaitTimeSeconds`).
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How long an answer may take, on top of the wait of a long poll. Longer than SQS ever needs, so
-/// that only a dead connection gets here.
+/// Timeout of an answer, on top of the wait of a long poll. It is longer than SQS ever needs, so
+/// only dead connections reach it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is asked about each message. The group is asked of FIFO queues only: others have none.
-const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 3] = [
+/// The system attributes to request for each message. The group and the sequence number are
+/// requested of FIFO queues only: others have none.
+const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 5] = [
     MessageSystemAttributeName::ApproximateReceiveCount,
     MessageSystemAttributeName::SentTimestamp,
+    MessageSystemAttributeName::AwsTraceHeader,
     MessageSystemAttributeName::MessageGroupId,
+    MessageSystemAttributeName::SequenceNumber,
 ];
+
+/// The attribute in which the dead-letter forwarder stores the version of the original: SQS gives
+/// the copy a new time and sequence number, and a redrive gives it others again.
+const FIRST_SENT: &str = "ecommerce-etl-first-sent";
+
+/// The session name under which CloudTrail shows the use of a role.
+const SESSION: &str = "sqs-source";
+
+/// Creates a client with the credentials of `config`.
+///
+/// # Errors
+/// No AWS region is known.
+pub async fn client(config: &Config) -> Result<Client, QueueError> {
+    Ok(client_with(&aws(config).await?, config))
+}
+
+/// Creates a client with the credentials of `aws`. All queues share it: it holds the connections.
+#[must_use]
+pub fn client_with(aws: &SdkConfig, config: &Config) -> Client {
+    let mut client = aws_sdk_sqs::config::Builder::from(aws);
+    if let Some(url) = &config.endpoint_url {
+        client = client.endpoint_url(url);
+    }
+    Client::from_conf(client.build())
+}
+
+/// The region, credentials and timeouts of `config`. The clients share it, and with it the session
+/// of a role.
+///
+/// # Errors
+/// No AWS region is known.
+pub async fn aws(config: &Config) -> Result<SdkConfig, QueueError> {
+    // The source retries by itself; a second layer of retries would hide throttling from it and
+    // multiply its pauses.
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::disabled())
+        // Each call, and each read of a body, has a timeout; this protection costs CPU.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(timeouts(Duration::ZERO));
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &config.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let (Some(id), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
+        loader = loader.credentials_provider(Credentials::new(
+            id.reveal(),
+            secret.reveal(),
+            None,
+            None,
+            "configuration",
+        ));
+    }
+    let loaded = loader.load().await;
+    // Without a region each call would fail with an error that looks like a network problem.
+    if loaded.region().is_none() {
+        let queues = config.queues();
+        let queue = queues.first().map_or("", |queue| queue.as_str());
+        let detail = "no AWS region is known; set `region`, or AWS_REGION in the environment";
+        return Err(unexpected("GetQueueAttributes", queue, detail));
+    }
+    Ok(match &config.assume_role {
+        Some(role) => with_role(loaded, role, config.external_id.as_deref()).await,
+        None => loaded,
+    })
+}
+
+/// The server that calls go to, for errors: `endpoint-url`, else that of the environment, else AWS.
+#[must_use]
+pub fn endpoint(config: &Config) -> String {
+    endpoint_with(config, |name| std::env::var(name).ok())
+}
+
+fn endpoint_with(config: &Config, environment: impl Fn(&str) -> Option<String>) -> String {
+    let configured = config.endpoint_url.clone();
+    configured
+        .or_else(|| environment("AWS_ENDPOINT_URL_SQS"))
+        .or_else(|| environment("AWS_ENDPOINT_URL"))
+        .unwrap_or_else(|| "AWS".to_owned())
+}
+
+/// Replaces the credentials by those of a role, which are renewed before they expire.
+async fn with_role(loaded: SdkConfig, role: &str, external_id: Option<&str>) -> SdkConfig {
+    let mut provider = AssumeRoleProvider::builder(role)
+        .session_name(SESSION)
+        .configure(&loaded);
+    if let Some(id) = external_id {
+        provider = provider.external_id(id);
+    }
+    let provider = provider.build().await;
+    loaded
+        .into_builder()
+        .credentials_provider(SharedCredentialsProvider::new(provider))
+        .build()
+}
 
 /// A queue of SQS.
 #[derive(Clone, Debug)]
 pub struct Sqs {
     client: Client,
-    /// Has more patience. To tell the SDK so for each receive would take it longer than to parse a message.
+    /// A client with the timeout of a long poll. To set the timeout for each receive would take the
+    /// SDK longer than to parse a message.
     polling: Client,
     url: String,
     wants_attributes: bool,
 }
 
-/// A queue's own settings.
+/// The attributes of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// The time that a received message stays hidden unless the receive says otherwise.
+pub struct QueueAttributes {
+    /// The visibility timeout of messages whose receive sets none.
     pub visibility_timeout: Duration,
-    /// Receives after which its redrive policy moves a message to the dead-letter queue.
+    /// The number of receives after which its redrive policy moves a message to the dead-letter
+    /// queue.
     pub max_receives: Option<u64>,
 }
 
 impl Sqs {
-    /// Finds a queue. `wants_attributes` is whether the attributes that senders attach are received.
+    /// Opens a queue. `wants_attributes` requests the senders' attributes of each message.
     ///
     /// # Errors
-    /// There is no queue of that name, or it can't be looked up.
+    /// The queue does not exist, or its look-up failed.
     pub async fn open(
         client: &Client,
         queue: &QueueRef,
@@ -89,28 +199,28 @@ impl Sqs {
         })
     }
 
-    /// The queue's own settings.
+    /// Reads the queue's attributes.
     ///
     /// # Errors
-    /// As any call.
-    pub async fn described(&self) -> Result<Described, QueueError> {
+    /// The call failed.
+    pub async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
         let visibility = QueueAttributeName::VisibilityTimeout;
         let redrive = QueueAttributeName::RedrivePolicy;
         let found = self
-            .attributes(&[visibility.clone(), redrive.clone()])
+            .get_attributes(&[visibility.clone(), redrive.clone()])
             .await?;
         let visibility = found.get(&visibility).and_then(|value| value.parse().ok());
         let visibility = visibility.ok_or_else(|| {
             let detail = "an answer without the visibility timeout";
             unexpected("GetQueueAttributes", &self.url, detail)
         })?;
-        Ok(Described {
+        Ok(QueueAttributes {
             visibility_timeout: Duration::from_secs(visibility),
             max_receives: found.get(&redrive).and_then(|policy| max_receives(policy)),
         })
     }
 
-    async fn attributes(
+    async fn get_attributes(
         &self,
         names: &[QueueAttributeName],
     ) -> Result<HashMap<QueueAttributeName, String>, QueueError> {
@@ -119,19 +229,19 @@ impl Sqs {
             .get_queue_attributes()
             .queue_url(&self.url)
             .set_attribute_names(Some(names.to_vec()));
-        let described = request
+        let answer = request
             .send()
             .await
             .map_err(|error| classify("GetQueueAttributes", &self.url, &error))?;
-        Ok(described.attributes.unwrap_or_default())
+        Ok(answer.attributes.unwrap_or_default())
     }
 
-    /// The message as the source has it; `None` for one that can't be used and so stays in the queue.
+    /// Converts a message; `None` if it is damaged. It then stays in the queue.
     fn received(&self, message: Message) -> Option<Received> {
         let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
             tracing::warn!(
                 queue = self.url,
-                "a message came without its id or receipt handle; it stays in the queue"
+                "received a message without id or receipt handle; it stays in the queue"
             );
             return None;
         };
@@ -142,27 +252,39 @@ impl Sqs {
             tracing::warn!(
                 queue = self.url,
                 message_id = id,
-                "its body is not the one that was sent, by its MD5; it will be delivered again"
+                "the body does not match its MD5; the message will be delivered again"
             );
             return None;
         }
         let system = message.attributes.unwrap_or_default();
-        let number = |name| system.get(&name)?.parse::<u64>().ok();
-        let [receive_count, sent_at, group] = SYSTEM_ATTRIBUTES;
-        let count = number(receive_count).and_then(|count| count.try_into().ok());
+        let [receive_count, sent_at, trace, group, sequence] = SYSTEM_ATTRIBUTES;
+        let count = system
+            .get(&receive_count)
+            .and_then(|count| count.parse().ok());
+        let own = Sent {
+            millis: system.get(&sent_at).and_then(|millis| millis.parse().ok()),
+            sequence: system.get(&sequence).and_then(|number| number.parse().ok()),
+        };
+        let mut attributes: BTreeMap<_, _> = message
+            .message_attributes
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        // Anybody who may send could write it, so it only makes a message older.
+        let first = attributes.remove(FIRST_SENT);
+        let first = first.and_then(|first| Sent::parse(first.string_value()?));
+        let sent = first.filter(|first| first.may_precede(&own)).unwrap_or(own);
         Some(Received {
             id: id.into(),
             receipt: receipt.into(),
             receive_count: count.unwrap_or(0),
-            sent_at: number(sent_at).and_then(|millis| {
+            sent_at: own.millis.and_then(|millis| {
                 SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
             }),
+            sent,
             group: system.get(&group).map(|group| group.as_str().into()),
-            attributes: message
-                .message_attributes
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
+            trace_header: system.get(&trace).map(|header| header.as_str().into()),
+            attributes,
             body,
         })
     }
@@ -179,10 +301,16 @@ impl Queue for Sqs {
         most: usize,
         wait: Duration,
         visibility: Duration,
+        attempt: Option<&str>,
     ) -> Result<Vec<Received>, QueueError> {
-        let asked = if is_fifo(&self.url) { 3 } else { 2 };
-        let system = SYSTEM_ATTRIBUTES.into_iter().take(asked).collect();
-        let attributes = self.wants_attributes.then(|| vec!["All".to_owned()]);
+        let requested = if is_fifo(&self.url) { 5 } else { 3 };
+        let system = SYSTEM_ATTRIBUTES.into_iter().take(requested).collect();
+        let attributes: &[&str] = if self.wants_attributes {
+            &["All"]
+        } else {
+            &[TRACE_PARENT, FIRST_SENT]
+        };
+        let attributes = attributes.iter().map(|name| (*name).to_owned()).collect();
         let request = self
             .polling
             .receive_message()
@@ -191,7 +319,8 @@ impl Queue for Sqs {
             .wait_time_seconds(seconds(wait))
             .visibility_timeout(seconds(visibility))
             .set_message_system_attribute_names(Some(system))
-            .set_message_attribute_names(attributes);
+            .set_message_attribute_names(Some(attributes))
+            .set_receive_request_attempt_id(attempt.map(str::to_owned));
         let received = request
             .send()
             .await
@@ -269,25 +398,19 @@ impl Queue for Sqs {
     }
 
     async fn send(&self, message: &Received) -> Result<(), QueueError> {
-        const OPERATION: &str = "SendMessage";
-        let body = std::str::from_utf8(&message.body)
-            .map_err(|error| unexpected(OPERATION, &self.url, &error.to_string()))?;
-        let attributes = message.attributes.clone().into_iter().collect();
-        let mut request = self
-            .client
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(body)
-            .set_message_attributes(Some(attributes));
-        if let Some(group) = &message.group {
-            // Sent twice, because an answer got lost, it is there once.
-            request = request
-                .message_group_id(&**group)
-                .message_deduplication_id(&*message.id);
+        match self.send_copy(message, true).await {
+            // A message may have all ten attributes, or be as large as the queue allows.
+            Err(error) if error.kind == Kind::Other => {
+                self.send_copy(message, false).await?;
+                tracing::warn!(
+                    queue = self.url,
+                    message_id = %message.id,
+                    "sent without the attribute `{FIRST_SENT}`, so it counts as sent now: {error}"
+                );
+                Ok(())
+            }
+            sent => sent,
         }
-        let sent = request.send().await;
-        sent.map_err(|error| classify(OPERATION, &self.url, &error))
-            .map(drop)
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
@@ -296,7 +419,7 @@ impl Queue for Sqs {
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
-        let found = self.attributes(&names).await?;
+        let found = self.get_attributes(&names).await?;
         let [visible, in_flight, delayed] = names.map(|name| found.get(&name)?.parse().ok());
         Ok(Depth {
             visible,
@@ -306,8 +429,47 @@ impl Queue for Sqs {
     }
 }
 
-/// After how many receives a redrive policy moves a message to the dead-letter queue. AWS writes
-/// the number as a number, or as a text where it was given as one.
+impl Sqs {
+    /// Sends a copy of a message, with or without its version and its trace header.
+    async fn send_copy(&self, message: &Received, is_complete: bool) -> Result<(), QueueError> {
+        const OPERATION: &str = "SendMessage";
+        let unexpected = |detail: String| unexpected(OPERATION, &self.url, &detail);
+        let body = std::str::from_utf8(&message.body);
+        let body = body.map_err(|error| unexpected(error.to_string()))?;
+        let attributes = message.attributes.clone().into_iter().collect();
+        let mut request = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .set_message_attributes(Some(attributes));
+        if let Some(group) = &message.group {
+            // A retry after a lost answer adds no second copy.
+            request = request
+                .message_group_id(&**group)
+                .message_deduplication_id(&*message.id);
+        }
+        if is_complete && message.sent != Sent::default() {
+            let first = MessageAttributeValue::builder().data_type("String");
+            let first = first.string_value(message.sent.to_string()).build();
+            let first = first.map_err(|error| unexpected(error.to_string()))?;
+            request = request.message_attributes(FIRST_SENT, first);
+        }
+        if is_complete && let Some(header) = &message.trace_header {
+            let trace = MessageSystemAttributeValue::builder().data_type("String");
+            let trace = trace.string_value(&**header).build();
+            let trace = trace.map_err(|error| unexpected(error.to_string()))?;
+            let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
+            request = request.message_system_attributes(name, trace);
+        }
+        let sent = request.send().await;
+        sent.map_err(|error| classify(OPERATION, &self.url, &error))
+            .map(drop)
+    }
+}
+
+/// The number of receives after which a redrive policy moves a message to the dead-letter queue.
+/// AWS writes it as a number, or as a string if it was set as one.
 #[must_use]
 pub fn max_receives(redrive_policy: &str) -> Option<u64> {
     let policy: serde_json::Value = serde_json::from_str(redrive_policy).ok()?;
@@ -322,7 +484,7 @@ fn timeouts(wait: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// The entries that did not succeed; one that the answer doesn't mention counts as failed.
+/// The entries that failed. An entry that the answer doesn't mention counts as failed.
 fn refusals<'a>(
     entries: usize,
     successful: impl Iterator<Item = &'a str>,
@@ -375,7 +537,7 @@ fn unexpected(operation: &'static str, queue: &str, detail: &str) -> QueueError 
     }
 }
 
-/// As SQS wants it; every duration here is bounded by twelve hours.
+/// A duration in seconds. All durations are at most twelve hours.
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
@@ -389,7 +551,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redrive_policy_is_read_in_both_spellings() {
+    fn the_receive_count_of_a_redrive_policy_is_a_number_or_a_string() {
         let number =
             r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:1:d","maxReceiveCount":5}"#;
         assert_eq!(max_receives(number), Some(5));
@@ -398,7 +560,19 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_the_answer_forgets_is_not_taken_for_done() {
+    fn the_endpoint_is_that_of_the_configuration_before_the_environment() {
+        let environment = |name: &str| Some(format!("http://{name}"));
+        let parse = |yaml: &str| serde_saphyr::from_str::<Config>(yaml).unwrap();
+        let config = parse("queue-name: a");
+        assert_eq!(endpoint_with(&config, |_| None), "AWS");
+        let of_environment = endpoint_with(&config, environment);
+        assert_eq!(of_environment, "http://AWS_ENDPOINT_URL_SQS");
+        let config = parse("{queue-name: a, endpoint-url: 'http://localhost:1'}");
+        assert_eq!(endpoint_with(&config, environment), "http://localhost:1");
+    }
+
+    #[test]
+    fn an_entry_that_the_answer_does_not_mention_counts_as_failed() {
         let failed = BatchResultErrorEntry::builder()
             .id("2")
             .sender_fault(true)

@@ -4,7 +4,7 @@
     unique_key='day',
     indexes=[{'columns': ['day', 'product_key'], 'unique': true}, {'columns': ['product_key']}]
 ) }}
--- A day is replaced whole, so that what is counted anew leaves nothing behind.
+-- Replaces whole days, so that no row of an earlier run remains.
 {% set since -%}
   {% if is_incremental() -%}
   {{ var('analytics_schema') }}.day_of(now()) - {{ var('lookback_days') }}
@@ -36,7 +36,8 @@ select people.day, people.product_key, product.product_id,
        {{ var('analytics_schema') }}.product_label(product) as product,
        product.product_brand as brand, product.product_category as category,
        people.views, people.viewers, people.cart_adders, people.checkout_starters, people.buyers,
-       coalesce(sales.orders, 0) as orders, coalesce(sales.units, 0) as units, sales.revenue, sales.currency,
+       coalesce(sales.orders, 0) as orders, coalesce(sales.units, 0) as units, sales.revenue,
+       sales.currency,
        people.buyers::numeric / nullif(people.viewers, 0) as view_to_purchase_user_rate
 from people
 join {{ source('shop', 'dim_product') }} as product using (product_key)

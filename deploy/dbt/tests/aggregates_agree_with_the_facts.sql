@@ -1,5 +1,7 @@
 {{ config(tags=['slow']) }}
--- What is stored of the last days is what their facts say.
+-- The stored aggregates of the last days equal those computed from the facts.
 -- depends_on: {{ source('analytics', 'daily_funnel') }}
 select *
-from {{ var('analytics_schema') }}.differences(current_date - {{ var('tested_days') }}, current_date + 1)
+from {{ var('analytics_schema') }}.differences(
+    current_date - {{ var('tested_days') }}, current_date + 1
+)

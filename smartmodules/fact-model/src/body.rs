@@ -1,50 +1,55 @@
-//! A message body: which events it holds.
+//! Reads a message body: detects its format and flattens its events.
 //!
-//! # In which order formats are told apart
+//! # Order of detection
 //!
-//! 1. gzip, by its magic number: inflated and read from the top. All else must be UTF-8.
-//! 2. `{`: a JSON object. This is the fast path: a plain event is flattened as its keys are read, and only a
-//!    key that no column takes can tell that it is something else ([`shape`]): an SNS notification, an
-//!    EventBridge event or an envelope of the SQS source around another body, a GA4 Measurement Protocol body, a BigQuery row, a push to a data
+//! 1. gzip, by its magic number: inflated, then detected anew. All else must be UTF-8.
+//! 2. `{`: a JSON object. This is the fast path: a plain event is flattened while its keys are
+//!    read. Only a key without a column can hint at another shape (`formats::shape`): an envelope
+//!    of AWS, CloudEvents or the SQS source around another body, another vendor's event
+//!    (`formats::vendors`), a GA4 Measurement Protocol body, a BigQuery row, a push to a data
 //!    layer.
-//! 3. `[`: a JSON array of such objects, or of strings that hold them; or the pointer to S3 of the SQS extended
-//!    client.
-//! 4. `"`: a JSON string, whose text is read from the top, up to three strings deep.
-//! 5. What begins as JSON and is none: several documents one after another; then what iOS logs in brackets;
-//!    then rows as Java prints them; then a literal of Python or JavaScript; then what iOS prints of a dictionary.
-//! 6. What does not begin as JSON: a line that a Firebase SDK logs ([`log_line`]), `dataLayer.push(…)` or a
-//!    string of Python ([`literal`]), a web hit ([`hit`]), base64 of gzip or of any of the above.
+//! 3. `[`: a JSON array of such objects, or of strings that hold them; the S3 pointer of the SQS
+//!    extended client; or the arguments of a call of gtag.js.
+//! 4. `"`: a JSON string. Its content is detected anew, up to three strings deep.
+//! 5. Invalid JSON that starts like JSON: several documents in a row, then a log line of iOS in
+//!    brackets, then rows as Java prints them, then a Python or JavaScript literal, then a
+//!    dictionary as iOS prints it.
+//! 6. Text that doesn't start like JSON: a log line of a Firebase SDK (`formats::log_line`),
+//!    `dataLayer.push(…)`, `gtag(…)` or a Python string (`formats::literal`), a web hit
+//!    (`formats::hit`), base64 of gzip or of any of the above.
 //!
-//! What is none of these is refused, with the error of the reader that got furthest.
+//! If none matches, the body is rejected with the error of the reader that got furthest.
 
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
-use crate::arena::Arena;
-use crate::budget::Budget;
 use crate::envelope::Envelope;
 use crate::event;
+use crate::explain::{self, StepKind};
+use crate::formats::printed::{DART, is_dart, literal_or_plist, literal_plist_or_rows};
 use crate::formats::printed_rows::{self, Names};
 use crate::formats::shape::{self, Shape};
+use crate::formats::vendors::{self, gtag};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
-use crate::items::{literal_or_plist, literal_plist_or_rows};
+use crate::hash;
 use crate::json::{repair, trim, unescape};
 use crate::keys::EventKeys;
-use crate::layers::Layers;
+use crate::limits::{Budget, Layers};
 use crate::options::Options;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
+use crate::text::Arena;
 
-/// Turns a message body, whatever it holds, into facts and rejections; at least one of either.
+/// Turns any message body into facts and rejections, at least one in total.
 ///
-/// The envelope has its own copy of every text. Where that matters, [`flatten_in`] copies nothing.
+/// The envelope owns its strings. [`flatten_in`] avoids the copies.
 pub fn flatten(body: &[u8]) -> Envelope<'static> {
     flatten_in(&Arena::new(), &Options::default(), body, None).into_owned()
 }
 
-/// Does what [`flatten`] does, on an operator's terms and with texts borrowed from the body and from
-/// `arena`. `record_time` is when the record was written to the topic, in ms of Unix time.
+/// Flattens like [`flatten`], with an operator's options and with strings borrowed from the body
+/// and from `arena`. `record_time` is the record's time in the topic, in ms of Unix time.
 pub fn flatten_in<'a>(
     arena: &'a Arena,
     options: &Options,
@@ -64,14 +69,15 @@ pub fn flatten_in<'a>(
     });
     let mut envelope = match read {
         Ok(()) => reader.envelope,
-        // Once there is no room the rest would only be lost: the body is refused as a whole.
+        // The output exceeds its limit: the rest would be lost, so the body is rejected as a whole.
         Err(too_large) => refuse(too_large, body),
     };
+    hash::number_repeats(&mut envelope.facts);
     envelope.nuls_removed = arena.take_nuls();
     envelope
 }
 
-/// The envelope of a body that is refused unread, for a reason that lies outside of it.
+/// Rejects a body unread.
 pub fn reject<'a>(body: &'a [u8], reason: Reason, detail: &str) -> Envelope<'a> {
     refuse(Refusal::new(reason, detail), body)
 }
@@ -83,20 +89,20 @@ fn refuse(refusal: Refusal, body: &[u8]) -> Envelope<'_> {
     }
 }
 
-/// What is becoming of a body.
+/// Reads one body into an envelope.
 ///
-/// A body may have parts that are accepted or rejected by themselves: elements of an array, documents one after
-/// another. `raw` is always the part that is being read, as it came, and an error refuses that part.
+/// A body may have parts that are accepted or rejected separately: elements of an array, documents
+/// in a row. `raw` is always the source text of the current part, and an error rejects that part.
 struct Reader<'a, 'o> {
     arena: &'a Arena,
     budget: Budget<'o>,
     envelope: Envelope<'a>,
-    /// The place of the part.
+    /// The location of the current part.
     place: String,
 }
 
 impl<'a> Reader<'a, '_> {
-    /// Reads a part. Only an error for want of room goes further than the part.
+    /// Reads a part. Only `too-large` rejects more than the part.
     fn part(
         &mut self,
         raw: &'a [u8],
@@ -109,6 +115,11 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    /// Adds a step to the path of the body, if it is recorded.
+    fn step(&self, kind: StepKind, detail: &str) {
+        self.arena.step(kind, || detail.to_owned());
+    }
+
     fn refuse(&mut self, refusal: Refusal, raw: &'a [u8]) -> Result<(), Refusal> {
         self.budget.spend(raw.len())?;
         let rejection = refusal.of(&self.place, raw);
@@ -116,7 +127,7 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// Reads the part with this index.
+    /// Reads the part with the given index.
     fn element(
         &mut self,
         index: usize,
@@ -126,6 +137,7 @@ impl<'a> Reader<'a, '_> {
         let length = self.place.len();
         // Writing to a `String` can't fail.
         let _ = write!(self.place, "[{index}]");
+        self.step(StepKind::Part, &self.place);
         let read = self.part(raw.as_bytes(), read);
         self.place.truncate(length);
         read
@@ -135,31 +147,33 @@ impl<'a> Reader<'a, '_> {
         if compressed::is_gzip(bytes) {
             let layers = layers.envelope()?;
             let inflated = compressed::inflate(bytes, self.budget.rest())?;
-            // A body may hold many of them.
+            // A body may hold several.
             self.budget.spend(inflated.len())?;
+            self.step(StepKind::Envelope, "gzip");
             return self.bytes(self.arena.slice(&inflated), raw, layers);
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let detail = format!("the body is not UTF-8: {error}");
             Refusal::new(Reason::NotUtf8, detail)
         })?;
-        // A producer in C may send the end of its string.
+        // A producer in C may send its string terminator.
         let without = text.trim_matches('\0');
         self.arena.count_nuls(text.len() - without.len());
         self.text(trim(without), raw, layers)
     }
 
-    /// Reads a text without white space at its ends.
+    /// Reads a trimmed text.
     fn text(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         match text.as_bytes().first() {
             None => Err(Refusal::new(Reason::EmptyBody, "the body is empty")),
             Some(b'{') => self.object(text, raw, layers),
             Some(b'[') => self.array(text, raw, layers),
             Some(b'"') if is_json(text) => {
+                self.step(StepKind::Envelope, "a JSON string");
                 let inner = unescape(repair(text, self.arena), self.arena).unwrap_or_default();
                 self.text(trim(inner), raw, layers.string()?)
             }
-            Some(b'"') => self.no_json(text, raw, layers),
+            Some(b'"') => self.near_json(text, raw, layers),
             Some(_) => self.other(text, raw, layers),
         }
     }
@@ -167,20 +181,24 @@ impl<'a> Reader<'a, '_> {
     fn object(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         let json = repair(text, self.arena);
         let Ok(keys) = EventKeys::read(json, self.arena) else {
-            return self.no_json(text, raw, layers);
+            return self.near_json(text, raw, layers);
         };
         if keys.is_shaped()
             && let Some(shape) = shape::read(json, keys.is_named(), self.arena, &mut self.budget)?
         {
             return self.shaped(shape, raw, layers);
         }
-        self.event(keys, json.len())
+        self.step(StepKind::Format, "an event as a JSON object");
+        self.event(keys, json)
     }
 
-    fn event(&mut self, keys: EventKeys<'a>, size: usize) -> Result<(), Refusal> {
+    fn event(&mut self, keys: EventKeys<'a>, json: &str) -> Result<(), Refusal> {
+        if let Some(path) = self.arena.path() {
+            explain::event(json, path);
+        }
         event::flatten(
             keys,
-            size,
+            json.len(),
             self.arena,
             &mut self.budget,
             &mut self.envelope.facts,
@@ -191,6 +209,15 @@ impl<'a> Reader<'a, '_> {
         match shape {
             Shape::Envelope(value, place) => {
                 let layers = layers.envelope()?;
+                self.arena.step(StepKind::Envelope, || {
+                    let name = match place {
+                        ".Message" => "an SNS notification",
+                        ".detail" => "an EventBridge event",
+                        ".body" | ".base64" => "a record of the SQS source",
+                        _ => "an envelope",
+                    };
+                    format!("{name}; its content is at {place}")
+                });
                 let text = match value.get() {
                     json if json.starts_with('"') => unescape(json, self.arena).map_or("", trim),
                     json => json,
@@ -202,6 +229,21 @@ impl<'a> Reader<'a, '_> {
                 read
             }
             Shape::Events(events) => self.events(events, raw),
+            Shape::Bodies(bodies) => {
+                let layers = layers.envelope()?;
+                for body in bodies {
+                    let length = self.place.len();
+                    self.place.push_str(&body.at);
+                    let raw = body.raw.as_bytes();
+                    let read = self.part(raw, |reader| reader.text(body.text, raw, layers));
+                    self.place.truncate(length);
+                    read?;
+                }
+                Ok(())
+            }
+            Shape::List(list) => {
+                self.elements(list.elements().unwrap_or_default(), layers.envelope()?)
+            }
             Shape::Cleared => Err(Refusal::new(
                 Reason::NotAnEvent,
                 "the body only clears the data layer: its `ecommerce` is null",
@@ -210,10 +252,17 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn events(&mut self, events: Vec<Rewritten<'a>>, raw: &'a [u8]) -> Result<(), Refusal> {
-        for event in events {
+        let is_one = events.len() == 1;
+        for mut event in events {
+            if !is_one {
+                let place = || format!("{}{}", self.place, event.at);
+                self.arena.step(StepKind::Part, place);
+            }
             self.part(raw, |reader| {
-                EventKeys::read(event.json, reader.arena)
-                    .and_then(|keys| reader.event(keys, event.json.len()))
+                let refused = event.refused.take().map_or(Ok(()), Err);
+                refused
+                    .and_then(|()| EventKeys::read(event.json, reader.arena))
+                    .and_then(|keys| reader.event(keys, event.json))
                     .map_err(|refusal| event.place(refusal))
             })?;
         }
@@ -222,20 +271,20 @@ impl<'a> Reader<'a, '_> {
 
     fn array(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         let Some(elements) = Raw::read(text, false).elements() else {
-            return self.no_json(text, raw, layers);
+            return self.near_json(text, raw, layers);
         };
         if shape::is_s3_pointer(&elements) {
             return Err(Refusal::new(
                 Reason::S3Pointer,
-                "the body points to an object in S3, where the Amazon SQS Extended Client Library has put the event; \
-                 send events that fit into a message, or read the object before this pipeline",
+                "the body is in S3, where the Amazon SQS Extended Client Library has put it; set \
+                 `s3-payloads: true` in the source's file",
             ));
         }
         self.elements(elements, layers)
     }
 
-    /// Reads elements, each of which is accepted or rejected by itself. Pushes that clear a data layer are
-    /// passed over, unless there is nothing else.
+    /// Reads elements, each of which is accepted or rejected separately. Skips pushes that clear a
+    /// data layer, unless there is nothing else.
     fn elements(&mut self, elements: Vec<Raw<'a>>, layers: Layers) -> Result<(), Refusal> {
         if elements.is_empty() {
             return Err(Refusal::new(
@@ -243,15 +292,24 @@ impl<'a> Reader<'a, '_> {
                 "the body is an empty array",
             ));
         }
+        if let Some(event) = gtag::of_list(&elements, self.arena)? {
+            self.step(StepKind::Format, "the arguments of gtag");
+            return EventKeys::read(event.json, self.arena)
+                .and_then(|keys| self.event(keys, event.json))
+                .map_err(|refusal| event.place(refusal));
+        }
         let clears = |element: Raw<'_>| {
             element.get().len() < 64
                 && element.get().split_whitespace().collect::<String>() == r#"{"ecommerce":null}"#
         };
-        let mut passed_over = None;
+        self.arena.step(StepKind::Format, || {
+            format!("a list of {} elements", elements.len())
+        });
+        let mut skipped = None;
         let mut count = 0;
         for (index, element) in elements.into_iter().enumerate() {
             if clears(element) {
-                passed_over = Some(element.get());
+                skipped = Some(element.get());
                 continue;
             }
             count += 1;
@@ -259,17 +317,21 @@ impl<'a> Reader<'a, '_> {
             self.element(index, text, |reader| match text.as_bytes().first() {
                 Some(b'{') => reader.object(text, text.as_bytes(), layers),
                 Some(b'"') => reader.text(text, text.as_bytes(), layers),
-                _ => Err(no_event(text)),
+                // The arguments of one of several calls of gtag.
+                Some(b'[') if gtag::is_command(element) => {
+                    reader.array(text, text.as_bytes(), layers)
+                }
+                _ => Err(not_an_event(text)),
             })?;
         }
-        match passed_over {
+        match skipped {
             Some(text) if count == 0 => self.object(text, text.as_bytes(), layers),
             _ => Ok(()),
         }
     }
 
-    /// Reads what begins as JSON and is none.
-    fn no_json(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
+    /// Reads a text that starts like JSON but is invalid.
+    fn near_json(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         let mut documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
         let mut elements = Vec::new();
         let error = loop {
@@ -294,6 +356,7 @@ impl<'a> Reader<'a, '_> {
             return self.log_lines(text, raw);
         }
         if printed_rows::is_rows(text) {
+            self.step(StepKind::Format, "rows as Java prints them");
             let json = printed_rows::read(text, Names::Event, self.arena)
                 .map_err(|fault| malformed(&fault, text))?;
             return self.rewritten(json, raw, layers);
@@ -301,15 +364,17 @@ impl<'a> Reader<'a, '_> {
         let printed = literal_plist_or_rows(text, Names::Event, self.arena);
         match (printed, error) {
             (Ok(json), Some(_)) => self.rewritten(json, raw, layers),
+            (Err(_), Some(_)) if is_dart(text) => Err(Refusal::new(Reason::Malformed, DART)),
             (Err(fault), Some(error)) if is_further(&fault, text, &error) => {
                 Err(malformed(&fault, text))
             }
-            (_, Some(error)) => Err(not_json(&error)),
-            (_, None) => Err(no_event(text)),
+            (_, Some(error)) => Err(invalid_json(&error)),
+            (_, None) => Err(not_an_event(text)),
         }
     }
 
-    /// Reads what follows documents and is no JSON, perhaps because of what stands between them.
+    /// Reads invalid JSON after valid documents, which may be a literal with separators between
+    /// values.
     fn rest(
         &mut self,
         text: &'a str,
@@ -318,24 +383,24 @@ impl<'a> Reader<'a, '_> {
     ) -> Result<(), Refusal> {
         match literal_or_plist(text, self.arena) {
             Ok(json) => self.rewritten(json, text.as_bytes(), layers),
-            Err(_) => Err(not_json(error)),
+            Err(_) => Err(invalid_json(error)),
         }
     }
 
-    /// Reads the JSON that a literal means: one event, a list of them, or a string.
+    /// Reads the JSON of a rewritten text: one event, a list of events, or a string.
     fn rewritten(&mut self, json: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         match Raw::read(json, false).elements() {
             Some(elements) => self.elements(elements, layers),
             None if json.starts_with('{') => self.object(json, raw, layers),
             None if json.starts_with('"') => self.text(json, raw, layers),
-            None => Err(no_event(json)),
+            None => Err(not_an_event(json)),
         }
     }
 
-    /// Reads what does not begin as JSON.
+    /// Reads a text that doesn't start like JSON.
     fn other(&mut self, text: &'a str, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         if is_json(text) {
-            return Err(no_event(text));
+            return Err(not_an_event(text));
         }
         if log_line::is_log_line(text) {
             return self.log_lines(text, raw);
@@ -348,22 +413,28 @@ impl<'a> Reader<'a, '_> {
             };
         }
         if hit::is_hit(text) {
+            self.step(StepKind::Format, "a web hit");
             let events = hit::read(text, self.arena, &mut self.budget)?;
             return self.events(events, raw);
         }
         if let Some(bytes) = compressed::from_base64(text).filter(|bytes| is_known(bytes)) {
+            self.step(StepKind::Envelope, "base64");
             return self.bytes(self.arena.slice(&bytes), raw, layers.envelope()?);
         }
-        Err(no_event(text))
+        match vendors::known_text(text) {
+            Some(sentence) => Err(Refusal::new(Reason::NotAnEvent, sentence)),
+            None => Err(not_an_event(text)),
+        }
     }
 
     fn log_lines(&mut self, text: &'a str, raw: &'a [u8]) -> Result<(), Refusal> {
+        self.step(StepKind::Format, "log lines of a Firebase SDK");
         let events = log_line::read(text, self.arena).map_err(|fault| malformed(&fault, text))?;
         self.events(events, raw)
     }
 }
 
-/// Whether what was in base64 is worth reading: nearly any word is base64 of something.
+/// Returns true if decoded base64 is in a known format. Nearly any word is valid base64.
 fn is_known(bytes: &[u8]) -> bool {
     let text = || std::str::from_utf8(bytes).map(trim).unwrap_or_default();
     compressed::is_gzip(bytes)
@@ -377,12 +448,12 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-fn no_event(json: &str) -> Refusal {
+fn not_an_event(json: &str) -> Refusal {
     let kind = match (
         serde_json::from_str::<&RawValue>(json),
         json.as_bytes().first(),
     ) {
-        (Err(error), _) => return not_json(&error),
+        (Err(error), _) => return invalid_json(&error),
         (Ok(_), Some(b'"')) => "a JSON string",
         (Ok(_), Some(b'[')) => "a JSON array",
         (Ok(_), Some(b'n')) => "null",
@@ -395,8 +466,8 @@ fn no_event(json: &str) -> Refusal {
     )
 }
 
-fn not_json(error: &serde_json::Error) -> Refusal {
-    Refusal::new(Reason::NotJson, format!("the body is no JSON: {error}"))
+fn invalid_json(error: &serde_json::Error) -> Refusal {
+    Refusal::new(Reason::NotJson, format!("the body is not JSON: {error}"))
 }
 
 fn malformed(fault: &Fault, text: &str) -> Refusal {

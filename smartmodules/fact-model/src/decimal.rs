@@ -1,18 +1,18 @@
-//! Exact decimals, taken from the source text and never through a float.
+//! Exact decimals, parsed from text without floats.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::arena::Arena;
-use crate::borrow::Text;
+use crate::text::{Arena, Text};
 
-/// The most digits that a decimal may have, so that every reader can hold it: the 96-bit decimals
-/// of `rust_decimal` and .NET hold any number of 28 digits, PostgreSQL's `numeric` far more.
+/// The most digits of a decimal. The 96-bit decimals of `rust_decimal` and .NET hold any number of
+/// 28 digits, PostgreSQL's `numeric` far more.
 pub const MAX_DIGITS: usize = 28;
 
-/// A decimal number as plain text: perhaps `-`, digits, then perhaps `.` and digits.
+/// A decimal number as plain text: an optional `-`, digits, then optionally `.` and digits.
 ///
 /// The text is canonical: no exponent, no plus sign, no leading zeros but the one before the point,
 /// no trailing zeros behind it, no negative zero, at most [`MAX_DIGITS`] digits (that lone leading
@@ -22,11 +22,11 @@ pub const MAX_DIGITS: usize = 28;
 pub struct Decimal<'a>(Cow<'a, str>);
 
 impl<'a> Decimal<'a> {
-    /// Reads a number as JSON writes it, and somewhat more: a leading `+`, leading zeros, and no
-    /// digits on one side of the point are understood too.
+    /// Parses a JSON number. Also accepts a leading `+`, leading zeros, and no digits on one side
+    /// of the point.
     ///
-    /// `None` for what is ambiguous or no number (thousands separators, decimal commas, symbols) and
-    /// for what has more than [`MAX_DIGITS`] digits.
+    /// `None` for ambiguous or invalid numbers (thousands separators, decimal commas, symbols) and
+    /// for more than [`MAX_DIGITS`] digits.
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(number) = canonical(text) {
             return Some(Self(Cow::Borrowed(number)));
@@ -58,7 +58,7 @@ impl<'a> Decimal<'a> {
         if significant.len() + fraction.len() > MAX_DIGITS {
             return None;
         }
-        // Nearly always the number stands in the text already, followed by zeros at most.
+        // Nearly always the canonical text is a prefix of the source.
         let is_canonical = sign != "+"
             && (significant.len() == integer.len() && !integer.is_empty() || integer == "0");
         let point = usize::from(!fraction.is_empty());
@@ -69,17 +69,26 @@ impl<'a> Decimal<'a> {
         Some(Self(text))
     }
 
-    /// The number as canonical plain text.
+    /// Returns the number as canonical plain text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The number as an integer, where it is one and fits.
+    /// Returns the number as an integer, if it is one and fits.
     pub fn to_integer(&self) -> Option<i32> {
         self.0.parse().ok()
     }
 
-    /// The canonical text, kept in `arena` where the source does not hold it.
+    /// Compares two numbers.
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        match (self.0.strip_prefix('-'), other.0.strip_prefix('-')) {
+            (None, None) => compare_unsigned(&self.0, &other.0),
+            (Some(one), Some(other)) => compare_unsigned(other, one),
+            (one, other) => other.is_some().cmp(&one.is_some()),
+        }
+    }
+
+    /// Returns the canonical text, stored in `arena` if it isn't part of the source.
     pub(crate) fn into_text(self, arena: &'a Arena) -> &'a str {
         match self.0 {
             Cow::Borrowed(text) => text,
@@ -87,7 +96,7 @@ impl<'a> Decimal<'a> {
         }
     }
 
-    /// The same number with its own copy of the text.
+    /// Copies the borrowed text.
     pub fn into_owned(self) -> Decimal<'static> {
         Decimal(Cow::Owned(self.0.into_owned()))
     }
@@ -115,8 +124,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Decimal<'a> {
     }
 }
 
-/// The canonical text of a number where the number begins with it, as nearly every price does: a few digits without a
-/// leading zero, perhaps a point, digits, and zeros at the end. All other texts are for [`Decimal::parse`].
+/// Compares two canonical texts without a sign.
+fn compare_unsigned(one: &str, other: &str) -> Ordering {
+    let [one, other] = [one, other].map(|text| text.split_once('.').unwrap_or((text, "")));
+    // Without leading and trailing zeros, digits are ordered as texts.
+    (one.0.len(), one).cmp(&(other.0.len(), other))
+}
+
+/// Fast path: returns the canonical text if it is a prefix of `text`, as in nearly every price:
+/// digits without a leading zero, an optional point, digits, and zeros at the end.
+/// [`Decimal::parse`] handles all other texts.
 fn canonical(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
     if bytes.len() > MAX_DIGITS || matches!(bytes, [b'0', b'0'..=b'9', ..]) {
@@ -133,7 +150,7 @@ fn canonical(text: &str) -> Option<&str> {
             _ => return None,
         }
     }
-    // Without a digit in front, `end` is 0.
+    // `end` is 0 if the text doesn't start with a digit.
     text.get(..end).filter(|number| !number.is_empty())
 }
 
@@ -141,7 +158,7 @@ fn are_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An exponent, which may be far larger than any number that [`Decimal`] can hold.
+/// Parses an exponent, clamped to a magnitude beyond any [`Decimal`].
 fn read_exponent(text: &str) -> Option<i32> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !are_digits(digits) {
@@ -151,7 +168,6 @@ fn read_exponent(text: &str) -> Option<i32> {
     if digits.is_empty() {
         return Some(0);
     }
-    // Ten thousand is as far out of range as any larger exponent.
     let magnitude: i32 = if digits.len() > 4 {
         10_000
     } else {
@@ -173,7 +189,7 @@ fn shift(sign: &str, integer: &str, fraction: &str, exponent: i32) -> Option<Dec
     let point = point - leading;
     let significant = significant.trim_end_matches('0');
     let count = i64::try_from(significant.len()).ok()?;
-    // Digits before the point and behind it, zeros between the digits and the point included.
+    // Digits on both sides of the point, including the zeros next to it.
     if point.max(0).max(count) + (-point).max(0) > i64::try_from(MAX_DIGITS).ok()? {
         return None;
     }
@@ -189,7 +205,7 @@ fn shift(sign: &str, integer: &str, fraction: &str, exponent: i32) -> Option<Dec
     Some(Decimal(Cow::Owned(text)))
 }
 
-/// Writes a number other than zero, of which `integer` has no leading and `fraction` no trailing zeros.
+/// Formats a nonzero number. `integer` has no leading and `fraction` no trailing zeros.
 fn plain(sign: &str, integer: &str, fraction: &str) -> String {
     let sign = if sign == "-" { "-" } else { "" };
     let integer = if integer.is_empty() { "0" } else { integer };
@@ -200,6 +216,19 @@ fn plain(sign: &str, integer: &str, fraction: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::Decimal;
+
+    #[test]
+    fn numbers_are_compared_by_their_value() {
+        let sorted = [
+            "-10", "-9.5", "-9.45", "0", "0.05", "0.5", "9", "9.5", "10", "10.25",
+        ];
+        let numbers = sorted.map(|text| Decimal::parse(text).unwrap());
+        for (at, one) in numbers.iter().enumerate() {
+            for (other_at, other) in numbers.iter().enumerate() {
+                assert_eq!(one.compare(other), at.cmp(&other_at), "{one} {other}");
+            }
+        }
+    }
 
     fn parsed(text: &str) -> Option<String> {
         Decimal::parse(text).map(|decimal| decimal.to_string())
@@ -246,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_or_too_long_is_no_decimal() {
+    fn ambiguous_or_too_long_numbers_are_refused() {
         for text in [
             "",
             "-",
@@ -280,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_is_one_that_fits() {
+    fn integers_must_fit() {
         let integer = |text| Decimal::parse(text).and_then(|decimal| decimal.to_integer());
         assert_eq!(integer("3.0"), Some(3));
         assert_eq!(integer("-1"), Some(-1));

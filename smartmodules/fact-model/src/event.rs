@@ -1,24 +1,26 @@
-//! One event: what it says itself, and one fact for each of its items.
+//! Turns one event into facts: its own values, repeated for each of its items.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use crate::arena::Arena;
-use crate::budget::Budget;
 use crate::decimal::Decimal;
+use crate::explain::{self, StepKind};
 use crate::extra::{Extra, Keys};
-use crate::fact::Fact;
-use crate::hash::{self, FactHash};
+use crate::fact::{Fact, FactHash};
+use crate::hash;
 use crate::item::Item;
 use crate::items;
-use crate::keys::{EventKeys, Known};
+use crate::keys::EventKeys;
+use crate::limits::Budget;
+use crate::names::{Known, may_have_product};
 use crate::rejection::{Reason, Refusal};
+use crate::text::Arena;
 use crate::time;
 use crate::value::{self, Column};
 
-/// Turns the `keys` of one event, which took `size` bytes, into its facts, appended to `facts`. There is at
-/// least one: an event without items is a fact without a product, so that no event vanishes from the counts.
+/// Appends the facts of an event of `size` bytes to `facts`, at least one: an event without items
+/// becomes a fact without a product, so every event is counted.
 pub(crate) fn flatten<'a>(
     mut keys: EventKeys<'a>,
     size: usize,
@@ -36,21 +38,40 @@ pub(crate) fn flatten<'a>(
     let event_time = event_time(&mut keys, budget, arena)?;
     let event_name = event_name?;
     let items = keys.take_items();
+    let product = if items.is_none() && may_have_product(event_name) {
+        keys.take_product(arena)
+    } else {
+        None
+    };
     let event = Event::read(event_time, event_name, keys, arena);
 
-    let repeated = size - items.as_ref().map_or(0, |(found, _)| found.raw.get().len());
+    let items_size = items.as_ref().map_or(0, |(found, _)| found.raw.get().len());
+    // A text that is cut is in the facts twice: cut in its column, whole in `extra`.
+    let repeated = size - items_size + event.cut_bytes;
     let mut spend = |count| {
         budget.check_items(count)?;
         budget.spend(repeated)
     };
     let mut items = match items {
-        Some((_, Some(ahead))) => {
+        Some((found, Some(ahead))) => {
+            if let Some(path) = arena.path() {
+                explain::items(found.raw.get(), path);
+            }
             (0..ahead.len()).try_for_each(spend)?;
             ahead
         }
         Some((found, None)) => items::read(&found, arena, &mut spend)?,
-        None => Vec::new(),
+        None => {
+            product.iter().try_for_each(|_| spend(0))?;
+            product.into_iter().collect()
+        }
     };
+    for item in &mut items {
+        item.settle_amounts(
+            event.currency.or(item.currency.map(|(code, _)| code)),
+            arena,
+        );
+    }
     if let Some(currency) = event.currency {
         items
             .iter_mut()
@@ -70,6 +91,15 @@ pub(crate) fn flatten<'a>(
     if let Some(facts) = facts.get_mut(start..) {
         hash::identify(facts, budget.options);
     }
+    if let Some(plan) = &budget.options.plan {
+        let applied = facts
+            .get_mut(start..)
+            .map_or(Ok(()), |facts| plan.apply(facts, arena, budget));
+        if applied.is_err() {
+            facts.truncate(start);
+        }
+        return applied;
+    }
     Ok(())
 }
 
@@ -79,7 +109,12 @@ fn event_time(
     arena: &Arena,
 ) -> Result<DateTime<Utc>, Refusal> {
     let Some(found) = keys.take(Known::Time) else {
-        return budget.time_of_record().ok_or_else(|| {
+        let time = budget.time_of_record().inspect(|_| {
+            arena.step(StepKind::Value, || {
+                "event_time is the time of the record, as `missing-time: record` says".to_owned()
+            });
+        });
+        return time.ok_or_else(|| {
             Refusal::new(
                 Reason::MissingTime,
                 "the event has no time: none of event_time, event_timestamp, timestamp_micros, \
@@ -89,7 +124,7 @@ fn event_time(
     };
     let read = match value::text(found.raw, arena) {
         Column::Value(text) => time::read(text),
-        Column::Null | Column::Misfit => Err("it is neither a text nor a number"),
+        Column::Cut(_) | Column::Null | Column::Misfit => Err("it is neither a text nor a number"),
     };
     read.map_err(|why| {
         let detail = format!("{} can't be the event's time: {why}", found.shown());
@@ -104,17 +139,24 @@ fn event_name<'a>(keys: &mut EventKeys<'a>, arena: &'a Arena) -> Result<&'a str,
             "the event has no name: none of event_name, name, event is set",
         ));
     };
-    match value::text(found.raw, arena) {
+    match value::column_text(found.raw, arena) {
         Column::Value(name) => Ok(name),
+        Column::Cut(name) => {
+            keys.keep_cut(&found);
+            Ok(name)
+        }
         Column::Null | Column::Misfit => Err(Refusal::at(
             Reason::MissingName,
-            format!("{} can't be the event's name: it is no text", found.shown()),
+            format!(
+                "{} can't be the event's name: it is not a text",
+                found.shown()
+            ),
             found.place(),
         )),
     }
 }
 
-/// What an event says of itself, the same for each of its facts.
+/// An event's own values, equal in each of its facts.
 struct Event<'a> {
     time: DateTime<Utc>,
     name: &'a str,
@@ -123,6 +165,12 @@ struct Event<'a> {
     user_pseudo_id: Option<&'a str>,
     session_id: Option<&'a str>,
     platform: Option<&'a str>,
+    traffic_source: Option<&'a str>,
+    traffic_medium: Option<&'a str>,
+    traffic_campaign: Option<&'a str>,
+    device_category: Option<&'a str>,
+    country: Option<&'a str>,
+    app_version: Option<&'a str>,
     currency: Option<&'a str>,
     value: Option<Decimal<'a>>,
     transaction_id: Option<&'a str>,
@@ -136,11 +184,14 @@ struct Event<'a> {
     promotion_name: Option<&'a str>,
     creative_name: Option<&'a str>,
     creative_slot: Option<&'a str>,
+    /// The bytes of those of these texts that are cut.
+    cut_bytes: usize,
     extra: Keys<'a>,
 }
 
 impl<'a> Event<'a> {
     fn read(time: DateTime<Utc>, name: &'a str, mut keys: EventKeys<'a>, arena: &'a Arena) -> Self {
+        let currency = keys.column(Known::Currency, |raw| value::currency(raw, arena));
         Self {
             time,
             name,
@@ -148,12 +199,18 @@ impl<'a> Event<'a> {
             user_id: keys.text(Known::UserId, arena),
             user_pseudo_id: keys.text(Known::UserPseudoId, arena),
             session_id: keys.text(Known::SessionId, arena),
-            platform: keys.column(Known::Platform, |raw| value::upper(raw, arena)),
-            currency: keys.column(Known::Currency, |raw| value::currency(raw, arena)),
-            value: keys.column(Known::Value, |raw| value::decimal(raw, arena)),
+            platform: keys.column(Known::Platform, |raw| value::column_upper(raw, arena)),
+            traffic_source: keys.text(Known::TrafficSource, arena),
+            traffic_medium: keys.text(Known::TrafficMedium, arena),
+            traffic_campaign: keys.text(Known::TrafficCampaign, arena),
+            device_category: keys.text(Known::DeviceCategory, arena),
+            country: keys.text(Known::Country, arena),
+            app_version: keys.text(Known::AppVersion, arena),
+            currency,
+            value: keys.column(Known::Value, |raw| value::amount(raw, currency, arena)),
             transaction_id: keys.text(Known::TransactionId, arena),
-            tax: keys.column(Known::Tax, |raw| value::decimal(raw, arena)),
-            shipping: keys.column(Known::Shipping, |raw| value::decimal(raw, arena)),
+            tax: keys.column(Known::Tax, |raw| value::amount(raw, currency, arena)),
+            shipping: keys.column(Known::Shipping, |raw| value::amount(raw, currency, arena)),
             coupon: keys.text(Known::Coupon, arena),
             affiliation: keys.text(Known::Affiliation, arena),
             list_id: keys.text(Known::ListId, arena),
@@ -162,13 +219,14 @@ impl<'a> Event<'a> {
             promotion_name: keys.text(Known::PromotionName, arena),
             creative_name: keys.text(Known::CreativeName, arena),
             creative_slot: keys.text(Known::CreativeSlot, arena),
+            cut_bytes: keys.cut_bytes,
             extra: keys.extra(arena),
         }
     }
 
-    /// The fact of one item. Where both the item and the event name a list, a promotion or a creative, the
-    /// item's wins (<https://support.google.com/analytics/answer/12947610>). Of an affiliation GA4 knows only
-    /// the item's; the one of a whole order, as Universal Analytics has it, fills the gap.
+    /// Returns the fact of one item. If both the item and the event have a list, a promotion or a
+    /// creative, the item's wins (<https://support.google.com/analytics/answer/12947610>). GA4 has
+    /// an affiliation only for items; that of a whole order in Universal Analytics fills the gap.
     fn fact(&self, item_ordinal: i32, item: &Item<'a>) -> Fact<'a> {
         let text = |text: Option<&'a str>| text.map(Cow::Borrowed);
         let [category, category2, category3, category4, category5] = item.categories.map(text);
@@ -180,6 +238,12 @@ impl<'a> Event<'a> {
             user_pseudo_id: text(self.user_pseudo_id),
             session_id: text(self.session_id),
             platform: text(self.platform),
+            traffic_source: text(self.traffic_source),
+            traffic_medium: text(self.traffic_medium),
+            traffic_campaign: text(self.traffic_campaign),
+            device_category: text(self.device_category),
+            country: text(self.country),
+            app_version: text(self.app_version),
             product_id: text(item.id),
             product_name: text(item.name),
             product_brand: text(item.brand),

@@ -1,107 +1,92 @@
-//! A fact's identity: what happened, never how it arrived. Redelivery, a replay of the topic and a
-//! producer that sends an event twice all end in the same 128 bits.
+//! Computes a fact's identity from its content, not from its delivery: an SQS redelivery, a replay
+//! of the topic and an event that the producer sends twice all get the same 128 bits.
 //!
-//! # The rule
+//! # Definition
 //!
-//! All hashes are XXH3-128 with seed 0, written as its canonical (big-endian) 32 hex digits. What is
-//! hashed is a sequence of **fields**: each is the length of its UTF-8 text in bytes as a 32-bit
-//! little-endian number, then the text; a field that is null is the number `0xFFFFFFFF` alone.
-//! Lengths in front leave no way for two different sequences to be the same bytes.
+//! All hashes are XXH3-128 with seed 0, written as 32 hex digits in canonical (big-endian) order.
+//! The input is a sequence of **fields**. A field is the length of its UTF-8 text in bytes as a
+//! 32-bit little-endian number, followed by the text; a null field is only the number `0xFFFFFFFF`.
+//! The length prefixes ensure that different sequences have different bytes.
 //!
-//! - An event **with an event id**: `fact_hash` = hash of the fields `etl-fact-1`, `id`, `event_id`,
-//!   `event_name`, `item_ordinal`.
-//! - An event **without**, and every event where the parameter `identity` is `content`: `content` = hash of the fields `etl-fact-1`, `content` and then, for each
-//!   fact of the event in the order of `item_ordinal`, all columns of [`Fact`] in their order from
-//!   `event_time` to `extra`, as their envelope texts, `event_id` always as null, `extra` without the event's keys
-//!   that tell of its delivery (`replay_timestamp`, and those that the parameter `identity-ignores` names), or null
-//!   where nothing is left; then `fact_hash` = hash of the fields
-//!   `etl-fact-1`, `fact`, `content` (its 32 hex digits), `item_ordinal`.
+//! - An event **with an event id**: `fact_hash` = hash of the fields `etl-fact-1`, `id`,
+//!   `event_id`, `event_name`, `item_ordinal`.
+//! - An event **without one**, and every event if the parameter `identity` is `content`:
+//!   1. `content` = hash of the fields `etl-fact-1`, `content` and then, for each fact of the event
+//!      in the order of `item_ordinal`, all columns of [`Fact`] from `event_time` to `extra`, in
+//!      their order and as their envelope texts. `event_id` is always null. `extra` omits the
+//!      event's delivery keys (`replay_timestamp` and those in the parameter `identity-ignores`)
+//!      and `plan`, and is null if no other key is left. Keys that the tracking plan leaves out
+//!      are part of it.
+//!   2. `fact_hash` = hash of the fields `etl-fact-1`, `fact`, `content` (its 32 hex digits),
+//!      `item_ordinal`.
 //!
-//! Numbers are decimal texts, those of the envelope, which are equal when the numbers are. `extra` is
-//! canonical JSON: no white space, keys sorted by code points, numbers as [`Decimal`] writes them
-//! (those that it can't hold as they came), strings with the fewest escapes (as Python's
-//! `json.dumps(…, ensure_ascii=False)` writes them). So the second rule can be computed from the rows
-//! of a table as well as from an envelope, and it doesn't matter whether `items` came as an array or
-//! as a string, in which order keys came, or whether a price was `9.90` or `9.9`.
+//! Events without an id that are equal and came in one body are events of their own: for the second
+//! and each further one, `fact_hash` = hash of the fields `etl-fact-1`, `repeat`, the `fact_hash`
+//! above (its 32 hex digits), the number of the event among its equals, from `2`. So a body that is
+//! delivered twice has the same facts, and a body with an event twice has both.
+//!
+//! A text that is [cut](crate::cut_text) for its column counts as its column has it: the hash at its
+//! end stands for the rest. Numbers are the envelope's decimal texts; equal numbers have equal texts. `extra` is canonical
+//! JSON: no white space, keys sorted by code points, numbers as [`Decimal`] writes them (unchanged
+//! if it can't hold them), strings with the fewest escapes, as Python's `json.dumps(…,
+//! ensure_ascii=False)` writes them. So the second rule can be computed from table rows as well as
+//! from an envelope, and the result does not depend on whether `items` was an array or a string, on
+//! the order of keys, or on whether a price was `9.90` or `9.9`.
 //!
 //! In Python, with the package `xxhash`:
 //!
 //! ```python
+//! RULE = "etl-fact-1"
 //! def field(text):
-//!     return b"\xff\xff\xff\xff" if text is None else struct.pack("<I", len(text.encode())) + text.encode()
+//!     if text is None:
+//!         return b"\xff\xff\xff\xff"
+//!     return struct.pack("<I", len(text.encode())) + text.encode()
 //! def digest(*texts):
 //!     return xxhash.xxh3_128_hexdigest(b"".join(map(field, texts)))
 //! def with_id(fact):
-//!     return digest("etl-fact-1", "id", fact["event_id"], fact["event_name"], fact["item_ordinal"])
+//!     return digest(RULE, "id", fact["event_id"], fact["event_name"], fact["item_ordinal"])
 //! def without_id(facts):
-//!     content = digest("etl-fact-1", "content", *[fact.get(column) for fact in facts for column in COLUMNS])
-//!     return [digest("etl-fact-1", "fact", content, fact["item_ordinal"]) for fact in facts]
+//!     columns = [fact.get(column) for fact in facts for column in COLUMNS]
+//!     content = digest(RULE, "content", *columns)
+//!     return [digest(RULE, "fact", content, fact["item_ordinal"]) for fact in facts]
 //! ```
 //!
 //! # Test vectors
 //!
-//! Computed with that program (`COLUMNS` being those of [`Fact`], all values as texts):
+//! Computed with that program; `COLUMNS` are those of [`Fact`], all values are texts:
 //!
-//! | the facts | `fact_hash` |
-//! |---|---|
-//! | `event_id` `e-1`, `event_name` `purchase`, `item_ordinal` `1` | `07cb5846d191f7343b387d366cabbc54` |
-//! | the same, `item_ordinal` `2` | `a307b8e2ac3daf25dd051f79bd489ad9` |
-//! | `event_time` `2026-11-22T21:20:00.000000Z`, `event_name` `view_item`, `item_ordinal` `0`, all else null | `5aaabe47162b48e22947e5de8b6a94e9` |
+//! - `event_id` `e-1`, `event_name` `purchase`, `item_ordinal` `1`:
+//!   `07cb5846d191f7343b387d366cabbc54`
+//! - the same with `item_ordinal` `2`: `a307b8e2ac3daf25dd051f79bd489ad9`
+//! - `event_time` `2026-11-22T21:20:00.000000Z`, `event_name` `view_item`, `item_ordinal` `0`, all
+//!   other columns null: `1022745a57e656e0120412e158324e3e`
 //!
-//! The tests hold one with two items and `extra`, and one whose event was sent into the queue again.
+//! The tests also cover two items with `extra`, and an event that was sent into the queue again.
 //!
-//! # Why an event id stands alone
+//! # Why nothing but the name is hashed with an event id
 //!
-//! With an id neither the user nor the time is hashed. A producer that retries may know the user by
-//! then, or correct a price; it says by the id that this is the same event. The name is hashed, because
-//! one user action is often sent as several events under one id. The table is unique on event time and hash together,
-//! so a producer whose ids are weak (a counter for each device) loses an event only to another of
-//! the same id, name and microsecond. The price is that a retry with a new time is a new row.
+//! A producer that retries may have learned the user since, or corrected a price; the id states
+//! that it is the same event. The name is included because producers often send one user action as
+//! several events under one id. The table is unique on event time and hash, so a producer with weak
+//! ids (a counter for each device) loses an event only to another with the same id, name and
+//! microsecond. The cost is that a retry with a new time is a new row.
 
-use std::fmt;
-use std::str::FromStr;
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::borrow::Text;
 use crate::decimal::Decimal;
 use crate::extra::Extra;
-use crate::fact::Fact;
+use crate::fact::{Fact, FactHash};
 use crate::options::{Identity, Options};
 use crate::time::rfc3339_micros;
 use crate::write::{write_integer, write_plain};
 
-/// The version of the rule, first of all fields. Another rule is another identity for every fact.
+/// The version of the definition, the first field of each hash. A new version changes every
+/// identity.
 const RULE: &str = "etl-fact-1";
 
-/// The 128 bits that are a fact's identity, most significant byte first, written as 32 lower-case
-/// hex digits. The module describes the rule.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FactHash(pub [u8; 16]);
-
-impl FactHash {
-    fn of(fields: &Fields) -> Self {
-        Self(xxh3_128(&fields.0).to_be_bytes())
-    }
-
-    /// The 32 hex digits, as ASCII.
-    pub(crate) fn digits(self) -> [u8; 32] {
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
-                *digit = if nibble < 10 {
-                    b'0' + nibble
-                } else {
-                    b'a' + nibble - 10
-                };
-            }
-        }
-        digits
-    }
-}
-
-/// Gives the facts of one event, all of them and in their order, their identities.
+/// Sets the identities of one event's facts, which must be complete and in order.
 pub(crate) fn identify(facts: &mut [Fact<'_>], options: &Options) {
     let Some(first) = facts.first() else { return };
     let mut fields;
@@ -120,16 +105,49 @@ pub(crate) fn identify(facts: &mut [Fact<'_>], options: &Options) {
     for fact in facts {
         fields.0.truncate(common);
         fields.integer(fact.item_ordinal);
-        fact.fact_hash = FactHash::of(&fields);
+        fact.fact_hash = fields.hash();
     }
 }
 
-/// The hash of all that an event says.
+/// Changes the identities of events without an id that repeat an earlier one of the same body. All
+/// facts of a body must be there, in order.
+pub(crate) fn number_repeats(facts: &mut [Fact<'_>]) {
+    // An event's facts have the ordinal 0, or those from 1 on. Nearly all bodies hold one event.
+    if facts
+        .iter()
+        .filter(|fact| fact.item_ordinal <= 1)
+        .nth(1)
+        .is_none()
+    {
+        return;
+    }
+    let mut counts: BTreeMap<FactHash, i32> = BTreeMap::new();
+    let mut number = 1;
+    for fact in facts {
+        if fact.item_ordinal <= 1 {
+            number = 1;
+            if fact.event_id.is_none() {
+                let count = counts.entry(fact.fact_hash).or_default();
+                *count += 1;
+                number = *count;
+            }
+        }
+        if number > 1 {
+            let mut fields = Fields::with_room(ROOM);
+            fields.rule("repeat");
+            fields.text(std::str::from_utf8(&fact.fact_hash.digits()).unwrap_or_default());
+            fields.integer(number);
+            fact.fact_hash = fields.hash();
+        }
+    }
+}
+
+/// Hashes the content of an event.
 fn content(facts: &[Fact<'_>], options: &Options, fields: &mut Fields) -> FactHash {
     fields.rule("content");
-    // What the event says of itself, the same in each of its facts.
+    // The event's own columns are equal in each fact: they are copied after the first one.
     let mut event = None;
-    // Facts without an extra of their item have that of the event, canonical once.
+    // So is `extra` if the items have none; its canonical form is computed once.
     let mut last_extra: Option<&Extra<'_>> = None;
     let mut extra_place = 0..0;
     for fact in facts {
@@ -210,13 +228,13 @@ fn content(facts: &[Fact<'_>], options: &Options, fields: &mut Fields) -> FactHa
         }
         last_extra = fact.extra.as_ref();
     }
-    FactHash::of(fields)
+    fields.hash()
 }
 
-/// What the fields of a fact nearly always fit into. A buffer that has to grow costs more than its hash.
+/// Bytes that nearly always hold a fact's fields. Growing the buffer would cost more than the hash.
 const ROOM: usize = 512;
 
-/// The columns in front of those of the product.
+/// Appends the columns before those of the product.
 fn event_fields(fact: &Fact<'_>, fields: &mut Fields) {
     fields.text(std::str::from_utf8(&rfc3339_micros::text(&fact.event_time)).unwrap_or_default());
     fields.text(&fact.event_name);
@@ -226,23 +244,33 @@ fn event_fields(fact: &Fact<'_>, fields: &mut Fields) {
         &fact.user_pseudo_id,
         &fact.session_id,
         &fact.platform,
+        &fact.traffic_source,
+        &fact.traffic_medium,
+        &fact.traffic_campaign,
+        &fact.device_category,
+        &fact.country,
+        &fact.app_version,
     ] {
         fields.optional(text.as_deref());
     }
 }
 
-/// The bytes of a field's length.
+/// The size of a field's length prefix.
 const LENGTH: usize = 4;
 
-/// The bytes that are hashed.
+/// The input of a hash.
 struct Fields(Vec<u8>);
 
 impl Fields {
+    fn hash(&self) -> FactHash {
+        FactHash(xxh3_128(&self.0).to_be_bytes())
+    }
+
     fn with_room(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
-    /// Begins anew, with the fields that every hash of this kind begins with.
+    /// Clears the fields and appends the first two of a hash of this kind.
     fn rule(&mut self, kind: &str) {
         self.0.clear();
         self.text(RULE);
@@ -266,7 +294,7 @@ impl Fields {
         self.with(|bytes| write_integer(number, bytes));
     }
 
-    /// A field of whatever `write` appends, with the length of it in front.
+    /// Appends what `write` appends as one field, with its length in front.
     fn with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; LENGTH]);
@@ -275,50 +303,5 @@ impl Fields {
         if let Some(place) = self.0.get_mut(start..start + LENGTH) {
             place.copy_from_slice(&length.to_le_bytes());
         }
-    }
-}
-
-impl fmt::Display for FactHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for FactHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The error for a text that is no fact hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fact hash is 32 hex digits")]
-pub struct NoFactHash;
-
-impl FromStr for FactHash {
-    type Err = NoFactHash;
-
-    fn from_str(text: &str) -> Result<Self, NoFactHash> {
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NoFactHash);
-        }
-        // In halves, since 128 bits are four times as slow to multiply.
-        let (high, low) = text.split_at_checked(16).ok_or(NoFactHash)?;
-        let half = |digits| u64::from_str_radix(digits, 16).map_err(|_| NoFactHash);
-        let bits = u128::from(half(high)?) << 64 | u128::from(half(low)?);
-        Ok(Self(bits.to_be_bytes()))
-    }
-}
-
-impl Serialize for FactHash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
-    }
-}
-
-impl<'de> Deserialize<'de> for FactHash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(text) = Text::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
     }
 }

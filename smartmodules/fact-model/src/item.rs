@@ -1,20 +1,22 @@
-//! One item of an event: the product and what was done with it.
+//! Reads one item of an event.
 
-use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::extra::Keys;
 use crate::formats::bigquery;
+use crate::formats::container::opened;
+use crate::names::ga4_item_key;
 use crate::raw::Raw;
+use crate::text::Arena;
 use crate::unknown::Unknown;
 use crate::value::{self, Column, is_null, trim};
 
-/// What an item says, before the event's own values fill its gaps.
+/// An item's own values, before the event's values fill the gaps.
 #[derive(Debug, Default)]
 pub(crate) struct Item<'a> {
     pub(crate) id: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
     pub(crate) brand: Option<&'a str>,
-    /// The levels of the category, the widest first.
+    /// The levels of the category, top level first.
     pub(crate) categories: [Option<&'a str>; 5],
     pub(crate) variant: Option<&'a str>,
     pub(crate) list_id: Option<&'a str>,
@@ -35,96 +37,19 @@ pub(crate) struct Item<'a> {
     pub(crate) promotion_name: Option<&'a str>,
     pub(crate) creative_name: Option<&'a str>,
     pub(crate) creative_slot: Option<&'a str>,
-    /// The currency with the text that it came as.
+    /// The currency with its source text.
     pub(crate) currency: Option<(&'a str, Raw<'a>)>,
     pub(crate) extra: Keys<'a>,
-    /// Values under other names than GA4's, as they came.
-    other_names: Vec<(&'a str, Raw<'a>)>,
-    /// `item_params` as they came.
+    /// Values under older names than GA4's.
+    older_names: Vec<(&'a str, Raw<'a>)>,
+    /// `item_params`, unparsed.
     params: Option<Raw<'a>>,
-}
-
-/// The name of a field that is known, among those of its kind of row.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownName {
-    /// Tells the name from the others of its kind of row, below 64. Not every kind of row numbers its names.
-    pub(crate) number: Option<u8>,
-    /// True for free text, false for ids, codes, numbers and times.
-    pub(crate) is_text: bool,
-}
-
-/// Looks up a column of an item in GA4's BigQuery export, or one of GA4's other item parameters.
-pub(crate) fn known_name(key: &str) -> Option<KnownName> {
-    let code = |number| KnownName {
-        number: Some(number),
-        is_text: false,
-    };
-    let text = |number| KnownName {
-        number: Some(number),
-        is_text: true,
-    };
-    Some(match key.as_bytes() {
-        b"item_id" => code(0),
-        b"item_name" => text(1),
-        b"item_brand" => text(2),
-        b"item_variant" => text(3),
-        b"item_category" => text(4),
-        b"item_category2" => text(5),
-        b"item_category3" => text(6),
-        b"item_category4" => text(7),
-        b"item_category5" => text(8),
-        b"price_in_usd" => code(9),
-        b"price" => code(10),
-        b"quantity" => code(11),
-        b"item_revenue_in_usd" => code(12),
-        b"item_revenue" => code(13),
-        b"item_refund_in_usd" => code(14),
-        b"item_refund" => code(15),
-        b"coupon" => text(16),
-        b"affiliation" => text(17),
-        b"location_id" => code(18),
-        b"item_list_id" => code(19),
-        b"item_list_name" => text(20),
-        b"item_list_index" => code(21),
-        b"promotion_id" => code(22),
-        b"promotion_name" => text(23),
-        b"creative_name" => text(24),
-        b"creative_slot" => text(25),
-        b"item_params" => code(26),
-        b"index" => code(27),
-        b"discount" => code(28),
-        b"currency" => code(29),
-        _ => return None,
-    })
-}
-
-/// Looks up a name that older tags give to a column of an item.
-pub(crate) fn older_name(key: &str) -> Option<KnownName> {
-    let known = known_name(other_name(key)?)?;
-    Some(KnownName {
-        number: None,
-        ..known
-    })
-}
-
-/// The name in GA4 of what older tags call otherwise: those of Universal Analytics, which gtag.js takes in an
-/// item too, and BigQuery's `item_list_index`. Where an item has both, GA4's wins.
-fn other_name(key: &str) -> Option<&'static str> {
-    Some(match key {
-        "id" => "item_id",
-        "name" => "item_name",
-        "brand" => "item_brand",
-        "category" => "item_category",
-        "variant" => "item_variant",
-        "list" | "list_name" => "item_list_name",
-        "position" | "list_position" | "item_list_index" => "index",
-        "creative" => "creative_name",
-        _ => return None,
-    })
+    /// Amounts whose meaning depends on their currency.
+    amounts: Vec<(&'static str, &'a str, Raw<'a>)>,
 }
 
 impl<'a> Item<'a> {
-    /// Takes one key of the item; what no column can hold goes to `unknown`.
+    /// Adds one key of the item. A value that no column can hold whole goes to `unknown`.
     pub(crate) fn take(
         &mut self,
         key: &'a str,
@@ -132,15 +57,21 @@ impl<'a> Item<'a> {
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) {
+        if value::depends_on_currency(raw)
+            && let Some(column) = AMOUNTS.into_iter().find(|column| *column == key)
+        {
+            self.amounts.push((column, key, raw));
+        }
         match self.column(key, raw, arena) {
             Some(true) => {}
             None if key == "item_params" && !is_null(raw) => self.params = Some(raw),
-            None if other_name(key).is_some() => self.other_names.push((key, raw)),
+            None if ga4_item_key(key).is_some() => self.older_names.push((key, raw)),
             _ => unknown.push(key, raw),
         }
     }
 
-    /// Takes a value for the column of `key` and tells whether it fits; `None` where there is no such column.
+    /// Sets the column of `key` and returns true if it holds the whole value; `None` if the key has
+    /// no column.
     fn column(&mut self, key: &str, raw: Raw<'a>, arena: &'a Arena) -> Option<bool> {
         let [category, category2, category3, category4, category5] = &mut self.categories;
         let text = match key.as_bytes() {
@@ -172,10 +103,10 @@ impl<'a> Item<'a> {
                 return Some(set(decimal, value::decimal(raw, arena)));
             }
         };
-        Some(set(text, value::text(raw, arena)))
+        Some(set(text, value::column_text(raw, arena)))
     }
 
-    /// The column of decimals with this name.
+    /// Returns the decimal column of this name.
     fn decimal(&mut self, key: &str) -> Option<&mut Option<Decimal<'a>>> {
         Some(match key.as_bytes() {
             b"price" => &mut self.price,
@@ -190,7 +121,7 @@ impl<'a> Item<'a> {
         })
     }
 
-    /// Whether the column of `key`, one of those with another name, has a value.
+    /// Returns true if the column of `key`, which has an older name too, has a value.
     fn has(&self, key: &str) -> bool {
         match key {
             "item_id" => self.id.is_some(),
@@ -204,29 +135,54 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Completes the item when all its keys are taken, first with what came under other names.
+    /// Completes the item after its last key: values under older names fill empty columns.
     ///
-    /// One category text that holds several levels, `Apparel/Adult/Shirts`, is split, as Google's own
-    /// tag does; what is below the fifth level stays with the fifth.
+    /// In Universal Analytics' `category` a slash separates levels
+    /// (<https://developers.google.com/analytics/devguides/collection/protocol/v1/parameters>);
+    /// the fifth column holds all levels from the fifth on. GA4's `item_category` is one level,
+    /// whose name may have a slash: further levels are `item_category2` to `item_category5`
+    /// (<https://developers.google.com/analytics/devguides/collection/ga4/reference/events>).
     pub(crate) fn finish(&mut self, unknown: &mut Unknown<'a>, arena: &'a Arena) {
-        for (key, raw) in std::mem::take(&mut self.other_names) {
-            let name = other_name(key).unwrap_or(key);
+        let mut is_path = false;
+        for (key, raw) in std::mem::take(&mut self.older_names) {
+            let name = ga4_item_key(key).unwrap_or(key);
             if self.has(name) || self.column(name, raw, arena) != Some(true) {
                 unknown.push(key, raw);
+            } else {
+                is_path |= key == "category";
             }
         }
-        if let [Some(path), None, None, None, None] = self.categories
+        if is_path
+            && let [Some(path), None, None, None, None] = self.categories
             && path.as_bytes().contains(&b'/')
         {
             self.categories = levels(path);
         }
         if let Some(raw) = self.params.take() {
-            unknown.unpack("item_params", raw, bigquery::params(raw, arena));
+            let params = bigquery::params(opened(raw, arena), arena);
+            unknown.unpack("item_params", raw, params);
         }
         self.extra = unknown.take(arena);
     }
 
-    /// Keeps a currency other than the event's in `extra`: it can't be the fact's, since `value` is in the event's.
+    /// Reads the amounts again that depend on the currency.
+    pub(crate) fn settle_amounts(&mut self, currency: Option<&str>, arena: &'a Arena) {
+        for (column, key, raw) in std::mem::take(&mut self.amounts) {
+            let amount = value::amount(raw, currency, arena);
+            let mut unknown = Unknown::of(self.extra);
+            unknown.take_if(|name, _| name == key);
+            if let Some(place) = self.decimal(column) {
+                *place = None;
+                if !set(place, amount) {
+                    unknown.push(key, raw);
+                }
+            }
+            self.extra = unknown.take(arena);
+        }
+    }
+
+    /// Keeps a currency that differs from the event's in `extra`: the column must match `value`,
+    /// which is the event's.
     pub(crate) fn keep_other_currency(&mut self, of_event: &str, arena: &'a Arena) {
         if let Some((currency, raw)) = self.currency
             && currency != of_event
@@ -238,17 +194,24 @@ impl<'a> Item<'a> {
     }
 }
 
-/// The levels of a category, the widest first; those that are empty are left out.
+/// Columns with an amount in the item's currency.
+const AMOUNTS: [&str; 4] = ["price", "discount", "item_revenue", "item_refund"];
+
+/// Splits a category path into its non-empty levels.
 fn levels(path: &str) -> [Option<&str>; 5] {
     let mut parts = path.trim_matches('/').splitn(5, '/').map(trim);
     std::array::from_fn(|_| parts.find(|level| !level.is_empty()))
 }
 
-/// Sets a column where the value fits, and tells whether it did.
+/// Sets a column and returns true if it holds the whole value.
 fn set<T>(column: &mut Option<T>, value: Column<T>) -> bool {
     match value {
         Column::Null => {}
         Column::Value(value) => *column = Some(value),
+        Column::Cut(value) => {
+            *column = Some(value);
+            return false;
+        }
         Column::Misfit => return false,
     }
     true
@@ -259,20 +222,23 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::names::item_key;
 
     #[test]
     fn known_names_are_columns_with_numbers_of_their_own() {
-        let names = "item_id item_name item_brand item_variant item_category item_category2 item_category3 \
-                     item_category4 item_category5 price_in_usd price quantity item_revenue_in_usd item_revenue \
-                     item_refund_in_usd item_refund coupon affiliation location_id item_list_id item_list_name \
-                     item_list_index promotion_id promotion_name creative_name creative_slot item_params index \
+        let names = "item_id item_name item_brand item_variant item_category \
+                     item_category2 item_category3 item_category4 item_category5 \
+                     price_in_usd price quantity item_revenue_in_usd item_revenue \
+                     item_refund_in_usd item_refund coupon affiliation location_id \
+                     item_list_id item_list_name item_list_index promotion_id \
+                     promotion_name creative_name creative_slot item_params index \
                      discount currency";
         let arena = Arena::new();
         let mut numbers = BTreeSet::new();
         for name in names.split_whitespace() {
-            let number = known_name(name).and_then(|known| known.number).unwrap();
+            let number = item_key(name).and_then(|known| known.number).unwrap();
             assert!(number < 64 && numbers.insert(number), "{name}");
-            let key = other_name(name).unwrap_or(name);
+            let key = ga4_item_key(name).unwrap_or(name);
             let column = Item::default().column(key, Raw::NULL, &arena);
             assert!(column.is_some() || name == "item_params", "{name}");
         }

@@ -1,15 +1,16 @@
-//! Reading JSON without building a tree: an object's keys come with the text of their values, and
-//! only the values that matter are looked into.
+//! Reads JSON without building a tree: an object's keys come with the text of their values, and
+//! only the values in use are parsed.
 
 use serde::de::Error as _;
 use serde_json::value::RawValue;
 
-use crate::arena::Arena;
+use crate::explain::StepKind;
 use crate::raw::Raw;
 use crate::scan::{GiveUp, Scanner};
 use crate::swar;
+use crate::text::Arena;
 
-/// Reads `json`, which must be one object and nothing else, and hands each key with its value to `take`.
+/// Reads `json`, which must be exactly one object, and passes each key with its value to `take`.
 pub(crate) fn each_entry<'a>(
     json: &'a str,
     arena: &'a Arena,
@@ -21,7 +22,7 @@ pub(crate) fn each_entry<'a>(
     })
 }
 
-/// Reads `json`, which must be one object and nothing else; `take` reads the value of each key.
+/// Reads `json`, which must be exactly one object. `take` reads the value of each key.
 pub(crate) fn read_entries<'a>(
     json: &'a str,
     arena: &'a Arena,
@@ -29,18 +30,38 @@ pub(crate) fn read_entries<'a>(
 ) -> serde_json::Result<()> {
     let mut scanner = Scanner::new(json);
     let read = scanner.object(arena, take).and_then(|()| scanner.end());
-    read.map_err(|_| why_not(json, "it is no object"))
+    read.map_err(|_| json_error(json, "it is not an object"))
 }
 
-/// What is wrong with a text that could not be read; `otherwise` if it is JSON.
-pub(crate) fn why_not(json: &str, otherwise: &str) -> serde_json::Error {
+/// The keys and values of an object.
+pub(crate) type Entries<'a> = Vec<(&'a str, Raw<'a>)>;
+
+/// Returns the entries of an object; none if `json` isn't one.
+pub(crate) fn entries<'a>(json: &'a str, arena: &'a Arena) -> Entries<'a> {
+    let mut entries = Vec::new();
+    if each_entry(json, arena, |key, value| entries.push((key, value))).is_err() {
+        entries.clear();
+    }
+    entries
+}
+
+/// Returns the value of a key; the last one if the key is repeated, as in every JSON parser.
+pub(crate) fn get<'a>(entries: &Entries<'a>, key: &str) -> Option<Raw<'a>> {
+    entries
+        .iter()
+        .rfind(|(name, _)| *name == key)
+        .map(|(_, value)| *value)
+}
+
+/// Returns `serde_json`'s error for a text that could not be read; `otherwise` if it is valid JSON.
+pub(crate) fn json_error(json: &str, otherwise: &str) -> serde_json::Error {
     match serde_json::from_str::<&RawValue>(json) {
         Ok(_) => serde_json::Error::custom(otherwise),
         Err(error) => error,
     }
 }
 
-/// Cuts JSON's white space, and a byte order mark in front, off a text.
+/// Trims JSON's white space and a leading byte order mark.
 pub(crate) fn trim(json: &str) -> &str {
     const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
     let json = json.trim_matches(SPACE);
@@ -50,7 +71,7 @@ pub(crate) fn trim(json: &str) -> &str {
     }
 }
 
-/// The text of a JSON string, its escapes undone.
+/// Returns the content of a JSON string without escapes.
 pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str> {
     let inner = string.strip_prefix('"')?.strip_suffix('"')?;
     if !swar::any_special(inner) {
@@ -63,9 +84,10 @@ pub(crate) fn unescape<'a>(string: &'a str, arena: &'a Arena) -> Option<&'a str>
     Some(arena.text(&text))
 }
 
-/// Undoes escapes of one letter, of which items in a string are full: every quote is one. It copies eight bytes at a
-/// time, since a call for each piece between two escapes would take longer than the piece. `None` where
-/// there is anything else, an escape `\u` say.
+/// Undoes one-letter escapes, which are frequent in items in a string: every quote has one. `None`
+/// if there is any other escape, such as `\u`.
+///
+/// It copies eight bytes at a time, since the pieces between escapes are too short for a call each.
 fn undo_short_escapes(inner: &str) -> Option<String> {
     let bytes = inner.as_bytes();
     let mut text = Vec::with_capacity(bytes.len() + 8);
@@ -106,9 +128,8 @@ fn undo_short_escapes(inner: &str) -> Option<String> {
     }
 }
 
-/// Takes out of a JSON text what PostgreSQL can't hold: U+0000 is removed, and half of a surrogate
-/// pair, which is no character (a producer that cuts a text in the middle of an emoji sends it), becomes
-/// U+FFFD. Both can stand in JSON only as escapes.
+/// Replaces escapes in JSON that PostgreSQL can't store: U+0000 is removed, and an unpaired
+/// surrogate becomes U+FFFD. A producer that cuts a text in the middle of an emoji sends one.
 pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
     if !swar::any_unicode_escape(json) {
         return json;
@@ -141,10 +162,13 @@ pub(crate) fn repair<'a>(json: &'a str, arena: &'a Arena) -> &'a str {
         return json;
     }
     repaired.push_str(json.get(copied..).unwrap_or_default());
+    arena.step(StepKind::Value, || {
+        "U+0000 and unpaired surrogates are replaced".to_owned()
+    });
     arena.text(&repaired)
 }
 
-/// The UTF-16 code unit that an escape `\uXXXX` at `at` stands for.
+/// Returns the UTF-16 code unit of an escape `\uXXXX` at `at`.
 fn code_unit(json: &str, at: usize) -> Option<u16> {
     let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

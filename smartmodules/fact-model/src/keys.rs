@@ -1,227 +1,80 @@
-//! The keys of an event: which of them are known, by which names, and in which places.
+//! Reads an event's keys, its own and those of its parameter objects, and assigns values to
+//! columns.
 
-use crate::arena::Arena;
 use crate::extra::Keys;
-use crate::formats::shape;
-use crate::item::{Item, KnownName};
+use crate::formats::container::{is_numbered, opened};
+use crate::formats::vendors;
+use crate::item::Item;
 use crate::items::{self, ReadAhead};
 use crate::json::read_entries;
-use crate::raw::Raw;
+use crate::limits::MAX_TEXT;
+use crate::names::{
+    KNOWN, Known, NESTED, NESTED_RANK, is_ecommerce_event, is_known, is_nested, item_key,
+};
+use crate::raw::{Found, Place, Raw};
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{GiveUp, Scanner};
+use crate::text::Arena;
 use crate::unknown::Unknown;
 use crate::value::{self, Column, is_null};
+use crate::write::JsonText;
 
-/// What an event can say of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
-    Time,
-    Name,
-    Id,
-    UserId,
-    UserPseudoId,
-    SessionId,
-    Platform,
-    Items,
-    Currency,
-    Value,
-    TransactionId,
-    Tax,
-    Shipping,
-    Coupon,
-    Affiliation,
-    ListId,
-    ListName,
-    PromotionId,
-    PromotionName,
-    CreativeName,
-    CreativeSlot,
-}
-
-/// How many there are.
-const KNOWN: usize = Known::CreativeSlot as usize + 1;
-
-impl Known {
-    /// What `key` stands for. Of several names for the same thing, the one with the lower number wins.
-    fn named(key: &str) -> Option<(Self, u8)> {
-        Some(match key.as_bytes() {
-            b"event_name" => (Self::Name, 0),
-            b"name" => (Self::Name, 1),
-            b"event" => (Self::Name, 2),
-            b"event_time" => (Self::Time, 0),
-            b"event_timestamp" => (Self::Time, 1),
-            b"timestamp_micros" => (Self::Time, 2),
-            b"timestamp" => (Self::Time, 3),
-            b"time" => (Self::Time, 4),
-            b"ts" => (Self::Time, 5),
-            b"event_id" => (Self::Id, 0),
-            b"user_id" => (Self::UserId, 0),
-            b"user_pseudo_id" => (Self::UserPseudoId, 0),
-            b"client_id" => (Self::UserPseudoId, 1),
-            b"session_id" => (Self::SessionId, 0),
-            b"ga_session_id" => (Self::SessionId, 1),
-            b"platform" => (Self::Platform, 0),
-            b"items" => (Self::Items, 0),
-            b"currency" => (Self::Currency, 0),
-            b"value" => (Self::Value, 0),
-            b"transaction_id" => (Self::TransactionId, 0),
-            b"tax" => (Self::Tax, 0),
-            b"shipping" => (Self::Shipping, 0),
-            b"coupon" => (Self::Coupon, 0),
-            b"affiliation" => (Self::Affiliation, 0),
-            b"item_list_id" => (Self::ListId, 0),
-            b"item_list_name" => (Self::ListName, 0),
-            b"promotion_id" => (Self::PromotionId, 0),
-            b"promotion_name" => (Self::PromotionName, 0),
-            b"creative_name" => (Self::CreativeName, 0),
-            b"creative_slot" => (Self::CreativeSlot, 0),
-            _ => return None,
-        })
-    }
-}
-
-/// Tells whether a key of an event has a column or is `items`.
-pub(crate) fn is_known(key: &str) -> bool {
-    Known::named(key).is_some()
-}
-
-/// Looks up a key of an event that has a column, `items`, or another column of an event in GA4's BigQuery export.
-pub(crate) fn known_name(key: &str) -> Option<KnownName> {
-    use Known::{Affiliation, Coupon, CreativeName, CreativeSlot, ListName, PromotionName};
-    let known = Known::named(key).map(|(known, _)| known);
-    let is_text = known.is_some_and(|known| {
-        matches!(
-            known,
-            Coupon | Affiliation | ListName | PromotionName | CreativeName | CreativeSlot
-        )
-    });
-    let is_known = known.is_some() || OTHER_COLUMNS.contains(&key);
-    is_known.then_some(KnownName {
-        number: None,
-        is_text,
-    })
-}
-
-/// Columns of an event in GA4's export that become no column of a fact, and what wraps an event's parameters.
-const OTHER_COLUMNS: [&str; 24] = [
-    "app_info",
-    "batch_event_index",
-    "batch_ordering_id",
-    "batch_page_id",
-    "collected_traffic_source",
-    "device",
-    "ecommerce",
-    "event_bundle_sequence_id",
-    "event_date",
-    "event_dimensions",
-    "event_params",
-    "event_previous_timestamp",
-    "event_server_timestamp_offset",
-    "event_value_in_usd",
-    "geo",
-    "is_active_user",
-    "params",
-    "privacy_info",
-    "replay_timestamp",
-    "stream_id",
-    "traffic_source",
-    "user_first_touch_timestamp",
-    "user_ltv",
-    "user_properties",
-];
-
-/// Where in an event a key stands. Earlier places win.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    Top,
-    Params,
-    EventParams,
-}
-
-impl Place {
-    /// The object that the place is, as a key of the event.
-    const fn key(self) -> &'static str {
-        match self {
-            Self::Top => "",
-            Self::Params => "params",
-            Self::EventParams => "event_params",
-        }
-    }
-}
-
-/// A value of an event and where it was found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Found<'a> {
-    pub(crate) raw: Raw<'a>,
-    key: &'a str,
-    rank: (Place, u8),
-}
-
-impl Found<'_> {
-    /// The place below the event, for a rejection.
-    pub(crate) fn place(&self) -> String {
-        match self.rank.0 {
-            Place::Top => format!(".{}", self.key),
-            place => format!(".{}.{}", place.key(), self.key),
-        }
-    }
-
-    /// The key and the beginning of its value, for a sentence.
-    pub(crate) fn shown(&self) -> String {
-        let value = beginning(self.raw.get());
-        format!("{} = {value}", self.key)
-    }
-}
-
-/// The beginning of a text, for a sentence.
-pub(crate) fn beginning(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// The keys of one event, its own and those of its objects of parameters.
+/// The keys of one event and of its parameter objects.
 #[derive(Debug, Default)]
 pub(crate) struct EventKeys<'a> {
     known: [Option<Found<'a>>; KNOWN],
-    /// What no column takes, by place.
+    /// Keys without a column, by place.
     unknown: [Unknown<'a>; 3],
-    /// The items, where they were read as soon as they were met.
+    /// The items, if they were read while their event was read.
     ahead: Option<ReadAhead<'a>>,
     params: Option<Raw<'a>>,
     event_params: Option<Raw<'a>>,
-    /// Whether a key tells that this may be no plain event.
+    /// The bytes of the texts that were cut for their column.
+    pub(crate) cut_bytes: usize,
+    /// True if a key hints at another shape than a plain event's.
     is_shaped: bool,
+    /// True if the event itself has a product's id or name.
+    has_product: bool,
 }
 
 impl<'a> EventKeys<'a> {
-    /// Reads the event `json`, which must be one object.
+    /// Reads the event `json`, which must be an object.
     pub(crate) fn read(json: &'a str, arena: &'a Arena) -> Result<Self, Refusal> {
         let mut keys = Self::default();
+        let mut nested: Vec<(&str, Raw<'_>)> = Vec::new();
         read_entries(json, arena, |scanner, key| {
             let raw = keys.value(key, scanner, arena)?;
             match key {
                 "params" if raw.is_object() => keys.params = Some(raw),
                 "event_params" if raw.is_object() => keys.event_params = Some(raw),
+                _ if (raw.is_object() || raw.get().starts_with("\"{")) && is_nested(key) => {
+                    // The last value of a repeated key wins.
+                    nested.retain(|(earlier, _)| *earlier != key);
+                    nested.push((key, raw));
+                }
                 _ => keys.entry(Place::Top, key, raw),
             }
             Ok(())
         })
-        .map_err(|error| Refusal::new(Reason::NotJson, format!("the event is no JSON: {error}")))?;
+        .map_err(|error| {
+            Refusal::new(Reason::NotJson, format!("the event is not JSON: {error}"))
+        })?;
         for (place, object) in keys.objects() {
-            // The object was read once as part of the event, so it is JSON.
+            // It can't fail: the object was parsed as part of the event.
             let _ = read_entries(object.get(), arena, |scanner, key| {
                 let raw = keys.value(key, scanner, arena)?;
                 keys.entry(place, key, raw);
                 Ok(())
             });
         }
+        for (key, object) in nested {
+            keys.lift(key, object, arena);
+        }
         Ok(keys)
     }
 
-    /// Reads a value: items at once, so that their text, nearly the whole of an event, is not gone through twice.
+    /// Reads a value. Items are parsed at once, so that their text, most of an event, is scanned
+    /// only once.
     fn value(
         &mut self,
         key: &str,
@@ -236,14 +89,19 @@ impl<'a> EventKeys<'a> {
         scanner.value()
     }
 
-    /// Whether this may be something else than a plain event; see [`shape`].
+    /// Returns true if this may have another [shape](crate::formats::shape) than a plain event.
     pub(crate) fn is_shaped(&self) -> bool {
         self.is_shaped
     }
 
-    /// Whether the event has a name.
+    /// Returns true if the event has a name.
     pub(crate) fn is_named(&self) -> bool {
         matches!(self.known.get(Known::Name as usize), Some(Some(_)))
+    }
+
+    /// Returns the values of all properties, for an explanation.
+    pub(crate) fn found(&self) -> impl Iterator<Item = Found<'a>> {
+        self.known.iter().copied().flatten()
     }
 
     fn objects(&self) -> impl Iterator<Item = (Place, Raw<'a>)> + use<'a> {
@@ -256,31 +114,80 @@ impl<'a> EventKeys<'a> {
     }
 
     fn entry(&mut self, place: Place, key: &'a str, raw: Raw<'a>) {
-        let Some((known, name)) = Known::named(key) else {
-            self.is_shaped |= place == Place::Top && shape::hints(key, raw);
+        let named =
+            Known::named(key).filter(|(known, _)| !(known.is_never_nested() && raw.is_nested()));
+        let Some((known, name)) = named else {
+            self.is_shaped |= match place {
+                Place::Top => hints_at_shape(key, raw),
+                Place::Params | Place::EventParams => is_numbered(key, raw),
+            };
+            self.has_product |= matches!(key, "item_id" | "item_name") && !is_null(raw);
             return self.keep(place, key, raw);
         };
-        let Some(held) = self.known.get_mut(known as usize) else {
-            return;
-        };
-        if is_null(raw) {
+        if is_null(raw) || known == Known::Items && matches!(raw.get(), "[]" | "\"[]\"") {
             return;
         }
-        let found = Found {
-            raw,
-            key,
-            rank: (place, name),
+        let rank = (place, name);
+        self.hold(known, Found { raw, key, rank });
+    }
+
+    /// Moves the values with a column out of one of the [`NESTED`] objects and keeps the rest. A
+    /// value stays in the object if a key of the event itself has a different one.
+    fn lift(&mut self, name: &'a str, object: Raw<'a>, arena: &'a Arena) {
+        let mut ranked = NESTED.iter().zip(NESTED_RANK..);
+        let Some(((_, columns), rank)) = ranked.find(|((known, _), _)| *known == name) else {
+            return;
+        };
+        let rank = (Place::Top, rank);
+        let mut rest = Vec::new();
+        let mut has_lifted = false;
+        // It can't fail: the object was parsed as part of the event.
+        let _ = read_entries(opened(object, arena).get(), arena, |scanner, key| {
+            let raw = scanner.value()?;
+            let column = columns.iter().find(|(column, _)| *column == key);
+            let known = column.map(|(_, known)| *known).filter(|known| {
+                let held = self.known.get(*known as usize).copied().flatten();
+                let is_beaten =
+                    held.is_some_and(|held| held.rank < rank && held.raw.get() != raw.get());
+                !is_beaten && !raw.is_nested()
+            });
+            match known {
+                Some(_) if is_null(raw) => has_lifted = true,
+                Some(known) => {
+                    has_lifted = true;
+                    self.hold(known, Found { raw, key, rank });
+                }
+                None => rest.push((key, raw)),
+            }
+            Ok(())
+        });
+        if !has_lifted {
+            self.keep(Place::Top, name, object);
+        } else if !rest.is_empty() {
+            let mut out = JsonText::new(arena);
+            out.begin_object();
+            for (key, raw) in rest {
+                out.entry(key, raw.get());
+            }
+            out.end_object();
+            self.keep(Place::Top, name, Raw::read(out.finish(), false));
+        }
+    }
+
+    fn hold(&mut self, known: Known, found: Found<'a>) {
+        let Some(held) = self.known.get_mut(known as usize) else {
+            return;
         };
         let loser = match held {
             None => {
                 *held = Some(found);
                 return;
             }
-            Some(held) if found.rank <= held.rank => std::mem::replace(held, found),
+            Some(held) if wins(known, &found, held) => std::mem::replace(held, found),
             Some(_) => found,
         };
-        // A value under another name is kept, unless it says the same again; a key that came twice
-        // in one object counts once, as with every JSON parser.
+        // A different value under another name is kept. A key that is repeated in one object counts
+        // once, as in every JSON parser.
         let winner = held.map(|held| (held.rank, held.raw.get()));
         if winner.is_some_and(|(rank, raw)| rank != loser.rank && raw != loser.raw.get()) {
             self.keep(loser.rank.0, loser.key, loser.raw);
@@ -293,12 +200,12 @@ impl<'a> EventKeys<'a> {
         }
     }
 
-    /// Takes out a value, if the event has it.
+    /// Removes and returns a property.
     pub(crate) fn take(&mut self, known: Known) -> Option<Found<'a>> {
         self.known.get_mut(known as usize)?.take()
     }
 
-    /// Takes out the items, with what they are if they were read already.
+    /// Removes and returns the items, parsed if they were read ahead.
     pub(crate) fn take_items(&mut self) -> Option<(Found<'a>, Option<Vec<Item<'a>>>)> {
         let found = self.take(Known::Items)?;
         let ahead = self.ahead.take();
@@ -306,7 +213,35 @@ impl<'a> EventKeys<'a> {
         Some((found, items.map(|ahead| ahead.items)))
     }
 
-    /// Takes out a value for a column; one that the column can't hold is kept for [`Self::extra`].
+    /// Removes and returns the product of an event that has one in its own keys instead of `items`.
+    /// Keys that an event may have too, such as `coupon`, stay the event's.
+    pub(crate) fn take_product(&mut self, arena: &'a Arena) -> Option<Item<'a>> {
+        if !self.has_product {
+            return None;
+        }
+        let mut found: Vec<(&str, Raw<'_>)> = Vec::new();
+        for place in &mut self.unknown {
+            place.take_if(|key, raw| {
+                let is_taken = item_key(key).is_some()
+                    && !is_known(key)
+                    && found.iter().all(|(name, _)| *name != key);
+                if is_taken {
+                    found.push((key, raw));
+                }
+                is_taken
+            });
+        }
+        let mut item = Item::default();
+        let mut unknown = Unknown::default();
+        for (key, raw) in found {
+            item.take(key, raw, &mut unknown, arena);
+        }
+        item.finish(&mut unknown, arena);
+        Some(item)
+    }
+
+    /// Removes a property and reads it. A value that its column can't hold, or not whole, is kept
+    /// for [`Self::extra`].
     pub(crate) fn column<T>(
         &mut self,
         known: Known,
@@ -315,6 +250,10 @@ impl<'a> EventKeys<'a> {
         let found = self.take(known)?;
         match read(found.raw) {
             Column::Value(value) => Some(value),
+            Column::Cut(value) => {
+                self.keep_cut(&found);
+                Some(value)
+            }
             Column::Null => None,
             Column::Misfit => {
                 self.keep(found.rank.0, found.key, found.raw);
@@ -323,13 +262,19 @@ impl<'a> EventKeys<'a> {
         }
     }
 
-    /// Takes out a value for a text column.
-    pub(crate) fn text(&mut self, known: Known, arena: &'a Arena) -> Option<&'a str> {
-        self.column(known, |raw| value::text(raw, arena))
+    /// Keeps a text whole that was cut for its column.
+    pub(crate) fn keep_cut(&mut self, found: &Found<'a>) {
+        self.cut_bytes += MAX_TEXT;
+        self.keep(found.rank.0, found.key, found.raw);
     }
 
-    /// All that no column took. The parameters' keys join those of the event; where a key stands in
-    /// both, the event's stays and the parameters are kept whole beside it.
+    /// Removes a property and reads it as text.
+    pub(crate) fn text(&mut self, known: Known, arena: &'a Arena) -> Option<&'a str> {
+        self.column(known, |raw| value::column_text(raw, arena))
+    }
+
+    /// Returns all keys without a column. Parameters join the event's own keys. If a key is in
+    /// both, the event's value stays and the parameter object is kept whole beside it.
     pub(crate) fn extra(self, arena: &'a Arena) -> Keys<'a> {
         let objects = self.objects();
         let [mut extra, params, event_params] = self.unknown;
@@ -346,5 +291,37 @@ impl<'a> EventKeys<'a> {
             }
         }
         extra.take(arena)
+    }
+}
+
+/// Returns true if `found` wins over `held`: the lower rank does. Of `event` and `name` in one
+/// object that wins which is an event of GA4's e-commerce, else `event`, the name of a push to a
+/// data layer (<https://developers.google.com/tag-platform/tag-manager/datalayer>), whose `name` is
+/// any variable's.
+fn wins(known: Known, found: &Found<'_>, held: &Found<'_>) -> bool {
+    let rank = |found: &Found<'_>| {
+        let (place, rank) = found.rank;
+        let is_beaten = known == Known::Name
+            && rank > 0
+            && !is_ecommerce_event(found.raw.get().trim_matches('"'));
+        (place, is_beaten, rank)
+    };
+    rank(found) <= rank(held)
+}
+
+/// Returns true if a key without a column hints that its object has another
+/// [shape](crate::formats::shape) than a plain event.
+fn hints_at_shape(key: &str, value: Raw<'_>) -> bool {
+    let first = value.get().as_bytes().first();
+    match key {
+        "events" => matches!(first, Some(b'[' | b'{' | b'"')),
+        "event_params" => matches!(first, Some(b'[' | b'"')),
+        "params" | "Message" => first == Some(&b'"'),
+        "eventModel" => matches!(first, Some(b'{' | b'"')),
+        "transactionProducts" | "transactionTotal" => true,
+        "detail" => matches!(first, Some(b'{' | b'"')),
+        "sqs" => first == Some(&b'{'),
+        "ecommerce" => true,
+        _ => is_numbered(key, value) || vendors::hints(key, value),
     }
 }

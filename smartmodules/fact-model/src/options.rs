@@ -1,38 +1,38 @@
-//! What an operator may choose: the parameters of the SmartModules.
+//! Options of the operator: the parameters of the SmartModules.
 //!
-//! | parameter | value | default |
-//! |---|---|---|
-//! | `events` | names of the events that pass: `view_item,purchase`, or a JSON array | all pass |
-//! | `missing-time` | `reject`, or `record`: an event without a time gets its record's | `reject` |
-//! | `max-items` | how many items an event may have; one with more is rejected | no limit |
-//! | `max-body` | how large a body may be: bytes, `256KiB`, `1MiB`; a larger one is rejected | no limit |
-//! | `identity` | `event-id`, or `content`: the event id is no part of `fact_hash` | `event-id` |
-//! | `identity-ignores` | keys of an event that are no part of `fact_hash`, besides `replay_timestamp`: `sent_at,attempt`, or a JSON array | none |
-//!
-//! An event that does not pass leaves an envelope without facts, `{"facts":[]}`, since one record in must
-//! be one record out. An event whose name can't be read is a rejection all the same.
-//!
-//! `missing-time: record` is for formats that carry no time, such as web hits. It costs deduplication: a message
-//! that is delivered again is another record at another time, so that its facts are new rows.
-//!
-//! `identity-ignores` is for keys that tell how an event was delivered, not what happened. An event that comes again
-//! with another value of such a key is the same fact; the value that came first stays in `extra`. The default is:
-//!
-//! - `replay_timestamp`: when the event was sent into the queue again. Each time has another one.
-//!
-//! An identity that is the producer's event id has no other key in it anyway. A key that has a column, such as
-//! `user_id`, can't be ignored: facts that differ in a column differ.
+//! - `events`: names of events to keep, `view_item,purchase` or a JSON array. Default: all. A
+//!   filtered event becomes an envelope without facts, `{"facts":[]}`, since each record in must be
+//!   one record out. An event whose name can't be read is still rejected.
+//! - `missing-time`: `reject` (default), or `record` to give an event without a time its record's.
+//!   This is for formats without times, such as web hits. It disables deduplication of
+//!   redeliveries: a message that is delivered twice is two records with two times, so its facts
+//!   are new rows.
+//! - `max-items`: the most items of an event; an event with more is rejected. Default: no limit.
+//! - `max-body`: the largest body, in bytes or as `256KiB`, `1MiB`; a larger one is rejected.
+//!   Default: no limit.
+//! - `identity`: `event-id` (default), or `content` to exclude the event id from `fact_hash`: for
+//!   producers that give a retry a new id, and for those that are not trusted, since with an event
+//!   id whoever sends it first decides on its facts.
+//! - `identity-ignores`: keys of an event to exclude from `fact_hash`, `sent_at,attempt` or a JSON
+//!   array. Use it for keys that describe the delivery and not the event. An event that comes again
+//!   with another value of such a key is the same fact; the first value stays in `extra`.
+//!   `replay_timestamp`, the time when an event was sent into the queue again, is always excluded.
+//!   Keys with a column, such as `user_id`, can't be ignored. An identity by event id contains no
+//!   other keys anyway.
+//! - `tracking-plan`: rules for events as JSON, a subset of JSON Schema (`docs/formats.md`). An
+//!   event that violates one is flagged or rejected. Default: none.
 
 use std::fmt;
 
 use serde::Deserialize as _;
 
-use crate::keys;
+use crate::names::is_known;
+use crate::plan::Plan;
 
-/// What an operator chose. The default is that of each parameter.
+/// The values of all parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Sorted; `None` lets all pass.
+    /// Sorted; `None` keeps all events.
     events: Option<Vec<String>>,
     pub(crate) missing_time: MissingTime,
     pub(crate) max_items: usize,
@@ -40,22 +40,23 @@ pub struct Options {
     pub(crate) identity: Identity,
     /// Sorted.
     identity_ignores: Vec<String>,
+    pub(crate) plan: Option<Plan>,
 }
 
-/// What becomes of an event that says no time.
+/// The handling of an event without a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MissingTime {
     Reject,
     Record,
 }
 
-/// What a fact's identity comes from.
+/// The input of a fact's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// The producer's event id where there is one, else the content.
+    /// The producer's event id if there is one, else the content.
     EventId,
-    /// The content, of which the event id is no part: for producers that give a retry a new id, or
-    /// several events the same.
+    /// The content without the event id, for producers that give a retry a new id or several events
+    /// the same id, or that are not trusted.
     Content,
 }
 
@@ -68,28 +69,30 @@ impl Default for Options {
             max_body: usize::MAX,
             identity: Identity::EventId,
             identity_ignores: IGNORED.map(str::to_owned).into(),
+            plan: None,
         }
     }
 }
 
-/// Keys of an event that never have a part in an identity. The module gives the reasons.
+/// Keys of an event that are never part of an identity.
 const IGNORED: [&str; 1] = ["replay_timestamp"];
 
 impl Options {
     /// The names of all parameters.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 7] = [
         "events",
         "missing-time",
         "max-items",
         "max-body",
         "identity",
         "identity-ignores",
+        "tracking-plan",
     ];
 
-    /// Reads parameters, each a name and a value. White space around a value is ignored.
+    /// Parses parameters, each a name and a value. White space around a value is ignored.
     ///
     /// # Errors
-    /// When a parameter is unknown, or its value is not one of those it allows.
+    /// A parameter is unknown or its value isn't allowed.
     pub fn parse<'p>(
         parameters: impl IntoIterator<Item = (&'p str, &'p str)>,
     ) -> Result<Self, BadOption> {
@@ -128,23 +131,30 @@ impl Options {
             }
             "identity-ignores" => {
                 let keys = names(value).ok_or_else(|| bad(SOME_NAMES))?;
-                if keys.iter().any(|key| keys::is_known(key)) {
+                if keys.iter().any(|key| is_known(key)) {
                     return Err(bad("names of keys that have no column"));
                 }
                 self.identity_ignores.extend(keys);
                 self.identity_ignores.sort();
             }
+            "tracking-plan" => self.plan = Some(Plan::parse(value).map_err(BadOption::Plan)?),
             _ => return Err(BadOption::Unknown(name.to_owned())),
         }
         Ok(())
     }
 
-    /// Tells whether a key of an event has no part in an identity.
+    /// Returns true if events with the same event id, time and name are versions of one event.
+    #[must_use]
+    pub fn identifies_by_event_id(&self) -> bool {
+        self.identity == Identity::EventId
+    }
+
+    /// Returns true if a key of an event is not part of an identity.
     pub(crate) fn is_ignored(&self, key: &str) -> bool {
         contains(&self.identity_ignores, key)
     }
 
-    /// Whether events of this name become facts.
+    /// Returns true if events of this name become facts.
     pub(crate) fn pass(&self, event_name: &str) -> bool {
         self.events
             .as_ref()
@@ -152,7 +162,7 @@ impl Options {
     }
 }
 
-/// Tells whether `sorted` contains `name`.
+/// Returns true if `sorted` contains `name`.
 fn contains(sorted: &[String], name: &str) -> bool {
     let found = sorted.binary_search_by(|known| known.as_str().cmp(name));
     found.is_ok()
@@ -162,20 +172,22 @@ const SOME_NAMES: &str =
     "names, separated by commas or as a JSON array of strings, none of them empty";
 const A_SIZE: &str = "a number of bytes from 1 on, also as `256KiB` or `1MiB`";
 
-/// The error for a parameter that can't be used.
+/// A parameter is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadOption {
-    /// There is no parameter of this name.
+    /// The name is unknown.
     Unknown(String),
-    /// The value is none that the parameter can have.
+    /// The value isn't allowed.
     Value {
-        /// The parameter.
+        /// The parameter's name.
         name: String,
-        /// Its value.
+        /// The refused value.
         value: String,
-        /// What it may be instead, as the end of a sentence.
+        /// A description of the allowed values.
         allowed: &'static str,
     },
+    /// The tracking plan can't be used. Holds the reason.
+    Plan(String),
 }
 
 impl std::error::Error for BadOption {}
@@ -185,7 +197,7 @@ impl fmt::Display for BadOption {
         match self {
             Self::Unknown(name) => write!(
                 f,
-                "there is no parameter `{name}`; the parameters are {}",
+                "unknown parameter `{name}`; the parameters are {}",
                 Options::NAMES.join(", ")
             ),
             Self::Value {
@@ -196,11 +208,12 @@ impl fmt::Display for BadOption {
                 f,
                 "the parameter `{name}` is `{value}`; it can be {allowed}"
             ),
+            Self::Plan(why) => write!(f, "the parameter `tracking-plan` can't be used: {why}"),
         }
     }
 }
 
-/// A list of names, sorted.
+/// Parses and sorts a list of names.
 fn names(value: &str) -> Option<Vec<String>> {
     let mut names: Vec<String> = if value.starts_with('[') {
         let mut json = serde_json::Deserializer::from_str(value);
@@ -276,8 +289,9 @@ mod tests {
             (
                 "event",
                 "purchase",
-                "there is no parameter `event`; the parameters are \
-                 events, missing-time, max-items, max-body, identity, identity-ignores",
+                "unknown parameter `event`; the parameters are \
+                 events, missing-time, max-items, max-body, identity, identity-ignores, \
+                 tracking-plan",
             ),
             (
                 "missing-time",

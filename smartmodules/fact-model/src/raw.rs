@@ -1,4 +1,4 @@
-//! The text of one JSON value, as it stands in the body.
+//! Unparsed JSON values of an event, and their locations.
 
 use serde_json::value::RawValue;
 
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Raw<'a> {
     text: &'a str,
-    /// Whether it is a string that was seen to have no escapes.
+    /// True for a string that is known to have no escapes.
     is_plain: bool,
 }
 
@@ -16,7 +16,7 @@ impl<'a> Raw<'a> {
         is_plain: false,
     };
 
-    /// A value that was read, and whether it is a string without escapes.
+    /// Wraps the text of a value. `is_plain` means that it is a string without escapes.
     pub(crate) const fn read(text: &'a str, is_plain: bool) -> Self {
         Self { text, is_plain }
     }
@@ -25,7 +25,7 @@ impl<'a> Raw<'a> {
         self.text
     }
 
-    /// What stands between the quotes of a string that is known to have no escapes.
+    /// Returns the content of a string that is known to have no escapes.
     pub(crate) fn plain(self) -> Option<&'a str> {
         self.text
             .get(1..self.text.len().checked_sub(1)?)
@@ -36,7 +36,12 @@ impl<'a> Raw<'a> {
         self.text.starts_with('{')
     }
 
-    /// The elements of an array; `None` for what is none.
+    /// Returns true for an object or an array.
+    pub(crate) fn is_nested(self) -> bool {
+        self.text.starts_with(['{', '['])
+    }
+
+    /// Returns the elements of an array; `None` for any other value.
     pub(crate) fn elements(self) -> Option<Vec<Self>> {
         let elements: Vec<&RawValue> = serde_json::from_str(self.text).ok()?;
         Some(elements.into_iter().map(Self::from).collect())
@@ -47,4 +52,57 @@ impl<'a> From<&'a RawValue> for Raw<'a> {
     fn from(value: &'a RawValue) -> Self {
         Self::read(value.get(), false)
     }
+}
+
+/// The object of an event that holds a key. Earlier ones win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Top,
+    Params,
+    EventParams,
+}
+
+impl Place {
+    /// Returns the object's key in the event.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Top => "",
+            Self::Params => "params",
+            Self::EventParams => "event_params",
+        }
+    }
+}
+
+/// A value of an event with its key and location.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(crate) raw: Raw<'a>,
+    pub(crate) key: &'a str,
+    /// Of several values for one column, the lowest rank wins.
+    pub(crate) rank: (Place, u8),
+}
+
+impl Found<'_> {
+    /// Returns the location in the event, for a rejection.
+    pub(crate) fn place(&self) -> String {
+        match self.rank.0 {
+            Place::Top => format!(".{}", self.key),
+            place => format!(".{}.{}", place.key(), self.key),
+        }
+    }
+
+    /// Returns the key and the start of its value, for a message.
+    pub(crate) fn shown(&self) -> String {
+        let value = beginning(self.raw.get());
+        format!("{} = {value}", self.key)
+    }
+}
+
+/// Returns the start of a text, for a message.
+pub(crate) fn beginning(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }

@@ -1,4 +1,4 @@
-//! Why a body, or one event of it, could not become facts.
+//! Reasons why a body, or one event of it, is rejected.
 
 use std::borrow::Cow;
 
@@ -6,28 +6,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::borrow::optional_text;
-use crate::envelope::owned;
+use crate::text::{optional_text, owned};
 
-/// An event that could not be read, with all that is needed to understand it and to send it
-/// through again.
+/// An event that could not be read, with what is needed to find the cause and to process it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection<'a> {
-    /// Machine-readable, kebab-case: the text of a [`Reason`].
-    ///
-    /// A text and not the enum, because a reader may be older than the SmartModule that wrote it.
+    /// The kebab-case text of a [`Reason`]. It is not the enum, because a reader may be older than
+    /// the SmartModule that wrote it.
     #[serde(borrow)]
     pub reason: Cow<'a, str>,
     /// A sentence for a person.
     #[serde(borrow)]
     pub detail: Cow<'a, str>,
-    /// The place in the body, like a JSONPath: `$`, `$[3].items[2]`.
+    /// The location in the body, like a JSONPath: `$`, `$[3].items[2]`.
     #[serde(borrow)]
     pub at: Cow<'a, str>,
-    /// The refused event as it came: the whole body, or its element when the body is an array.
+    /// The rejected event as it came: the whole body, or one element if the body is an array.
     #[serde(borrow)]
     pub raw: Cow<'a, str>,
-    /// `base64` when the body is no text that PostgreSQL can hold; absent for text.
+    /// `base64` if the body is not a text that PostgreSQL can store; absent for text.
     #[serde(
         borrow,
         default,
@@ -38,7 +35,7 @@ pub struct Rejection<'a> {
 }
 
 impl Rejection<'_> {
-    /// The same rejection with its own copy of every text.
+    /// Copies all borrowed strings.
     pub fn into_owned(self) -> Rejection<'static> {
         Rejection {
             reason: owned(self.reason),
@@ -50,43 +47,46 @@ impl Rejection<'_> {
     }
 }
 
-/// The kinds of rejection. Programs may rely on their texts.
+/// The kinds of rejection. Their texts are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The body is empty, or only white space.
+    /// The body is empty or white space.
     EmptyBody,
     /// The body is not UTF-8.
     NotUtf8,
     /// The body is not JSON.
     NotJson,
-    /// The body is JSON, but no object (or array of objects) that could be an event.
+    /// The body is JSON, but not an object or an array of objects.
     NotAnEvent,
-    /// The body, or the text that it holds, is in a known format and breaks off or breaks its rules.
+    /// The body, or a text in it, is in a known format, but is cut off or breaks its rules.
     Malformed,
-    /// The body points to an object in S3, where the Amazon SQS Extended Client Library has put the event.
+    /// The Amazon SQS Extended Client Library has put the event into S3; the body only points to
+    /// it.
     S3Pointer,
-    /// The text stands for something that was never printed, such as a parcelled Android `Bundle`.
+    /// The text omits the data, as that of a parcelled Android `Bundle` does.
     Unrecoverable,
-    /// The body is wrapped too often: texts in texts, envelopes in envelopes.
+    /// The body has too many nested strings or envelopes.
     TooDeep,
-    /// The event tells no time.
+    /// The event has no time.
     MissingTime,
     /// The event's time can't be read, or is before 2000 or after 2099.
     BadTime,
     /// The event has no name.
     MissingName,
-    /// `items` holds something that is no list of items.
+    /// `items` is not a list of items.
     BadItems,
-    /// The facts would be out of all proportion to the body.
+    /// The facts would be far larger than the body.
     TooLarge,
-    /// The body is larger than the operator allows.
+    /// The body is larger than `max-body`.
     BodyTooLarge,
-    /// The event has more items than the operator allows.
+    /// The event has more items than `max-items`.
     TooManyItems,
+    /// The event violates the tracking plan.
+    TrackingPlan,
 }
 
 impl Reason {
-    /// The text that stands in [`Rejection::reason`].
+    /// Returns the text for [`Rejection::reason`].
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EmptyBody => "empty-body",
@@ -104,26 +104,27 @@ impl Reason {
             Self::TooLarge => "too-large",
             Self::BodyTooLarge => "body-too-large",
             Self::TooManyItems => "too-many-items",
+            Self::TrackingPlan => "tracking-plan",
         }
     }
 }
 
-/// Why an event is refused, before it is known which body it stood in.
+/// A rejection without the event's text and location in the body.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     pub(crate) detail: String,
-    /// The place below the event: empty, or something like `.items[2]`.
+    /// The location in the event: empty, or a path like `.items[2]`.
     pub(crate) below: String,
 }
 
 impl Refusal {
-    /// A refusal of the event as a whole.
+    /// Refuses the event as a whole.
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self::at(reason, detail, String::new())
     }
 
-    /// A refusal because of one place in the event.
+    /// Refuses the event because of one location in it.
     pub(crate) fn at(reason: Reason, detail: impl Into<String>, below: impl Into<String>) -> Self {
         Self {
             reason,
@@ -132,13 +133,13 @@ impl Refusal {
         }
     }
 
-    /// The same refusal of what stands at `place` in something larger.
+    /// Prepends `place` to the location.
     pub(crate) fn within(mut self, place: &str) -> Self {
         self.below.insert_str(0, place);
         self
     }
 
-    /// The rejection of the event that stands at `place` and arrived as `raw`.
+    /// Completes the rejection of the event `raw` at `place`.
     pub(crate) fn of<'a>(self, place: &str, raw: &'a [u8]) -> Rejection<'a> {
         let (raw, raw_encoding) = match std::str::from_utf8(raw) {
             Ok(text) if !text.contains('\0') => (Cow::Borrowed(text), None),

@@ -1,22 +1,22 @@
-//! Finding where the values of a JSON text begin and end, fast.
+//! Finds the start and end of values in a JSON text, fast.
 //!
-//! It knows the grammar of JSON, as `serde_json` does, and that is all: where it finds no JSON it gives up, and `serde_json` is
-//! asked what is wrong.
+//! It checks the same grammar as `serde_json`, but has no error messages: on invalid JSON it gives
+//! up, and the caller asks `serde_json` for the error.
 
-use crate::arena::Arena;
 use crate::raw::Raw;
 use crate::swar;
+use crate::text::Arena;
 
-/// A JSON text that is read from the front.
+/// Reads a JSON text from front to back.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     json: &'a str,
     at: usize,
-    /// The closing brackets that are waited for.
+    /// The closing brackets of all open ones.
     open: Vec<u8>,
 }
 
-/// This is no JSON, or not the kind of value that was asked for.
+/// The text is not JSON, or not the requested kind of value.
 #[derive(Debug)]
 pub(crate) struct GiveUp;
 
@@ -80,7 +80,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over a null, and tells whether there was one.
+    /// Skips a null and returns true if there was one.
     pub(crate) fn null(&mut self) -> bool {
         self.peek();
         let is_null = self
@@ -105,7 +105,8 @@ impl<'a> Scanner<'a> {
         Ok(Raw::read(text, is_plain))
     }
 
-    /// Reads a value by `read`, with the text of it; goes back to where the value begins if that gives up.
+    /// Reads a value with `read` and returns it with its text. Returns to the value's start if
+    /// `read` gives up.
     pub(crate) fn try_value<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, GiveUp>,
@@ -122,7 +123,7 @@ impl<'a> Scanner<'a> {
             })
     }
 
-    /// Reads a key, which nearly never has an escape.
+    /// Reads a key. Keys nearly never have escapes.
     fn key(&mut self, arena: &'a Arena) -> Result<&'a str, GiveUp> {
         self.peek();
         let start = self.at;
@@ -136,7 +137,7 @@ impl<'a> Scanner<'a> {
         Ok(arena.text(&key))
     }
 
-    /// Skips a value, however deep it is.
+    /// Skips a value of any depth, without recursion.
     fn skip(&mut self) -> Result<(), GiveUp> {
         loop {
             match self.peek().ok_or(GiveUp)? {
@@ -164,7 +165,7 @@ impl<'a> Scanner<'a> {
                 b'n' => self.word("null")?,
                 _ => return Err(GiveUp),
             }
-            // Behind a value: brackets close, until there is a next one.
+            // After a value: close brackets until another value follows.
             loop {
                 let Some(&close) = self.open.last() else {
                     return Ok(());
@@ -185,7 +186,7 @@ impl<'a> Scanner<'a> {
         self.expect(b':')
     }
 
-    /// Skips a string, and tells whether there are escapes in it.
+    /// Skips a string and returns true if it has escapes.
     #[inline(always)]
     fn string(&mut self) -> Result<bool, GiveUp> {
         if self.byte() != Some(b'"') {
@@ -200,7 +201,7 @@ impl<'a> Scanner<'a> {
         self.rest_of_string()
     }
 
-    /// Skips what can stand in a string as it is, but for the last bytes of the text.
+    /// Skips unescaped characters of a string, except for the last bytes of the text.
     #[inline(always)]
     fn skip_plain(&mut self) {
         // Most strings end within eight bytes, or soon after.
@@ -215,8 +216,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips what is left of a string where it is not plain: at an escape, at what can't stand there, or near the end of
-    /// the text.
+    /// Skips the rest of a string from an escape, from an invalid character, or near the end of the
+    /// text.
     #[cold]
     fn rest_of_string(&mut self) -> Result<bool, GiveUp> {
         let mut has_escapes = false;
@@ -281,13 +282,13 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The byte that is next.
+    /// Returns the next byte.
     #[inline]
     fn byte(&self) -> Option<u8> {
         self.json.as_bytes().get(self.at).copied()
     }
 
-    /// Skips white space, and gives the byte behind it.
+    /// Skips white space and returns the next byte without reading it.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
@@ -298,7 +299,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads the first byte behind white space.
+    /// Skips white space and reads the next byte.
     #[inline]
     fn next(&mut self) -> Result<u8, GiveUp> {
         let byte = self.peek().ok_or(GiveUp)?;
@@ -315,7 +316,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The length of an escape behind its `\`.
+/// Returns the length of an escape without its `\`.
 fn escape_length(rest: &[u8]) -> Result<usize, GiveUp> {
     match rest {
         [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Ok(1),

@@ -1,25 +1,26 @@
-//! Eight bytes of a text at once, as one number, the first byte in its lowest bits. It needs no instructions that
-//! WebAssembly may not have, and is several times as fast as one byte after the other.
+//! Processes eight bytes of a text at once as one integer (SWAR), the first byte in its lowest
+//! bits. It needs no SIMD instructions, which WebAssembly may lack, and is several times as fast as
+//! a byte loop.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const BLANKS: u64 = ONES * 0x20;
 
-/// The eight bytes from `at` on, if there are as many.
+/// Returns the eight bytes from `at` on, if there are that many.
 #[inline]
 pub(crate) fn eight(bytes: &[u8], at: usize) -> Option<u64> {
     let chunk = bytes.get(at..)?.first_chunk()?;
     Some(u64::from_le_bytes(*chunk))
 }
 
-/// A byte beside seven blanks.
+/// Pads a byte with seven blanks.
 #[inline]
 pub(crate) fn one(byte: u8) -> u64 {
     BLANKS - 0x20 + u64::from(byte)
 }
 
-/// Marks bytes that can't stand in a JSON string as they are: `"`, `\`, and those below the blank. No mark is 0. Only the
-/// lowest is sure to be in its place, which [`first`] tells.
+/// Marks bytes that need an escape in a JSON string: `"`, `\` and control characters. The result is
+/// 0 if there are none. Only the lowest mark is exact; [`first`] returns its position.
 #[inline]
 pub(crate) fn special(bytes: u64) -> u64 {
     let has_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
@@ -27,7 +28,7 @@ pub(crate) fn special(bytes: u64) -> u64 {
     below_blank | has_zero(bytes ^ (ONES * 0x22)) | has_zero(bytes ^ (ONES * 0x5c))
 }
 
-/// Whether a text holds any of the bytes that [`special`] marks.
+/// Returns true if a text contains a byte that [`special`] marks.
 pub(crate) fn any_special(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (chunks, rest) = bytes.as_chunks();
@@ -35,7 +36,7 @@ pub(crate) fn any_special(text: &str) -> bool {
     for chunk in chunks {
         marks |= special(u64::from_le_bytes(*chunk));
     }
-    // The last eight bytes once more, if there are as many.
+    // The last eight bytes, which may overlap the last chunk.
     marks |= match bytes.last_chunk() {
         Some(last) => special(u64::from_le_bytes(*last)),
         None => special(
@@ -46,11 +47,11 @@ pub(crate) fn any_special(text: &str) -> bool {
     marks != 0
 }
 
-/// Whether a text may hold an escape `\u`: it has a `\` with a `u` behind it. An escaped `\` before a `u` looks the same.
+/// Returns true if a text may contain an escape `\u`. An escaped `\` before a `u` matches too.
 pub(crate) fn any_unicode_escape(text: &str) -> bool {
     let has_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
     let (chunks, rest) = text.as_bytes().as_chunks::<8>();
-    // The mark of a `\` at the end of the eight bytes before.
+    // The mark of a `\` at the end of the previous eight bytes.
     let mut before = 0;
     let mut seen = 0;
     for chunk in chunks {
@@ -64,7 +65,7 @@ pub(crate) fn any_unicode_escape(text: &str) -> bool {
         || rest.windows(2).any(|pair| pair == b"\\u")
 }
 
-/// The place of the lowest mark.
+/// Returns the position of the lowest mark.
 #[inline]
 pub(crate) fn first(marks: u64) -> usize {
     (marks.trailing_zeros() / 8) as usize

@@ -1,29 +1,30 @@
-//! When an event happened: reading the many ways to say it, and the one way to write it.
+//! Parses an event's time in many notations and formats it in one.
 
 use chrono::{DateTime, Utc};
 
 use crate::decimal::Decimal;
 
-/// The year 2000 and the year 2100, in seconds of Unix time: no event of a shop is outside.
+/// The years 2000 and 2100 in seconds of Unix time; times outside are refused.
 const EARLIEST: i128 = 946_684_800;
 const LATEST: i128 = 4_102_444_800;
 
-/// The units of Unix time, as parts of a second. Between 2000 and 2100 their ranges don't overlap,
-/// so the magnitude of a number tells its unit.
+/// The units of Unix time, per second. Between 2000 and 2100 their ranges don't overlap, so the
+/// magnitude of a number determines its unit.
 const UNITS: [i128; 4] = [1, 1_000, 1_000_000, 1_000_000_000];
 
-/// Reads a time: Unix time in s, ms, µs or ns, or RFC 3339 with any offset.
+/// Parses Unix time in s, ms, µs or ns, or RFC 3339 with any offset.
 ///
-/// The error is a sentence that ends a rejection.
+/// The error is the last clause of a rejection's detail.
 pub(crate) fn read(text: &str) -> Result<DateTime<Utc>, &'static str> {
     if let Some(number) = Decimal::parse(text) {
         return unix_time(&number).ok_or(
-            "it is a number, but no Unix time in s, ms, µs or ns between the years 2000 and 2100",
+            "it is a number, but not Unix time in s, ms, µs or ns between the years 2000 and 2100",
         );
     }
-    let time = DateTime::parse_from_rfc3339(text).map_err(
-        |_| "it is neither RFC 3339 with an offset (2026-11-22T21:20:00Z) nor Unix time in s, ms, µs or ns",
-    )?;
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
+        "it is neither RFC 3339 with an offset (2026-11-22T21:20:00Z) \
+         nor Unix time in s, ms, µs or ns"
+    })?;
     micros(i128::from(time.timestamp_micros())).ok_or("it is not between the years 2000 and 2100")
 }
 
@@ -36,14 +37,14 @@ fn unix_time(number: &Decimal<'_>) -> Option<DateTime<Utc>> {
     let unit = UNITS
         .into_iter()
         .find(|unit| (EARLIEST * unit..LATEST * unit).contains(&whole))?;
-    // A fraction of a unit, in billionths of it; a nanosecond is the finest that can matter.
+    // The fraction of a unit in billionths; digits beyond nanoseconds don't matter.
     let digits = fraction.get(..9).unwrap_or(fraction);
     let billionths: i128 = format!("{digits:0<9}").parse().ok()?;
     let nanos = (whole * 1_000_000_000 + billionths) / unit;
     micros(nanos / 1_000)
 }
 
-/// A time in ms of Unix time, unless it is absurd: `-1` is Fluvio's way to say that there is none.
+/// Converts ms of Unix time. `None` outside of 2000 to 2100, such as `-1`, Fluvio's missing time.
 pub(crate) fn of_millis(millis: i64) -> Option<DateTime<Utc>> {
     micros(i128::from(millis) * 1_000)
 }
@@ -55,17 +56,17 @@ fn micros(micros: i128) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(i64::try_from(micros).ok()?)
 }
 
-/// How a fact's time is written: RFC 3339 in UTC with exactly six digits of the second,
-/// `2026-11-22T21:20:00.123456Z`, so that such texts sort as their times do.
+/// The format of a fact's time: RFC 3339 in UTC with exactly six decimals,
+/// `2026-11-22T21:20:00.123456Z`, so texts sort like times.
 pub(crate) mod rfc3339_micros {
     use std::ops::Range;
 
     use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
     use serde::{Deserialize as _, Deserializer, de};
 
-    use crate::borrow::Text;
+    use crate::text::Text;
 
-    /// The text of a time whose year has four digits.
+    /// Formats a time whose year has four digits.
     pub(crate) fn text(time: &DateTime<Utc>) -> [u8; 27] {
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         let parts: [(Range<usize>, u32); 7] = [

@@ -1,23 +1,23 @@
-//! Collecting the keys that no column takes.
+//! Collects keys without a column.
 
-use crate::arena::Arena;
 use crate::extra::Keys;
 use crate::formats::bigquery::Params;
 use crate::raw::Raw;
+use crate::text::Arena;
 
-/// How deep a kept value may nest. PostgreSQL reads JSON recursively and has a limit of its own.
+/// The deepest nesting of a kept value. PostgreSQL parses JSON recursively and has a limit too.
 const MAX_DEPTH: usize = 64;
-/// How large an exponent a kept number may have; that of the largest double.
+/// The largest exponent of a kept number: that of the largest double.
 const MAX_EXPONENT: usize = 308;
-/// How many characters a kept number may have: a double written out in full, and some more.
+/// The longest kept number in characters, more than a double written out in full.
 const MAX_NUMBER: usize = 400;
 
-/// The keys of one object that are not known, in the order in which they came.
+/// Unknown keys of one object, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Unknown<'a>(Vec<(&'a str, Raw<'a>)>);
 
 impl<'a> Unknown<'a> {
-    /// Those that were taken before.
+    /// Continues with keys that were taken before.
     pub(crate) fn of(keys: Keys<'a>) -> Self {
         Self(keys.to_vec())
     }
@@ -26,7 +26,13 @@ impl<'a> Unknown<'a> {
         self.0.push((key, value));
     }
 
-    /// Sorts by key. Of a key that came twice the later value stays, as with every JSON parser.
+    /// Removes those for which `takes` is true. The last value of a repeated key counts.
+    pub(crate) fn take_if(&mut self, mut takes: impl FnMut(&'a str, Raw<'a>) -> bool) {
+        self.sort();
+        self.0.retain(|(key, value)| !takes(key, *value));
+    }
+
+    /// Sorts by key. The last value of a repeated key stays, as in every JSON parser.
     pub(crate) fn sort(&mut self) {
         self.0.sort_by_key(|(key, _)| *key);
         self.0.dedup_by(|later, earlier| {
@@ -38,7 +44,7 @@ impl<'a> Unknown<'a> {
         });
     }
 
-    /// Adds those of `others` whose key is not among these, which must be sorted. Tells whether any
+    /// Adds those of `others` whose key isn't here yet. These must be sorted. Returns true if any
     /// was left out.
     pub(crate) fn join(&mut self, others: &Self) -> bool {
         let own = self.0.len();
@@ -54,9 +60,9 @@ impl<'a> Unknown<'a> {
         left_out
     }
 
-    /// Adds the parameters of the list `raw`, the value of `key`. Of a parameter that comes twice the first
-    /// counts. The list is kept whole where a parameter has the name of a key that is here already, or where
-    /// the list says more than parameters, or can't be read.
+    /// Adds the parameters of the list `raw`, the value of `key`. The first value of a repeated
+    /// parameter stays. The list is kept whole if a parameter has the name of a key that is here
+    /// already, if the list holds more than parameters, or if it can't be read.
     pub(crate) fn unpack(&mut self, key: &'a str, raw: Raw<'a>, params: Option<Params<'a>>) {
         let Some(mut params) = params else {
             return self.push(key, raw);
@@ -69,7 +75,7 @@ impl<'a> Unknown<'a> {
         }
     }
 
-    /// The sorted keys with values that `jsonb` takes, and the collection empty for the next object.
+    /// Returns the sorted keys with values that `jsonb` accepts, and clears the collection.
     pub(crate) fn take(&mut self, arena: &'a Arena) -> Keys<'a> {
         if self.0.is_empty() {
             return &[];
@@ -84,7 +90,7 @@ impl<'a> Unknown<'a> {
     }
 }
 
-/// The value itself, or a string that holds its text where `jsonb` would refuse it.
+/// Returns the value, or a string with its text if `jsonb` would refuse it.
 fn storable<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
     if is_storable(value.get()) {
         return value;
@@ -95,7 +101,7 @@ fn storable<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
     }
 }
 
-/// Whether PostgreSQL can hold this JSON value: not too deep, no number out of range.
+/// Returns true if PostgreSQL can store this JSON value: not too deep, no number out of range.
 fn is_storable(json: &str) -> bool {
     let mut depth = 0_usize;
     let mut rest = json;
@@ -120,7 +126,7 @@ fn is_storable(json: &str) -> bool {
     true
 }
 
-/// The string, number or bracket that `json` begins with, and what follows.
+/// Splits the leading string, number or bracket off `json`.
 fn token(json: &str) -> (&str, &str) {
     let length = match json.as_bytes().first() {
         Some(b'"') => string_length(json),
@@ -132,14 +138,14 @@ fn token(json: &str) -> (&str, &str) {
     json.split_at_checked(length).unwrap_or((json, ""))
 }
 
-/// The length of the string that `json` begins with, its quotes included.
+/// Returns the length of the leading string of `json`, including its quotes.
 fn string_length(json: &str) -> usize {
     let mut at = 1;
     while let Some(found) = json.get(at..).and_then(|rest| rest.find(['"', '\\'])) {
         at += found;
         match json.as_bytes().get(at) {
             Some(b'"') => return at + 1,
-            // An escaped character of more than one byte is no JSON; what follows `\` is one byte.
+            // In valid JSON one byte follows `\`.
             _ => at += 2,
         }
     }
@@ -165,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_jsonb_would_refuse_is_kept_as_a_string() {
+    fn values_that_jsonb_refuses_become_strings() {
         let arena = Arena::new();
         let long = "9".repeat(401);
         let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
@@ -200,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_key_that_came_twice_the_later_value_stays() {
+    fn the_last_value_of_a_repeated_key_stays() {
         let arena = Arena::new();
         let mut unknown = Unknown::default();
         for (key, json) in [("b", "1"), ("a", "2"), ("b", "3"), ("b", "4")] {

@@ -1,19 +1,22 @@
-//! One JSON value as what a column can hold.
+//! Converts a JSON value to the type of its column.
 
-use crate::arena::Arena;
 use crate::decimal::Decimal;
 use crate::json::unescape;
+use crate::limits::{MAX_TEXT, cut_text};
 use crate::money;
 use crate::raw::Raw;
+use crate::text::Arena;
 
-/// What a value is to a column of type `T`.
+/// A JSON value converted for a column of type `T`.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Column<T> {
-    /// JSON null, or a text that stands for it.
+    /// JSON null or a sentinel.
     Null,
-    /// A value that the column holds.
+    /// A value of the column.
     Value(T),
-    /// A value that the column can't hold; it belongs into `extra`.
+    /// A text that is cut for the column; the whole goes to `extra`.
+    Cut(T),
+    /// A value that the column can't hold; it goes to `extra`.
     Misfit,
 }
 
@@ -30,25 +33,42 @@ impl<T> Column<T> {
         match self {
             Self::Null => Column::Null,
             Self::Value(value) => Column::of(f(value)),
+            Self::Cut(value) => f(value).map_or(Column::Misfit, Column::Cut),
             Self::Misfit => Column::Misfit,
         }
     }
 }
 
-/// Texts by which producers say that there is no value; the first one is Google Analytics'.
-const SENTINELS: [&str; 5] = ["(not set)", "", "null", "undefined", "NaN"];
+/// Texts that mean a missing value: that of Google Analytics, then what platforms print for one:
+/// Java and JavaScript, iOS (`NSNull`, a nil in a format), Swift, Go, Python, pandas, SQL.
+const SENTINELS: [&str; 14] = [
+    "(not set)",
+    "",
+    "null",
+    "undefined",
+    "NaN",
+    "<null>",
+    "(null)",
+    "nil",
+    "<nil>",
+    "None",
+    "nan",
+    "NaT",
+    "<NA>",
+    "NULL",
+];
 
-/// Whether a text stands for no value.
+/// Returns true if a text means a missing value.
 pub(crate) fn is_sentinel(text: &str) -> bool {
-    // Most texts are none, and their first byte tells.
+    // The first byte rules out most texts.
     let can_be = match text.as_bytes().first() {
-        Some(first) => matches!(first, b'(' | b'n' | b'u' | b'N'),
+        Some(first) => matches!(first, b'(' | b'n' | b'u' | b'N' | b'<'),
         None => true,
     };
-    can_be && SENTINELS.contains(&text)
+    can_be && text.len() <= "(not set)".len() && SENTINELS.contains(&text)
 }
 
-/// The text without white space at its ends, where there nearly never is any.
+/// Trims white space, of which there nearly never is any.
 pub(crate) fn trim(text: &str) -> &str {
     let is_sign = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
     if is_sign(text.as_bytes().first()) && is_sign(text.as_bytes().last()) {
@@ -58,7 +78,7 @@ pub(crate) fn trim(text: &str) -> &str {
     }
 }
 
-/// Whether a value says that there is none.
+/// Returns true for null and for sentinels.
 pub(crate) fn is_null(raw: Raw<'_>) -> bool {
     let json = raw.get();
     json == "null"
@@ -68,8 +88,8 @@ pub(crate) fn is_null(raw: Raw<'_>) -> bool {
             .is_some_and(|text| is_sentinel(trim(text)))
 }
 
-/// A value as text, white space at its ends cut off. A number becomes plain text without `.0`, since
-/// a producer's JSON library may write the id 7 as `7.0` or `7e0`.
+/// Converts a value to trimmed text. A number becomes plain text without `.0`, since a producer's
+/// JSON library may write the id 7 as `7.0` or `7e0`.
 pub(crate) fn text<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     let json = raw.get();
     match json.as_bytes().first() {
@@ -84,6 +104,27 @@ pub(crate) fn text<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     }
 }
 
+/// Converts a value to the text of a column, as [`text`] does, and cuts it to [`MAX_TEXT`].
+pub(crate) fn column_text<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
+    cut(text(raw, arena), arena)
+}
+
+/// Converts a value to the upper-case text of a column, cut to [`MAX_TEXT`].
+pub(crate) fn column_upper<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
+    cut(upper(raw, arena), arena)
+}
+
+fn cut<'a>(column: Column<&'a str>, arena: &'a Arena) -> Column<&'a str> {
+    match column {
+        // The length rules out nearly all texts without a call.
+        Column::Value(text) if text.len() > MAX_TEXT => {
+            let cut = cut_text(text, MAX_TEXT);
+            Column::Cut(cut.map_or(text, |cut| arena.text(&cut)))
+        }
+        other => other,
+    }
+}
+
 fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
     if number.bytes().all(|byte| byte.is_ascii_digit()) {
         return number;
@@ -94,23 +135,55 @@ fn number_text<'a>(number: &'a str, arena: &'a Arena) -> &'a str {
     }
 }
 
-/// A value as an exact decimal: a number, or a text that can be but one.
+/// Converts a number, or a text with an unambiguous one, to an exact decimal.
 pub(crate) fn decimal<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<Decimal<'a>> {
     let json = raw.get();
     match json.as_bytes().first() {
         Some(b't' | b'f') => Column::Misfit,
         Some(b'-' | b'0'..=b'9') => Column::of(Decimal::parse(json)),
-        _ => text(raw, arena).and_then(|text| Decimal::parse(text).or_else(|| money::parse(text))),
+        _ => text(raw, arena)
+            .and_then(|text| Decimal::parse(text).or_else(|| money::parse(text, None))),
     }
 }
 
-/// A value as an integer.
+/// Converts an amount in a currency as [`decimal`] does. In a currency without a minor unit a comma
+/// before three digits groups them. A point in a text does so too, or a program wrote a fraction:
+/// that is ambiguous.
+pub(crate) fn amount<'a>(
+    raw: Raw<'a>,
+    currency: Option<&str>,
+    arena: &'a Arena,
+) -> Column<Decimal<'a>> {
+    let currency = currency.filter(|currency| money::is_without_minor_unit(currency));
+    if currency.is_none() || !raw.get().starts_with('"') {
+        return decimal(raw, arena);
+    }
+    text(raw, arena).and_then(|text| {
+        Decimal::parse(text)
+            .filter(|_| !money::ends_like_a_group(text) || text.starts_with("0."))
+            .or_else(|| {
+                // Without a sign beside it a point groups nothing for certain.
+                money::parse(text, currency).filter(|_| Decimal::parse(text).is_none())
+            })
+    })
+}
+
+/// Returns true for an amount whose meaning depends on its currency.
+pub(crate) fn depends_on_currency(raw: Raw<'_>) -> bool {
+    let text = raw
+        .get()
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    text.is_some_and(money::ends_like_a_group)
+}
+
+/// Converts a value to an integer.
 pub(crate) fn integer(raw: Raw<'_>, arena: &Arena) -> Column<i32> {
     decimal(raw, arena).and_then(|decimal| decimal.to_integer())
 }
 
-/// A value as a text in upper case.
-pub(crate) fn upper<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
+/// Converts a value to upper-case text.
+fn upper<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     text(raw, arena).map(|text| {
         if text
             .bytes()
@@ -123,7 +196,7 @@ pub(crate) fn upper<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     })
 }
 
-/// A value as a currency: three letters, upper-cased. A symbol or a name is none.
+/// Converts a value to a currency code: three letters in upper case. Signs and names don't fit.
 pub(crate) fn currency<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str> {
     upper(raw, arena).and_then(|text| {
         let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());

@@ -1,4 +1,4 @@
-//! No text in whatever format makes the flattener fail, come back with nothing, or take long.
+//! Any text in any format becomes facts or rejections, in linear time and without a panic.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,42 +6,74 @@
     clippy::indexing_slicing
 )]
 
-mod checked;
+#[path = "support/checks.rs"]
+mod checks;
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use checked::check;
+use checks::check;
 use fact_model::flatten;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
-/// Bodies in every format, well formed, to be cut, changed, mixed and repeated.
+/// Valid bodies in every format, to be cut, changed, mixed and repeated.
 const FORMATS: [&str; 18] = [
-    r#"{"client_id":"C","events":[{"name":"a","params":{"items":[{"item_id":"x","price":"1.234,56"}]}}]}"#,
-    r#"{"event_timestamp":"1653679818347831","event_name":"a","event_params":[{"key":"k","value":{"int_value":"1"}}],"ecommerce":{"transaction_id":"T"},"items":[{"item_list_index":"x"}]}"#,
-    "Logging event: origin=app,name=a,params=Bundle[{items=[Bundle[{item_id=x, price=Double(1.9)}], Bundle[{n=String(a, b=c)}]], c_(_s)=USD}]",
-    "view_item, {\n currency = UAH;\n ga_event_origin (_o) = app;\n items = (\n {\n \"item_id\" = \"a\\U00e9\";\n }\n);\n}",
-    "v=2&tid=G-X&en=a&cu=USD&epn.value=30.03&pr1=idSKU~~1~nmA%20b~k0c~v0d&ep.event_time=1795382400\nen=b&pr2=idx",
-    "v=1&t=pageview&pa=purchase&ti=T&pr1id=2&pr1cd1=gb&il1nm=r&il1pi1id=h&promo1id=p&promoa=click&event_time=1795382400",
-    "dataLayer.push({ecommerce: null}); dataLayer.push({'event':'x', ts: 1795382400, ecommerce:{click:{actionField:{list:'S'},products:[{name:\"T\\x41\",price:'15,25'}]}}});",
-    "[{'event_name': 'a', 'ts': Decimal('1795382400'), 't': datetime.datetime(2024, 1, 2, tzinfo=timezone(timedelta(seconds=3600))), 'items': ({'a': u'\\u00e9'},)}]",
-    r#"{"Type":"Notification","TopicArn":"t","Message":"{\"detail-type\":\"x\",\"detail\":{\"name\":\"a\",\"ts\":1795382400}}"}"#,
+    concat!(
+        r#"{"client_id":"C","events":[{"name":"a","params":{"items":[{"item_id":"x","#,
+        r#""price":"1.234,56"}]}}]}"#
+    ),
+    concat!(
+        r#"{"event_timestamp":"1653679818347831","event_name":"a","event_params":[{"key":"k","#,
+        r#""value":{"int_value":"1"}}],"ecommerce":{"transaction_id":"T"},"#,
+        r#""items":[{"item_list_index":"x"}]}"#
+    ),
+    "Logging event: origin=app,name=a,params=Bundle[{items=[Bundle[{item_id=x, \
+     price=Double(1.9)}], Bundle[{n=String(a, b=c)}]], c_(_s)=USD}]",
+    "view_item, {\n currency = UAH;\n ga_event_origin (_o) = app;\n items = (\n {\n \
+     \"item_id\" = \"a\\U00e9\";\n }\n);\n}",
+    concat!(
+        "v=2&tid=G-X&en=a&cu=USD&epn.value=30.03&pr1=idSKU~~1~nmA%20b~k0c~v0d&",
+        "ep.event_time=1795382400\nen=b&pr2=idx"
+    ),
+    concat!(
+        "v=1&t=pageview&pa=purchase&ti=T&pr1id=2&pr1cd1=gb&il1nm=r&il1pi1id=h&promo1id=p&",
+        "promoa=click&event_time=1795382400"
+    ),
+    "dataLayer.push({ecommerce: null}); dataLayer.push({'event':'x', ts: 1795382400, \
+     ecommerce:{click:{actionField:{list:'S'},products:[{name:\"T\\x41\",price:'15,25'}]}}});",
+    "[{'event_name': 'a', 'ts': Decimal('1795382400'), 't': datetime.datetime(2024, 1, 2, \
+     tzinfo=timezone(timedelta(seconds=3600))), 'items': ({'a': u'\\u00e9'},)}]",
+    concat!(
+        r#"{"Type":"Notification","TopicArn":"t","Message":"{\"detail-type\":\"x\","#,
+        r#"\"detail\":{\"name\":\"a\",\"ts\":1795382400}}"}"#
+    ),
     r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","s3Key":"k"}]"#,
     r#""\"{\\\"name\\\":\\\"a\\\",\\\"ts\\\":1795382400}\"""#,
     "eyJuYW1lIjoiYSIsInRzIjoxNzk1MzgyNDAwfQ==",
     r#"{"name":"a","ts":1795382400}{"name":"b","ts":1795382400};{name:'c'}"#,
     r#"{"name":"a","ts":1795382400,"params":"Bundle[{items=[Bundle[{a=1}]], b=2}]"}"#,
-    r#"{"name":"a","ts":1795382400,"items":["idx~nmy","Bundle[{a=1}]","{'a':1}","{ a = 1; }",{"id":1}]}"#,
-    r#"{"name":"a","ts":1795382400,"items":"[{item_id=x, item_name=a, b=c] {d}, price=1.2E7, item_params=[{key=k, value={string_value=null, int_value=1}}]}, null, {item_id=y}]"}"#,
-    "{event_name=a, ts=1795382400, items=[{item_id=x, item_list_name=, price=null}], device={category=mobile, tags=[a, b]}}",
-    r#"{"name":"a","ts":1795382400,"ecommerce":{"impressions":[{"id":"a"}],"promoView":{"promotions":[{"id":1}]},"add":{"products":[]}}}"#,
+    concat!(
+        r#"{"name":"a","ts":1795382400,"items":["idx~nmy","Bundle[{a=1}]","{'a':1}","{ a = 1;"#,
+        r#" }",{"id":1}]}"#
+    ),
+    concat!(
+        r#"{"name":"a","ts":1795382400,"items":"[{item_id=x, item_name=a, b=c] {d}, "#,
+        r#"price=1.2E7, item_params=[{key=k, value={string_value=null, int_value=1}}]}, null,"#,
+        r#" {item_id=y}]"}"#
+    ),
+    "{event_name=a, ts=1795382400, items=[{item_id=x, item_list_name=, price=null}], \
+     device={category=mobile, tags=[a, b]}}",
+    concat!(
+        r#"{"name":"a","ts":1795382400,"ecommerce":{"impressions":[{"id":"a"}],"#,
+        r#""promoView":{"promotions":[{"id":1}]},"add":{"products":[]}}}"#
+    ),
 ];
 
-/// What opens, closes, separates or escapes in some format.
+/// Tokens of all formats.
 const PIECES: [&str; 72] = [
     "Bundle[{",
     "Bundle[",
@@ -123,19 +155,19 @@ fn with_items(text: &str) -> String {
     format!(r#"{{"name":"a","ts":1795382400,"items":{items}}}"#)
 }
 
-/// Flattens in a time that grows no faster than the body.
+/// Flattens in time proportional to the body.
 fn in_time(body: &str) {
     let start = cpu_time();
     let envelope = flatten(body.as_bytes());
     let took = cpu_time() - start;
     assert!(!envelope.facts.is_empty() || !envelope.rejected.is_empty());
-    // Of code that is not optimised; what is quadratic takes minutes.
+    // A bound for an unoptimized build; quadratic code takes minutes.
     let allowed = Duration::from_secs(1) + Duration::from_millis(20) * (body.len() as u32 / 1024);
     let shown: String = body.chars().take(80).collect();
     assert!(took < allowed, "{took:?} for {} bytes: {shown}", body.len());
 }
 
-/// How long this thread has been on a processor, whatever else the machine does.
+/// The CPU time of this thread, which other processes don't affect.
 fn cpu_time() -> Duration {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(
@@ -194,7 +226,7 @@ fn many_bombs_are_no_more_than_one() {
 }
 
 #[test]
-fn what_many_events_share_is_not_repeated_without_end() {
+fn repetition_of_shared_values_is_limited() {
     let long = "x".repeat(50_000);
     for body in [
         format!(
@@ -225,7 +257,8 @@ fn what_many_events_share_is_not_repeated_without_end() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None,
+    ..ProptestConfig::default() })]
 
     #[test]
     fn every_format_cut_or_changed_anywhere(

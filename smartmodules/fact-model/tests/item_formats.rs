@@ -1,4 +1,4 @@
-//! Every format that `items` may be in, inside of a JSON event.
+//! All formats of `items` in a JSON event.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +17,7 @@ fn event(items: &Value) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What the items become, without what the event says.
+/// The facts of the items, without the event's own columns.
 fn items(items: &Value) -> Vec<Value> {
     let envelope = flatten(&event(items));
     assert_eq!(envelope.rejected, [], "{items}");
@@ -51,13 +51,14 @@ fn json_in_a_string() {
     assert!(
         rejection(&json!(thrice.to_string()))
             .detail
-            .contains("more than 3 deep")
+            .contains("more than 3 nested JSON strings")
     );
 }
 
 #[test]
 fn android_bundles() {
-    let sample = "[Bundle[{item_id=sku123, item_name=String(T-Shirt), price=Double(19.99)}], Bundle[{item_id=sku456, item_name=String(Jeans), price=Double(49.99)}]]";
+    let sample = "[Bundle[{item_id=sku123, item_name=String(T-Shirt), price=Double(19.99)}], \
+         Bundle[{item_id=sku456, item_name=String(Jeans), price=Double(49.99)}]]";
     let shirt = json!({"product_id": "sku123", "product_name": "T-Shirt", "price": "19.99"});
     let jeans = json!({"product_id": "sku456", "product_name": "Jeans", "price": "49.99"});
     assert_eq!(items(&json!(sample)), [shirt.clone(), jeans.clone()]);
@@ -67,7 +68,8 @@ fn android_bundles() {
         )),
         slice::from_ref(&shirt)
     );
-    let each = json!(["Bundle[{item_id=sku123, item_name=T-Shirt, price=19.99}]", {"item_id": "sku456", "item_name": "Jeans", "price": 49.99}]);
+    let each = json!(["Bundle[{item_id=sku123, item_name=T-Shirt, price=19.99}]",
+        {"item_id": "sku456", "item_name": "Jeans", "price": 49.99}]);
     assert_eq!(items(&each), [shirt, jeans]);
     for lost in [
         "[Landroid.os.Parcelable;@1a2b",
@@ -89,7 +91,8 @@ fn ios_arrays_and_dictionaries() {
     ];
     for sample in [
         "[ { item_id = card-1; price = 1.5; }, { item_id = card-2; } ]",
-        "(\n        {\n        \"item_id\" = \"card-1\";\n        price = \"1.5\";\n    },\n        {\n        \"item_id\" = \"card-2\";\n    }\n)",
+        "(\n        {\n        \"item_id\" = \"card-1\";\n        price = \"1.5\";\n    \
+         },\n        {\n        \"item_id\" = \"card-2\";\n    }\n)",
     ] {
         assert_eq!(items(&json!(sample)), expected, "{sample}");
     }
@@ -130,7 +133,7 @@ fn python_and_javascript() {
     );
     assert_eq!(
         rejection.detail,
-        "items can't be read: `x}]` is no value at line 1 column 32"
+        "items can't be read: `x}]` is not a value at line 1 column 32"
     );
 }
 
@@ -138,11 +141,14 @@ fn python_and_javascript() {
 fn parts_of_a_web_hit() {
     let expected = json!({
         "product_id": "SKU~1", "product_name": "Stan and Friends Tee", "product_brand": "Google",
-        "product_category": "Apparel", "product_category2": "Adult", "price": "10.01", "quantity": "3",
-        "list_position": 5, "promotion_id": "p", "promotion_name": "n", "creative_name": "c", "creative_slot": "s",
+        "product_category": "Apparel", "product_category2": "Adult", "price": "10.01",
+        "quantity": "3",
+        "list_position": 5, "promotion_id": "p", "promotion_name": "n", "creative_name": "c",
+        "creative_slot": "s",
         "extra": {"item": {"size": "XL"}}
     });
-    let parts = "idSKU~~1~nmStan and Friends Tee~brGoogle~caApparel~c2Adult~pr10.01~qt3~lp5~pip~pnn~cnc~css~k0size~v0XL";
+    let parts = "idSKU~~1~nmStan and Friends \
+         Tee~brGoogle~caApparel~c2Adult~pr10.01~qt3~lp5~pip~pnn~cnc~css~k0size~v0XL";
     assert_eq!(items(&json!(parts)), slice::from_ref(&expected));
     let query = parts.replace(' ', "%20");
     assert_eq!(
@@ -157,7 +163,8 @@ fn parts_of_a_web_hit() {
     assert_eq!(
         items(&json!("pr1id=a&pr1nm=b&pr1ca=c/d&pr1ps=2&pr1cc=X")),
         [
-            json!({"product_id": "a", "product_name": "b", "product_category": "c", "product_category2": "d",
+            json!({"product_id": "a", "product_name": "b", "product_category": "c",
+                "product_category2": "d",
                 "list_position": 2, "item_coupon": "X"})
         ]
     );
@@ -171,21 +178,26 @@ fn parts_of_a_web_hit() {
 fn the_names_of_older_tags() {
     assert_eq!(
         items(
-            &json!([{"id": 7.0, "name": "n", "brand": "b", "category": "c/d/e", "variant": "v", "list_name": "l",
-                       "list_position": "3", "creative": "x"}])
+            &json!([{"id": 7.0, "name": "n", "brand": "b", "category": "c/d/e", "variant": "v",
+                "list_name": "l",
+                "list_position": "3", "creative": "x"}])
         ),
         [
-            json!({"product_id": "7", "product_name": "n", "product_brand": "b", "product_category": "c",
-                "product_category2": "d", "product_category3": "e", "product_variant": "v", "list_name": "l",
+            json!({"product_id": "7", "product_name": "n", "product_brand": "b",
+                "product_category": "c",
+                "product_category2": "d", "product_category3": "e", "product_variant": "v",
+                "list_name": "l",
                 "list_position": 3, "creative_name": "x"})
         ]
     );
     assert_eq!(
         items(
-            &json!([{"id": "old", "item_id": "new", "position": "first", "list": "", "category": [1]}])
+            &json!([{"id": "old", "item_id": "new", "position": "first", "list": "",
+                "category": [1]}])
         ),
         [
-            json!({"product_id": "new", "extra": {"item": {"category": [1], "id": "old", "position": "first"}}})
+            json!({"product_id": "new", "extra": {"item": {"category": [1], "id": "old",
+                "position": "first"}}})
         ]
     );
 }
@@ -224,19 +236,32 @@ fn amounts_as_people_write_them() {
 #[test]
 fn sentinels_are_null_in_every_format() {
     for sample in [
-        json!([{"item_id": "a", "item_name": "(not set)", "price": "NaN", "coupon": "", "index": "undefined", "affiliation": "null"}]),
-        json!("Bundle[{item_id=a, item_name=(not set), price=NaN, coupon=, index=undefined, affiliation=null}]"),
-        json!("{ item_id = a; item_name = \"(not set)\"; price = NaN; coupon = \"\"; affiliation = \"<null>\"; index = <null>; }")
-            .as_str().unwrap().replace("\"<null>\"", "null").into(),
+        json!([{"item_id": "a", "item_name": "(not set)", "price": "NaN", "coupon": "",
+            "index": "undefined", "affiliation": "null"}]),
+        json!(
+            "Bundle[{item_id=a, item_name=(not set), price=NaN, coupon=, index=undefined, \
+             affiliation=null}]"
+        ),
+        json!(
+            "{ item_id = a; item_name = \"(not set)\"; price = NaN; coupon = \"\"; affiliation \
+             = \"<null>\"; index = <null>; }"
+        )
+        .as_str()
+        .unwrap()
+        .replace("\"<null>\"", "null")
+        .into(),
         json!("ida~nm(not set)~prNaN~cp~lpundefined~afnull"),
-        json!("{'item_id': 'a', 'item_name': '(not set)', 'price': nan, 'coupon': '', 'affiliation': None}"),
+        json!(
+            "{'item_id': 'a', 'item_name': '(not set)', 'price': nan, 'coupon': '', \
+             'affiliation': None}"
+        ),
     ] {
         assert_eq!(items(&sample), [json!({"product_id": "a"})], "{sample}");
     }
 }
 
 #[test]
-fn what_is_no_list_of_items_is_refused() {
+fn invalid_lists_of_items_are_refused() {
     for (sample, reason) in [
         (json!("five shirts"), "bad-items"),
         (json!("[{'a': 1"), "bad-items"),
@@ -253,4 +278,45 @@ fn what_is_no_list_of_items_is_refused() {
         rejection(&json!([{"item_id": "a"}, "five shirts"])).at,
         "$.items[1]"
     );
+}
+
+#[test]
+fn lists_of_swift_and_numpy() {
+    let expected = [
+        json!({"product_id": "A1", "product_name": "Caf\u{e9}", "price": "9.99",
+            "extra": {"item": {"tags": ["x"], "more": {}}}}),
+        json!({"product_id": "B1"}),
+    ];
+    let swift = [
+        r#"[["item_id": "A1", "item_name": "Caf\u{e9}", "price": 9.99, "tags": ["x"], "#,
+        r#"[[AnyHashable("item_id"): Optional("A1"), "item_name": "Caf\u{e9}", "coupon": nil, "#,
+    ];
+    let python = "{'item_id': 'A1', 'item_name': 'Café', 'tags': ['x'], 'more': {}, 'price': ";
+    for text in [
+        format!(r#"{}"more": [:]], ["item_id": "B1"]]"#, swift[0]),
+        format!(
+            r#"{}"price": 9.99, "tags": ["x"], "more": [:]], ["item_id": "B1"]]"#,
+            swift[1]
+        ),
+        format!("[{python}np.float64(9.99)}}\n {{'item_id': np.str_('B1')}}]"),
+        format!("array([{python}9.99}},\n       {{'item_id': 'B1'}}], dtype=object)"),
+    ] {
+        assert_eq!(items(&json!(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn lists_of_dart_are_named() {
+    for text in [
+        "[{item_id: A1, item_name: Red shirt, price: 9.99}]",
+        "{item_id: 123, item_name: Bob's shirt}",
+    ] {
+        let rejection = rejection(&json!(text));
+        assert_eq!(rejection.reason, "bad-items");
+        assert!(
+            rejection.detail.contains("as Dart prints it"),
+            "{}",
+            rejection.detail
+        );
+    }
 }

@@ -1,5 +1,5 @@
-//! A short fuzz run that needs no special compiler: the samples that the fuzz targets start from, changed at random, the
-//! same way each time. `FUZZ_ROUNDS` makes it longer.
+//! A short fuzz run without a special compiler: it changes the fuzz targets' samples at random,
+//! with a fixed seed. `FUZZ_ROUNDS` makes it longer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,15 +7,16 @@
     clippy::indexing_slicing
 )]
 
-mod checked;
+#[path = "support/checks.rs"]
+mod checks;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How many bodies are made of each sample.
+/// The number of bodies made of each sample.
 const ROUNDS: usize = 300;
 
-/// What parsers trip over.
+/// Tokens that parsers often mishandle.
 const TOKENS: [&str; 27] = [
     "\"",
     "\\",
@@ -48,13 +49,13 @@ const TOKENS: [&str; 27] = [
 
 #[test]
 fn changed_bodies() {
-    run("body", checked::check);
+    run("body", checks::check);
 }
 
 #[test]
 fn changed_items() {
     run("items", |items| {
-        checked::check_items(&String::from_utf8_lossy(items));
+        checks::check_items(&String::from_utf8_lossy(items));
     });
 }
 
@@ -77,7 +78,7 @@ fn changed_values() {
         .map(|text| text.as_bytes().to_vec())
         .collect();
     change(&samples, |value| {
-        checked::check_values(&String::from_utf8_lossy(value))
+        checks::check_values(&String::from_utf8_lossy(value))
     });
 }
 
@@ -89,7 +90,7 @@ fn run(corpus: &str, check: impl Fn(&[u8])) {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    // What a long fuzz run has added has a hash for its name.
+    // Samples that a long fuzz run has added are named by a hash.
     files.retain(|file| file.file_name().is_some_and(|name| name.len() < 40));
     files.sort();
     let samples: Vec<Vec<u8>> = files
@@ -112,14 +113,15 @@ fn change(samples: &[Vec<u8>], check: impl Fn(&[u8])) {
             }
             let start = Instant::now();
             check(&body);
-            // It takes microseconds. A test of a debug build on a busy machine gets time, but none for anything quadratic.
+            // It takes microseconds. The limit leaves room for a debug build on a busy machine, but
+            // not for quadratic code.
             let took = start.elapsed();
             assert!(took < Duration::from_secs(5), "{took:?} for {body:?}");
         }
     }
 }
 
-/// The numbers of xorshift64.
+/// The next number of xorshift64.
 struct Random(u64);
 
 impl Random {

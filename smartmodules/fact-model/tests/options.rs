@@ -1,4 +1,4 @@
-//! What an operator's parameters change.
+//! Effects of the operator's parameters.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,7 +40,7 @@ fn events_that_do_not_pass_leave_no_fact_and_no_rejection() {
     let body = r#"[{"name":"view_item","ts":1},{"name":"purchase","ts":1795382400},{"ts":1}]"#;
     let envelope = flatten_with(&only_purchases, body);
     assert_eq!(names(&envelope), ["purchase"]);
-    // An event without a name may be any, so that it is not left out; the other has no bad time either.
+    // An event without a name is not filtered out. A filtered event is not rejected for its time.
     assert_eq!(envelope.rejected.len(), 1);
     assert_eq!(envelope.rejected[0].at, "$[2].ts");
 }
@@ -74,7 +74,7 @@ fn an_event_without_a_time_takes_that_of_its_record_where_it_may() {
         let envelope = at(parameters, body, time);
         assert_eq!(envelope.rejected[0].reason, "missing-time", "{time:?}");
     }
-    // A time that is there wins, and one that is absurd is no missing one.
+    // The event's own time wins; an invalid time does not count as missing.
     let facts = flatten_with(&record, r#"{"name":"a","ts":1700000000}"#).facts;
     assert_eq!(facts[0].event_time.timestamp(), 1_700_000_000);
     let envelope = flatten_with(&record, r#"{"name":"a","ts":12}"#);
@@ -90,7 +90,7 @@ fn limits_refuse_with_a_reason_of_their_own() {
     assert_eq!(envelope.rejected[0].reason, "too-many-items");
     assert_eq!(envelope.rejected[0].raw, two);
 
-    // The limit is an event's, so that the other events of the body are not refused with it.
+    // The limit applies to each event, so the other events of the body are accepted.
     let body = format!(r#"[{two},{{"name":"b","ts":1795382400,"items":[{{}}]}}]"#);
     let envelope = flatten_with(&[("max-items", "1")], &body);
     assert_eq!(names(&envelope), ["b"]);
@@ -116,7 +116,7 @@ fn with_the_identity_of_the_content_the_event_id_says_nothing() {
     let one = hash(&event(r#""event_id":"1","#, "9.90"));
     assert_eq!(one, hash(&event(r#""event_id":"2","#, "9.9")));
     assert_ne!(one, hash(&event(r#""event_id":"1","#, "9.91")));
-    // The rule is the one of events that have none; the id itself is still a column.
+    // The identity is that of an event without an id; the id is still a column.
     assert_eq!(one, flatten(event("", "9.9").as_bytes()).facts[0].fact_hash);
     let facts = flatten_with(&content, &event(r#""event_id":"1","#, "1")).facts;
     assert_eq!(facts[0].event_id.as_deref(), Some("1"));

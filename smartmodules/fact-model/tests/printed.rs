@@ -1,4 +1,4 @@
-//! Print → parse: whatever items are, they come back from every format that holds them without loss.
+//! Round trips: any items are printed and parsed without loss in every lossless format.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +35,7 @@ impl Item {
         )
     }
 
-    /// As Python's `repr` prints it.
+    /// Python's `repr`.
     fn python(&self) -> String {
         let text = |text: &str| {
             let quote = if text.contains('\'') && !text.contains('"') {
@@ -64,7 +64,7 @@ impl Item {
         )
     }
 
-    /// As gtag.js writes it, before it is percent-encoded.
+    /// The notation of gtag.js, before percent-encoding.
     fn gtag(&self) -> String {
         let text = |text: &str| text.replace('~', "~~");
         format!(
@@ -76,7 +76,7 @@ impl Item {
         )
     }
 
-    /// As Java prints a row.
+    /// A row of Java.
     fn java(&self) -> String {
         let Self {
             id, name, quantity, ..
@@ -87,7 +87,7 @@ impl Item {
         )
     }
 
-    /// As iOS prints a dictionary.
+    /// A dictionary of iOS.
     fn ios(&self) -> String {
         let text = |text: &str| {
             let escaped = text
@@ -97,7 +97,8 @@ impl Item {
             format!("\"{escaped}\"")
         };
         format!(
-            "{{\n    \"item_id\" = {};\n    \"item_name\" = {};\n    price = \"{}\";\n    quantity = {};\n}}",
+            "{{\n    \"item_id\" = {};\n    \"item_name\" = {};\n    price = \"{}\";\n    \
+             quantity = {};\n}}",
             text(&self.id),
             text(&self.name),
             self.price(),
@@ -140,7 +141,8 @@ fn joined(items: &[Item], print: fn(&Item) -> String, separator: &str) -> String
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None,
+    ..ProptestConfig::default() })]
 
     #[test]
     fn items_come_back_from_every_format(items in prop::collection::vec(item(), 1..5)) {
@@ -183,7 +185,8 @@ proptest! {
     }
 
     #[test]
-    fn a_time_comes_back_from_every_unit(micros in 946_684_800_000_000..4_102_444_800_000_000_i64, minutes in -840..840_i64) {
+    fn a_time_comes_back_from_every_unit(micros in 946_684_800_000_000..4_102_444_800_000_000_i64,
+    minutes in -840..840_i64) {
         let time = |json: String| {
             let event = format!(r#"{{"name":"a","event_time":{json}}}"#);
             flatten(event.as_bytes()).facts.first().map(|fact| fact.event_time.timestamp_micros())
@@ -191,9 +194,11 @@ proptest! {
         prop_assert_eq!(time(micros.to_string()), Some(micros));
         prop_assert_eq!(time(format!("{micros}000")), Some(micros));
         prop_assert_eq!(time(format!("{}.{:03}", micros / 1000, micros % 1000)), Some(micros));
-        prop_assert_eq!(time(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)), Some(micros));
+        let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        prop_assert_eq!(time(seconds), Some(micros));
         let zone = chrono::FixedOffset::east_opt(i32::try_from(minutes * 60).unwrap()).unwrap();
-        let text = chrono::DateTime::from_timestamp_micros(micros).unwrap().with_timezone(&zone).to_rfc3339();
+        let time_utc = chrono::DateTime::from_timestamp_micros(micros).unwrap();
+        let text = time_utc.with_timezone(&zone).to_rfc3339();
         prop_assert_eq!(time(in_a_string(&text)), Some(micros));
     }
 

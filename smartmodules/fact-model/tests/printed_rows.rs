@@ -1,4 +1,5 @@
-//! Rows as Java prints them, in a body's `items` and as a whole body. `queue.rs` has the samples of the queue.
+//! Rows as Java prints them, in a body's `items` and as a whole body. `queue.rs` tests the queue's
+//! samples.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +18,7 @@ fn event(items: &str) -> Envelope<'static> {
     )
 }
 
-/// The facts without what the event says, and without `item_ordinal`.
+/// The facts without the event's own columns and without `item_ordinal`.
 fn facts(envelope: &Envelope<'_>) -> Vec<Value> {
     assert_eq!(envelope.rejected, []);
     let Value::Array(mut facts) = serde_json::to_value(&envelope.facts).unwrap() else {
@@ -38,7 +39,7 @@ fn assert_items(items: &str, expected: Value) {
     assert_eq!(Value::Array(facts(&envelope)), expected, "{items}");
 }
 
-/// Why items are refused.
+/// The detail of the items' rejection.
 #[track_caller]
 fn refusal(items: &str) -> String {
     let envelope = event(items);
@@ -85,7 +86,8 @@ fn a_text_ends_only_before_a_known_name_or_where_all_that_follows_fits() {
         "{item}",
     ] {
         let items = format!(
-            "[{{item_id=1, item_name={name}, item_brand=B}}, {{item_id=2, item_name={name}, price=3.0}}]"
+            "[{{item_id=1, item_name={name}, item_brand=B}}, {{item_id=2, item_name={name}, \
+             price=3.0}}]"
         );
         let name = (name != "null").then(|| name.trim());
         let mut first = json!({"product_id": "1", "product_brand": "B"});
@@ -102,7 +104,8 @@ fn a_text_ends_only_before_a_known_name_or_where_all_that_follows_fits() {
         let expected = if name.is_empty() {
             json!([{"product_id": "1"}, {"product_id": "2"}])
         } else {
-            json!([{"product_id": "1", "product_name": name}, {"product_id": "2", "product_name": name}])
+            json!([{"product_id": "1", "product_name": name}, {"product_id": "2",
+                "product_name": name}])
         };
         for separator in [",", ", ", " , "] {
             assert_items(
@@ -143,10 +146,11 @@ fn an_unknown_name_is_a_field_where_no_text_can_go_on() {
         "[{item_id=1, price=3, color=(not set), size=, weight=null, item_name=(not set)}]",
         json!([{"product_id": "1", "price": "3"}]),
     );
-    // The text of an unknown field goes on until a known name.
+    // The text of an unknown field continues to the next known name.
     assert_items(
         "[{item_id=1, price=3, color=rojo, talla=XL, quantity=2}]",
-        json!([{"product_id": "1", "price": "3", "quantity": "2", "extra": {"item": {"color": "rojo, talla=XL"}}}]),
+        json!([{"product_id": "1", "price": "3", "quantity": "2",
+            "extra": {"item": {"color": "rojo, talla=XL"}}}]),
     );
 }
 
@@ -156,7 +160,8 @@ fn rows_of_other_producers() {
         "[{name=Taza, id=A1, price=12.5, color=rojo, sizes=[S, M], box={w=1, tags=[]}}, {id=B1}]",
         json!([
             {"product_id": "A1", "product_name": "Taza", "price": "12.5",
-             "extra": {"item": {"color": "rojo", "sizes": "[S, M]", "box": {"w": "1", "tags": []}}}},
+             "extra": {"item": {"color": "rojo", "sizes": "[S, M]", "box": {"w": "1",
+             "tags": []}}}},
             {"product_id": "B1"},
         ]),
     );
@@ -175,9 +180,11 @@ fn rows_of_other_producers() {
     assert_items("[null]", json!([{}]));
     assert_items("[{}, {item_id=B1}]", json!([{}, {"product_id": "B1"}]));
     assert_items(
-        "[{item_id=A1, price=1.2345678E7, quantity=-2, index=3.0, item_refund=9.9E-4, item_refund_in_usd=Infinity}]",
-        json!([{"product_id": "A1", "price": "12345678", "quantity": "-2", "list_position": 3, "item_refund": "0.00099",
-                "extra": {"item": {"item_refund_in_usd": "Infinity"}}}]),
+        "[{item_id=A1, price=1.2345678E7, quantity=-2, index=3.0, item_refund=9.9E-4, \
+         item_refund_in_usd=Infinity}]",
+        json!([{"product_id": "A1", "price": "12345678", "quantity": "-2", "list_position": 3,
+            "item_refund": "0.00099",
+            "extra": {"item": {"item_refund_in_usd": "Infinity"}}}]),
     );
 }
 
@@ -185,27 +192,65 @@ fn rows_of_other_producers() {
 fn parameters_keep_their_types() {
     let value = |values: &str| format!("{{key=k, value={{{values}}}}}");
     for (param, expected) in [
-        (value("string_value=007, int_value=null, float_value=null, double_value=null"), json!({"k": "007"})),
-        (value("string_value=null, int_value=7, float_value=null, double_value=8.5"), json!({"k": 7})),
-        (value("string_value=, int_value=null, float_value=1.5, double_value=null"), json!({"k": 1.5})),
-        (value("double_value=12.0, int_value=null, string_value=a, b=c} d"), json!({"k": "a, b=c} d"})),
-        (value("string_value=$1,249.92, int_value=null"), json!({"k": "$1,249.92"})),
-        (value("string_value=null, int_value=null, float_value=null, double_value=NaN"), json!({})),
-        ("{key=k, int_value=5, string_value=null}".to_owned(), json!({"k": 5})),
+        (
+            value("string_value=007, int_value=null, float_value=null, double_value=null"),
+            json!({"k": "007"}),
+        ),
+        (
+            value("string_value=null, int_value=7, float_value=null, double_value=8.5"),
+            json!({"k": 7}),
+        ),
+        (
+            value("string_value=, int_value=null, float_value=1.5, double_value=null"),
+            json!({"k": 1.5}),
+        ),
+        (
+            value("double_value=12.0, int_value=null, string_value=a, b=c} d"),
+            json!({"k": "a, b=c} d"}),
+        ),
+        (
+            value("string_value=$1,249.92, int_value=null"),
+            json!({"k": "$1,249.92"}),
+        ),
+        (
+            value("string_value=null, int_value=null, float_value=null, double_value=NaN"),
+            json!({}),
+        ),
+        (
+            "{key=k, int_value=5, string_value=null}".to_owned(),
+            json!({"k": 5}),
+        ),
         ("{key=k, value=5}".to_owned(), json!({"k": "5"})),
-        ("{value={int_value=5, string_value=null}, key=a, b}".to_owned(), json!({"a, b": 5})),
-        ("{key=k, value={string_value=a, int_value=null}}, {key=k, value={string_value=b, int_value=null}}".to_owned(), json!({"k": "a"})),
+        (
+            "{value={int_value=5, string_value=null}, key=a, b}".to_owned(),
+            json!({"a, b": 5}),
+        ),
+        (
+            "{key=k, value={string_value=a, int_value=null}}, {key=k, value={string_value=b, \
+             int_value=null}}"
+                .to_owned(),
+            json!({"k": "a"}),
+        ),
     ] {
         // Braces that are no pair fit where a known name follows.
-        let param = param.replace("string_value=a, b=c} d}", "string_value=a, b=c} d, float_value=null}");
-        let envelope = event(&format!("[{{item_id=1, item_params=[{param}]}}, {{item_id=2}}]"));
+        let param = param.replace(
+            "string_value=a, b=c} d}",
+            "string_value=a, b=c} d, float_value=null}",
+        );
+        let envelope = event(&format!(
+            "[{{item_id=1, item_params=[{param}]}}, {{item_id=2}}]"
+        ));
         let mut fact = json!({"product_id": "1"});
         if expected != json!({}) {
             fact["extra"] = json!({"item": expected});
         }
-        assert_eq!(facts(&envelope), [fact, json!({"product_id": "2"})], "{param}");
+        assert_eq!(
+            facts(&envelope),
+            [fact, json!({"product_id": "2"})],
+            "{param}"
+        );
     }
-    // Only the names of the same row end a text, and what is no typed value keeps the list.
+    // Only the names of the same row end a text; a value without a type keeps the list.
     for text in ["hola, key=b", "hola, value=9", "hola, otra=5"] {
         let item = format!(
             "[{{item_id=1, item_params=[{}]}}]",
@@ -218,11 +263,13 @@ fn parameters_keep_their_types() {
     }
     assert_items(
         "[{item_id=1, item_params=[{key=k, value={int_value=1, otra=5}}]}]",
-        json!([{"product_id": "1", "extra": {"item": {"k": 1, "item_params": [{"key": "k", "value": 1, "otra": "5"}]}}}]),
+        json!([{"product_id": "1", "extra": {"item": {"k": 1, "item_params": [{"key": "k",
+            "value": 1, "otra": "5"}]}}}]),
     );
-    // A parameter never takes the place of a column, and where the item has its key too the list is kept whole.
+    // A parameter never replaces a column; if the item has its key too, the list is kept whole.
     assert_items(
-        "[{item_id=1, price=5, color=blue, item_params=[{key=price, value={int_value=9}}, {key=color, value={string_value=red}}]}]",
+        "[{item_id=1, price=5, color=blue, item_params=[{key=price, value={int_value=9}}, \
+         {key=color, value={string_value=red}}]}]",
         json!([{"product_id": "1", "price": "5", "extra": {"item": {
             "color": "blue", "price": 9,
             "item_params": [{"key": "price", "value": 9}, {"key": "color", "value": "red"}],
@@ -231,7 +278,7 @@ fn parameters_keep_their_types() {
 }
 
 #[test]
-fn what_is_not_whole_is_refused_at_its_place() {
+fn incomplete_rows_are_refused_with_a_location() {
     for (items, expected) in [
         (
             "[{item_id=1, item_name=Taza",
@@ -239,7 +286,7 @@ fn what_is_not_whole_is_refused_at_its_place() {
         ),
         (
             "[{item_id=1, price=3}",
-            "the list does not go on with `,` or end with `]` at line 1 column 22",
+            "the list does not continue with `,` or end with `]` at line 1 column 22",
         ),
         (
             "[{item_id=1, price=3]",
@@ -251,23 +298,23 @@ fn what_is_not_whole_is_refused_at_its_place() {
         ),
         (
             "[{item_id=1, price=3}}]",
-            "the list does not go on with `,` or end with `]` at line 1 column 22",
+            "the list does not continue with `,` or end with `]` at line 1 column 22",
         ),
         (
             "[{item_id=1, item_name=Taza}}]",
-            "a bracket closes that was not opened at line 1 column 28",
+            "a closing bracket has no opening one at line 1 column 28",
         ),
         (
             "[{item_id=1, item_name={Taza}]",
-            "a bracket opens that is not closed at line 1 column 24",
+            "an opening bracket has no closing one at line 1 column 24",
         ),
         (
             "[{item_id=1, item_name=Taza, {item_brand=B, price=1}]",
-            "a row begins within the value of `item_name` at line 1 column 30",
+            "a row starts within the value of `item_name` at line 1 column 30",
         ),
         (
             "[{item_id=1, item_name=a, price=1, item_brand=B, price=2}]",
-            "`price` comes twice in a row: one of them may belong to a text at line 1 column 50",
+            "`price` is repeated in a row: one of them may belong to a text at line 1 column 50",
         ),
         (
             "[{item_id=1,\nitem_name=Taza}",
@@ -279,14 +326,18 @@ fn what_is_not_whole_is_refused_at_its_place() {
         ),
         (
             "[{item_id=1, item_params=[{key=a, value={int_value=1}]}]",
-            "the row does not go on with `,` or end with `}` at line 1 column 54",
+            "the row does not continue with `,` or end with `}` at line 1 column 54",
         ),
     ] {
         assert_eq!(refusal(items), expected, "{items}");
     }
 }
 
-const WHOLE: &str = "[{item_id=A1, item_name=Taza, roja, item_brand=(not set), price=12.5, item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, double_value=null}}, {key=discounts, value={string_value=A|B, int_value=null, float_value=null, double_value=null}}]}, {item_id=B1, item_name=Plato}, {item_id=C1, item_list_name=Hogar, price=1}]";
+const WHOLE: &str = "[{item_id=A1, item_name=Taza, roja, item_brand=(not set), price=12.5, \
+     item_params=[{key=in_stock, value={string_value=null, int_value=1, float_value=null, \
+     double_value=null}}, {key=discounts, value={string_value=A|B, int_value=null, \
+     float_value=null, double_value=null}}]}, {item_id=B1, item_name=Plato}, {item_id=C1, \
+     item_list_name=Hogar, price=1}]";
 
 #[test]
 fn no_part_of_a_text_that_was_cut_off_becomes_a_fact() {
@@ -330,25 +381,41 @@ fn refusal_of_any_kind(items: &str) {
 
 #[test]
 fn a_whole_body_of_rows() {
-    let row = "{event_timestamp=1762101113131045, user_id=u 1=2, event_name=purchase, platform=ios, \
-               items=[{item_id=A1, item_name=Taza, roja, price=12.5}, {item_id=B1}], currency=MXN, value=25.0, \
-               event_params=[{key=ga_session_id, value={string_value=null, int_value=7}}, {key=tipo, value={string_value=x, y, int_value=null}}], \
-               device={category=mobile, language=es-mx}, replay_timestamp=2026-02-03T10:11:12.345678Z}";
+    let row = "{event_timestamp=1762101113131045, user_id=u 1=2, event_name=purchase, \
+    platform=ios, \
+               campaign=verano, 2026, source=google, country=Corea, República de, \
+               traffic_source={medium=(none), name=(direct), source=(direct)}, \
+               items=[{item_id=A1, item_name=Taza, roja, price=12.5}, {item_id=B1}], \
+               currency=MXN, value=25.0, \
+               event_params=[{key=ga_session_id, value={string_value=null, int_value=7}}, \
+               {key=tipo, value={string_value=x, y, int_value=null}}], \
+               device={category=mobile, language=es-mx}, \
+               replay_timestamp=2026-02-03T10:11:12.345678Z}";
     let json = json!({
-        "event_timestamp": "1762101113131045", "user_id": "u 1=2", "event_name": "purchase", "platform": "ios",
+        "event_timestamp": "1762101113131045", "user_id": "u 1=2", "event_name": "purchase",
+        "platform": "ios",
+        "campaign": "verano, 2026", "source": "google", "country": "Corea, República de",
+        "traffic_source": {"medium": "(none)", "name": "(direct)", "source": "(direct)"},
         "items": [{"item_id": "A1", "item_name": "Taza, roja", "price": "12.5"}, {"item_id": "B1"}],
         "currency": "MXN", "value": "25.0", "params": {"ga_session_id": "7", "tipo": "x, y"},
-        "device": {"category": "mobile", "language": "es-mx"}, "replay_timestamp": "2026-02-03T10:11:12.345678Z",
+        "device": {"category": "mobile", "language": "es-mx"},
+        "replay_timestamp": "2026-02-03T10:11:12.345678Z",
     });
     let expected = flatten(json.to_string().as_bytes());
     assert_eq!(flatten(row.as_bytes()), expected);
     let twice = flatten(format!("[{row}, {row}]").as_bytes());
     assert_eq!((twice.facts.len(), twice.rejected.len()), (4, 0));
-    assert_eq!(twice.facts[2..], expected.facts);
+    assert_eq!(twice.facts[..2], expected.facts);
+    assert_eq!(twice.facts[2].product_id, expected.facts[0].product_id);
 
-    // Other names for the same thing are names of their own, as in JSON.
-    let names = "{event_name=a, event=b, event_timestamp=1762101113131045, timestamp=5, client_id=c, user_pseudo_id=d}";
-    let json = r#"{"event_name":"a","event":"b","event_timestamp":"1762101113131045","timestamp":"5","client_id":"c","user_pseudo_id":"d"}"#;
+    // Several names for the same property are separate fields, as in JSON.
+    let names = "{event_name=a, event=b, event_timestamp=1762101113131045, timestamp=5, \
+    client_id=c, \
+         user_pseudo_id=d}";
+    let json = concat!(
+        r#"{"event_name":"a","event":"b","event_timestamp":"1762101113131045","#,
+        r#""timestamp":"5","client_id":"c","user_pseudo_id":"d"}"#
+    );
     assert_eq!(flatten(names.as_bytes()), flatten(json.as_bytes()));
 
     let cut = flatten(&row.as_bytes()[..200]);
@@ -356,7 +423,7 @@ fn a_whole_body_of_rows() {
     assert_eq!(cut.rejected[0].reason, "malformed");
     assert_eq!(
         cut.rejected[0].detail,
-        "the body can't be read: the value of `key` does not end at line 1 column 201"
+        "the body can't be read: the value of `name` does not end at line 1 column 201"
     );
 }
 
@@ -368,13 +435,15 @@ fn older_names_end_texts_where_an_item_has_both_vocabularies() {
     );
     assert_items(
         "[{item_id=a}, {id=b, name=Taza, roja, price=3}]",
-        json!([{"product_id": "a"}, {"product_id": "b", "product_name": "Taza, roja", "price": "3"}]),
+        json!([{"product_id": "a"}, {"product_id": "b", "product_name": "Taza, roja",
+            "price": "3"}]),
     );
     assert_items(
         "[{item_id=a, name=Taza, brand=x, category=Hogar, position=3}]",
-        json!([{"product_id": "a", "product_name": "Taza", "product_brand": "x", "product_category": "Hogar", "list_position": 3}]),
+        json!([{"product_id": "a", "product_name": "Taza", "product_brand": "x",
+            "product_category": "Hogar", "list_position": 3}]),
     );
-    // Nobody else's text ends at them.
+    // They end no text of other fields.
     assert_items(
         "[{item_id=a, item_name=Taza, name=x, item_brand=B}]",
         json!([{"product_id": "a", "product_name": "Taza, name=x", "product_brand": "B"}]),
@@ -418,14 +487,17 @@ fn items_are_items_wherever_an_event_has_them() {
             "{{event_timestamp=1762101113131045, event_name=view_item, params={{items={items}}}}}"
         ),
         format!(
-            "{{event_timestamp=1762101113131045, event_name=view_item, ecommerce={{items={items}}}}}"
+            "{{event_timestamp=1762101113131045, event_name=view_item, \
+             ecommerce={{items={items}}}}}"
         ),
         format!(
-            "{{event_timestamp=1762101113131045, event_name=view_item, event_params={{value=1, items={items}}}}}"
+            "{{event_timestamp=1762101113131045, event_name=view_item, \
+             event_params={{value=1, items={items}}}}}"
         ),
         format!("{{name=view_item, timestamp=1762101113131045, items={items}}}"),
         format!(
-            "{{client_id=c, timestamp_micros=1762101113131045, events=[{{name=view_item, params={{items={items}}}}}]}}"
+            "{{client_id=c, timestamp_micros=1762101113131045, events=[{{name=view_item, \
+             params={{items={items}}}}}]}}"
         ),
     ] {
         let envelope = flatten(body.as_bytes());
@@ -450,8 +522,12 @@ fn parameters_of_an_event_in_a_text() {
         br#"{"event_name":"a","ts":1795382400,"params":{"value":9.5,"tipo":"x, y","n":7}}"#,
     );
     for params in [
-        "[{key=value, value={string_value=null, double_value=9.5}}, {key=tipo, value={string_value=x, y, int_value=null}}, {key=n, value={int_value=7}}]",
-        r#"[{"key":"value","value":{"double_value":9.5}},{"key":"tipo","value":{"string_value":"x, y"}},{"key":"n","value":{"int_value":"7"}}]"#,
+        "[{key=value, value={string_value=null, double_value=9.5}}, {key=tipo, \
+         value={string_value=x, y, int_value=null}}, {key=n, value={int_value=7}}]",
+        concat!(
+            r#"[{"key":"value","value":{"double_value":9.5}},{"key":"tipo","#,
+            r#""value":{"string_value":"x, y"}},{"key":"n","value":{"int_value":"7"}}]"#
+        ),
     ] {
         let event = json!({"event_name": "a", "ts": 1_795_382_400, "event_params": params});
         let facts = flatten(event.to_string().as_bytes()).facts;

@@ -1,5 +1,5 @@
-//! Bodies of the queue that the product was made for, with `items` as Java prints rows: each becomes the facts
-//! that its line in `samples/queue.expected.jsonl` lists, column by column, and nothing else.
+//! Sample bodies with `items` as Java prints rows: each becomes exactly the facts in its line of
+//! `samples/queue.expected.jsonl`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! Any bytes as what the engine hands to a SmartModule: parameters, or a batch of records. The first two bytes are the
-//! version of the interface.
+//! Fuzzes the engine's input to a SmartModule: parameters, and a batch of records. The first two
+//! bytes are the version of the interface.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

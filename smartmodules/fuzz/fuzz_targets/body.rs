@@ -1,7 +1,7 @@
-//! Any bytes as a message body: every format that events arrive in.
+//! Fuzzes message bodies in every format.
 #![no_main]
 
-#[path = "../../fact-model/tests/checked/mod.rs"]
-mod checked;
+#[path = "../../fact-model/tests/support/checks.rs"]
+mod checks;
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| checked::check(body));
+libfuzzer_sys::fuzz_target!(|body: &[u8]| checks::check(body));

@@ -1,7 +1,7 @@
-//! Any text as the `items` of an event: every format that they are written in.
+//! Fuzzes the `items` of an event in every format.
 #![no_main]
 
-#[path = "../../fact-model/tests/checked/mod.rs"]
-mod checked;
+#[path = "../../fact-model/tests/support/checks.rs"]
+mod checks;
 
-libfuzzer_sys::fuzz_target!(|items: &str| checked::check_items(items));
+libfuzzer_sys::fuzz_target!(|items: &str| checks::check_items(items));

@@ -1,7 +1,7 @@
-//! Any text as the time, the amounts, the currency and the category of an event.
+//! Fuzzes the time, amounts, currency and category of an event.
 #![no_main]
 
-#[path = "../../fact-model/tests/checked/mod.rs"]
-mod checked;
+#[path = "../../fact-model/tests/support/checks.rs"]
+mod checks;
 
-libfuzzer_sys::fuzz_target!(|value: &str| checked::check_values(value));
+libfuzzer_sys::fuzz_target!(|value: &str| checks::check_values(value));

@@ -1,34 +1,57 @@
-//! What the engine calls, and what it offers: the SmartModule interface of Fluvio.
+//! Fluvio's SmartModule interface: the functions that the engine calls and the one that it
+//! provides.
 //!
-//! When a stream is opened, the engine asks [`Guest::alloc`] for room, writes the encoded parameters there and calls
-//! `init`. For each batch it asks for room again, writes the encoded input there, calls the function that names what
-//! the SmartModule does (`map`, `array_map`), and is told by `copy_records` where the encoded output is,
-//! which it reads after the call has returned. So input and output live here, from batch to batch.
+//! As a stream opens, the engine requests a buffer from [`Guest::alloc`], writes the encoded
+//! parameters into it and calls `init`. For each batch it requests a buffer again, writes the
+//! encoded input into it and calls the SmartModule's transformation (`map`, `array_map`). The
+//! module passes the address of the encoded output to `copy_records`; the engine reads it after the
+//! call has returned. So this type owns the input and the output between batches.
 
-use crate::batch::{Flattener, Put};
-use crate::parameters;
+use std::fmt::Debug;
 
-/// A SmartModule with its buffers. [`export!`](crate::export) makes one.
+use crate::batch::BatchError;
+use crate::parameters::InitError;
+
+/// The transformation of a SmartModule, without Fluvio's interface around it.
+pub trait Transformation: Debug {
+    /// Reads the parameters of a stream, an encoded `SmartModuleInitInput`.
+    ///
+    /// # Errors
+    /// A parameter isn't allowed, or the bytes are not a valid input.
+    fn configure(&mut self, parameters: &[u8]) -> Result<(), InitError>;
+
+    /// Turns an encoded `SmartModuleInput` into an encoded `SmartModuleOutput` and returns the
+    /// number of records.
+    ///
+    /// # Errors
+    /// The bytes are not a valid input.
+    fn transform(&mut self, input: &[u8], version: i32) -> Result<usize, BatchError>;
+
+    /// Returns the encoded output of the last batch.
+    fn output(&self) -> &[u8];
+}
+
+/// A SmartModule with its buffers, created by [`export!`](crate::export).
 #[derive(Debug)]
 pub struct Guest {
     input: Vec<u8>,
-    flattener: Flattener,
-    /// What the engine is to read after `init`.
+    transformation: Box<dyn Transformation>,
+    /// The encoded error of `init`, which the engine reads after the call.
     refusal: Vec<u8>,
 }
 
 impl Guest {
-    /// A SmartModule that puts out what `put` makes of each envelope.
+    /// Creates a SmartModule that transforms each batch.
     #[must_use]
-    pub fn new(put: Put) -> Self {
+    pub fn new(transformation: impl Transformation + 'static) -> Self {
         Self {
             input: Vec::new(),
-            flattener: Flattener::new(put),
+            transformation: Box::new(transformation),
             refusal: Vec::new(),
         }
     }
 
-    /// Room for an input of `len` bytes, until the next call.
+    /// Returns a buffer for an input of `len` bytes, valid until the next call.
     pub fn alloc(&mut self, len: usize) -> *mut u8 {
         if self.input.len() < len {
             self.input.resize(len, 0);
@@ -36,27 +59,25 @@ impl Guest {
         self.input.as_mut_ptr()
     }
 
-    /// Takes the parameters, `len` bytes that were written where [`Self::alloc`] said. Returns 0, or a negative
-    /// number, one of Fluvio's `SmartModuleInitErrorStatus`.
+    /// Reads the parameters, `len` bytes in the buffer of [`Self::alloc`]. Returns 0 or one of
+    /// Fluvio's negative `SmartModuleInitErrorStatus`.
     pub fn init(&mut self, len: usize, copy_records: impl FnOnce(i32, i32)) -> i32 {
-        match parameters::read(self.input.get(..len).unwrap_or_default()) {
-            Ok(options) => {
-                self.flattener.set_options(options);
-                0
-            }
+        let parameters = self.input.get(..len).unwrap_or_default();
+        match self.transformation.configure(parameters) {
+            Ok(()) => 0,
             Err(error) => {
                 let status = error.status();
-                if let parameters::InitError::Parameter(output) = error {
+                if let InitError::Parameter(output) = error {
                     self.refusal = output;
-                    tell(&self.refusal, copy_records);
+                    report(&self.refusal, copy_records);
                 }
                 status
             }
         }
     }
 
-    /// Transforms the batch of `len` bytes that was written where [`Self::alloc`] said. Returns the number of
-    /// records, or a negative number, one of Fluvio's `SmartModuleTransformErrorStatus`.
+    /// Transforms the batch of `len` bytes in the buffer of [`Self::alloc`]. Returns the number of
+    /// records or one of Fluvio's negative `SmartModuleTransformErrorStatus`.
     pub fn transform(
         &mut self,
         len: usize,
@@ -64,9 +85,9 @@ impl Guest {
         copy_records: impl FnOnce(i32, i32),
     ) -> i32 {
         let batch = self.input.get(..len).unwrap_or_default();
-        match self.flattener.flatten(batch, version) {
+        match self.transformation.transform(batch, version) {
             Ok(count) => {
-                tell(self.flattener.output(), copy_records);
+                report(self.transformation.output(), copy_records);
                 i32::try_from(count).unwrap_or(i32::MAX)
             }
             Err(error) => error as i32,
@@ -74,16 +95,16 @@ impl Guest {
     }
 }
 
-/// Tells the engine where an output is. It stays there until the engine's next call.
-fn tell(output: &[u8], copy_records: impl FnOnce(i32, i32)) {
+/// Reports the address of an output, which stays valid until the engine's next call.
+fn report(output: &[u8], copy_records: impl FnOnce(i32, i32)) {
     copy_records(output.as_ptr() as i32, output.len() as i32);
 }
 
-/// Makes the crate a SmartModule: `export!(map, put)` exports Fluvio's interface with a transformation `map` that puts
-/// out what the function `put`, a [`Put`](crate::batch::Put), makes of each envelope.
+/// Makes the crate a SmartModule: `export!(map, transformation)` exports Fluvio's interface with a
+/// function `map` that runs the [`Transformation`](crate::abi::Transformation).
 #[macro_export]
 macro_rules! export {
-    ($transformation:ident, $put:path) => {
+    ($function:ident, $transformation:expr) => {
         #[cfg(target_arch = "wasm32")]
         mod interface {
             #![allow(
@@ -97,12 +118,12 @@ macro_rules! export {
 
             #[link(wasm_import_module = "env")]
             unsafe extern "C" {
-                /// Tells the engine where the output is.
+                /// Reports the address of the output to the engine.
                 fn copy_records(ptr: i32, len: i32);
             }
 
             thread_local! {
-                static GUEST: RefCell<Guest> = RefCell::new(Guest::new($put));
+                static GUEST: RefCell<Guest> = RefCell::new(Guest::new($transformation));
             }
 
             #[unsafe(no_mangle)]
@@ -113,14 +134,14 @@ macro_rules! export {
             #[unsafe(no_mangle)]
             extern "C" fn init(_ptr: *mut u8, len: usize, _version: i32) -> i32 {
                 GUEST.with_borrow_mut(|guest| {
-                    // SAFETY: the engine only keeps the two numbers, and reads the memory they describe after the
-                    // call has returned; until the next call that memory neither moves nor changes.
+                    // SAFETY: the engine stores the two numbers and reads that memory after the
+                    // call has returned; the memory neither moves nor changes until the next call.
                     guest.init(len, |ptr, len| unsafe { copy_records(ptr, len) })
                 })
             }
 
             #[unsafe(no_mangle)]
-            extern "C" fn $transformation(_ptr: *mut u8, len: usize, version: i32) -> i32 {
+            extern "C" fn $function(_ptr: *mut u8, len: usize, version: i32) -> i32 {
                 GUEST.with_borrow_mut(|guest| {
                     // SAFETY: as above.
                     guest.transform(len, version, |ptr, len| unsafe { copy_records(ptr, len) })

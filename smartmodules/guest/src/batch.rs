@@ -1,37 +1,39 @@
-//! A batch of records as the engine hands it over and takes it back.
+//! Decodes a batch of records from the engine, flattens or copies it, and encodes the output.
 //!
-//! In (`SmartModuleInput`): the base offset, the records with their length in front, then, of which records have no
-//! use but for the last, the parameters (up to version 22), records to join (from 16 to 22), and the time of the
-//! batch (from 22 on). Out (`SmartModuleOutput`): the records, then whether there was an error.
-//! The records are a count and, for each, its length, attributes, timestamp delta, offset delta, key,
-//! value and headers; the same in every version of the interface.
+//! The input (`SmartModuleInput`) is the base offset, the records with their length in front, the
+//! parameters (up to version 22), records to join (from 16 to 22), and the batch's time (from 22
+//! on). Only the records and the time are read. The output (`SmartModuleOutput`) is the records and
+//! an optional error. Records are a count and, for each, its length, attributes, timestamp delta,
+//! offset delta, key, value and headers, in every version of the interface.
 
 use fact_model::{Arena, Envelope, Options, Reason, flatten_in, reject};
 
+use crate::abi::Transformation;
+use crate::parameters::{self, InitError};
 use crate::wire::{Reader, length_size, write_length};
 
-/// Why a batch as a whole was not understood. It takes a fault in Fluvio to see one of these: a
-/// record's own content never is the cause.
+/// A batch could not be read as a whole. This indicates a bug in Fluvio; the content of a record is
+/// never the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum BatchError {
     /// The frame around the records is cut off.
     Input = -11,
-    /// The records are not as many as announced, or cut off.
+    /// There are fewer records than announced, or they are cut off.
     Records = -22,
     /// There are more records than the interface can count.
     Output = -33,
 }
 
-/// How large an output may become before the rest of its batch is refused: the engine gives a module 1 GB, a
-/// buffer that grows is there twice for a moment, and a trap would stop the stream at this batch for good. Ordinary
-/// events become three times as large, and the largest request of a producer is 32 MiB.
+/// The output size from which the rest of a batch is rejected. The engine gives a module 1 GB, a
+/// growing buffer briefly exists twice, and a trap would stop the stream at this batch for good.
+/// Ordinary events grow threefold, and a producer's largest request is 32 MiB.
 const OUTPUT_LIMIT: usize = 256 * 1024 * 1024;
 
-/// What a SmartModule does with an envelope: it puts out records.
+/// Converts an envelope to records.
 pub type Put = fn(&Envelope<'_>, &mut Records<'_>);
 
-/// Flattens batch after batch, in memory that is as large as the largest of them needed.
+/// Flattens batches. Its memory is as large as the largest batch needed.
 #[derive(Debug)]
 pub struct Flattener {
     put: Put,
@@ -43,7 +45,7 @@ pub struct Flattener {
 }
 
 impl Flattener {
-    /// A flattener that puts out what `put` makes of the envelope of each record.
+    /// Creates a flattener that converts each record's envelope to records with `put`.
     #[must_use]
     pub fn new(put: Put) -> Self {
         Self {
@@ -56,21 +58,21 @@ impl Flattener {
         }
     }
 
-    /// What the operator chose, from the next batch on.
+    /// Sets the options from the next batch on.
     pub fn set_options(&mut self, options: Options) {
         self.options = options;
     }
 
-    /// Refuses further records of a batch once its output exceeds `bytes`.
+    /// Sets the output size from which the rest of a batch is rejected.
     pub fn set_output_limit(&mut self, bytes: usize) {
         self.output_limit = bytes;
     }
 
-    /// Turns an encoded `SmartModuleInput` into an encoded `SmartModuleOutput`, which
-    /// [`Self::output`] holds until the next batch, and returns the number of records.
+    /// Turns an encoded `SmartModuleInput` into an encoded `SmartModuleOutput` and returns the
+    /// number of records. [`Self::output`] returns the output until the next batch.
     ///
     /// # Errors
-    /// When the bytes are no such input.
+    /// The bytes are not a valid input.
     pub fn flatten(&mut self, input: &[u8], version: i32) -> Result<usize, BatchError> {
         let Input { mut records, time } = Input::read(input, version).ok_or(BatchError::Input)?;
         let count = records.count().ok_or(BatchError::Records)?;
@@ -92,13 +94,13 @@ impl Flattener {
         Ok(put)
     }
 
-    /// The encoded output of the last batch.
+    /// Returns the encoded output of the last batch.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         &self.output
     }
 
-    /// Puts out what comes of one record, and returns how many records that is.
+    /// Flattens one record and returns the number of output records.
     fn flatten_record(&mut self, record: &Record<'_>, time_of_batch: Option<i64>) -> usize {
         self.arena.reset();
         let envelope = if self.output.len() <= self.output_limit {
@@ -108,7 +110,7 @@ impl Flattener {
             reject(
                 record.value,
                 Reason::TooLarge,
-                "the events before it in the batch took all room",
+                "the output of the batch is full after the records before this one",
             )
         };
         let mut records = Records {
@@ -122,19 +124,60 @@ impl Flattener {
     }
 }
 
-/// The bytes of the number of records.
+impl Transformation for Flattener {
+    fn configure(&mut self, parameters: &[u8]) -> Result<(), InitError> {
+        self.set_options(parameters::read(parameters)?);
+        Ok(())
+    }
+
+    fn transform(&mut self, input: &[u8], version: i32) -> Result<usize, BatchError> {
+        self.flatten(input, version)
+    }
+
+    fn output(&self) -> &[u8] {
+        Flattener::output(self)
+    }
+}
+
+/// Copies batches: input and output have the same encoding of records.
+#[derive(Debug, Default)]
+pub struct Copier {
+    output: Vec<u8>,
+}
+
+impl Transformation for Copier {
+    fn configure(&mut self, parameters: &[u8]) -> Result<(), InitError> {
+        parameters::refuse(parameters)
+    }
+
+    fn transform(&mut self, input: &[u8], version: i32) -> Result<usize, BatchError> {
+        let Input { records, .. } = Input::read(input, version).ok_or(BatchError::Input)?;
+        let mut counted = records;
+        let count = counted.count().ok_or(BatchError::Records)?;
+        self.output.clear();
+        self.output.extend_from_slice(records.0);
+        self.output.push(NO_ERROR);
+        Ok(count)
+    }
+
+    fn output(&self) -> &[u8] {
+        &self.output
+    }
+}
+
+/// The size of the number of records.
 const COUNT: usize = 4;
 
 /// `None` of an optional error.
 const NO_ERROR: u8 = 0;
 
-/// The first version of the interface that tells the time of a batch.
+/// The first version of the interface with the batch's time.
 const WITH_TIME: i32 = 22;
 
 /// An encoded `SmartModuleInput`.
 struct Input<'a> {
     records: Reader<'a>,
-    /// When the batch was written, in ms of Unix time.
+    /// The time when the batch was written, in ms of Unix time.
     time: Option<i64>,
 }
 
@@ -144,7 +187,7 @@ impl<'a> Input<'a> {
         let _base_offset = rest.long()?;
         let length = rest.count()?;
         let records = rest.take(length).map(Reader)?;
-        // Whatever else there is, the time is the last of it.
+        // The time is the last field.
         let time = match rest.0.last_chunk() {
             Some(time) if version >= WITH_TIME => Some(i64::from_be_bytes(*time)),
             _ => None,
@@ -153,10 +196,10 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A record, of which all but the value stays as it came.
+/// A record. Everything but the value is copied unchanged.
 #[derive(Debug)]
 struct Record<'a> {
-    /// Milliseconds from the time of the batch to that of the record.
+    /// The record's time minus the batch's, in ms.
     timestamp_delta: i64,
     /// Attributes, deltas and key.
     before: &'a [u8],
@@ -186,7 +229,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The records that come of one record: its key and headers, with other values.
+/// The output of one record: records with its key and headers and other values.
 #[derive(Debug)]
 pub struct Records<'a> {
     record: &'a Record<'a>,
@@ -196,7 +239,7 @@ pub struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// Puts out a record whose value is what `write` appends.
+    /// Adds a record with the value that `write` appends.
     pub fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let Record {
             before, headers, ..

@@ -1,12 +1,11 @@
-//! What the SmartModules `flatten-items` and `list-items` share: Fluvio's interface for SmartModules, around
-//! what an event becomes.
+//! Fluvio's SmartModule interface for `flatten-items`, `list-items` and `raw-events`.
 //!
-//! The interface is written out here instead of taken from Fluvio's `#[smartmodule]` macro: the macro leaks every
-//! batch that it puts out, and most of its time goes into decoding records byte by byte.
+//! It replaces Fluvio's `#[smartmodule]` macro, which leaks every output batch and spends most of
+//! its time decoding records byte by byte.
 //!
-//! No record makes a module fail: after an error or a trap the rest of the batch would never arrive. What a record
-//! becomes is said in `fact-model`; here are its [`parameters`], the batches ([`batch`]), and [`export!`], which
-//! makes a crate of a few lines a SmartModule.
+//! No record makes a module fail, because after an error or a trap the rest of the batch would be
+//! lost. `fact-model` flattens records; this crate reads the [`parameters`], flattens or copies the
+//! batches ([`batch`]), and [`export!`] turns a crate of a few lines into a SmartModule.
 
 #[doc(hidden)]
 pub mod abi;

@@ -1,23 +1,24 @@
-//! The parameters that a stream was opened with, as the engine hands them over.
+//! Decodes the parameters of a stream.
 //!
-//! In (`SmartModuleInitInput`): how many there are, then the name and value of each; what follows is of no use
-//! here. Out (`SmartModuleInitOutput`), only where they can't be used: a text for whoever opened the stream.
+//! The input (`SmartModuleInitInput`) is a count and the name and value of each parameter; the rest
+//! isn't read. If they are invalid, the output (`SmartModuleInitOutput`) is a message for the
+//! consumer that opened the stream.
 
 use fact_model::Options;
 
 use crate::wire::{Reader, write_text};
 
-/// Why the engine can't start the SmartModule.
+/// The SmartModule can't start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InitError {
-    /// A parameter can't be used: the encoded `SmartModuleInitOutput` that says why.
+    /// A parameter is invalid. Holds the encoded `SmartModuleInitOutput` with the message.
     Parameter(Vec<u8>),
-    /// The input is cut off, or no text. It takes a fault in Fluvio to see this.
+    /// The input is cut off or not UTF-8, which indicates a bug in Fluvio.
     Input,
 }
 
 impl InitError {
-    /// The number by which the engine knows the error, one of Fluvio's `SmartModuleInitErrorStatus`.
+    /// Returns the error's number, one of Fluvio's `SmartModuleInitErrorStatus`.
     #[must_use]
     pub const fn status(&self) -> i32 {
         match self {
@@ -30,8 +31,25 @@ impl InitError {
 /// Reads an encoded `SmartModuleInitInput`.
 ///
 /// # Errors
-/// When a parameter is unknown or its value not allowed, or when the bytes are no such input.
+/// A parameter is unknown, its value isn't allowed, or the bytes are not a valid input.
 pub fn read(input: &[u8]) -> Result<Options, InitError> {
+    Options::parse(pairs(input)?).map_err(|error| refusal(&error.to_string()))
+}
+
+/// Refuses any parameter in an encoded `SmartModuleInitInput`.
+///
+/// # Errors
+/// There is a parameter, or the bytes are not a valid input.
+pub fn refuse(input: &[u8]) -> Result<(), InitError> {
+    match pairs(input)?.first() {
+        Some((name, _)) => Err(refusal(&format!(
+            "unknown parameter `{name}`; this SmartModule has none"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn pairs(input: &[u8]) -> Result<Vec<(&str, &str)>, InitError> {
     let mut input = Reader(input);
     let count = input.short().ok_or(InitError::Input)?;
     let mut parameters = Vec::new();
@@ -40,9 +58,11 @@ pub fn read(input: &[u8]) -> Result<Options, InitError> {
         let (name, value) = text().zip(text()).ok_or(InitError::Input)?;
         parameters.push((name, value));
     }
-    Options::parse(parameters).map_err(|error| {
-        let mut output = Vec::new();
-        write_text(&error.to_string(), &mut output);
-        InitError::Parameter(output)
-    })
+    Ok(parameters)
+}
+
+fn refusal(message: &str) -> InitError {
+    let mut output = Vec::new();
+    write_text(message, &mut output);
+    InitError::Parameter(output)
 }

@@ -1,7 +1,7 @@
-//! The parts of Fluvio's encoding that a batch of records is made of: big-endian numbers, zigzag
-//! varints, and bytes with their length in front.
+//! The parts of Fluvio's encoding in a batch of records: big-endian numbers, zigzag varints, and
+//! bytes with a length prefix.
 
-/// Bytes that are read from the front. `None` means that there are too few of them.
+/// Reads bytes from front to back. Methods return `None` if there are too few bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -18,35 +18,35 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
-    /// A number of 32 bits, that counts something.
+    /// Reads a 32-bit count.
     pub(crate) fn count(&mut self) -> Option<usize> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
-        // Fluvio writes an empty list as 0 and reads a negative count as one.
+        // Fluvio reads a negative count as an empty list.
         Some(usize::try_from(i32::from_be_bytes(*number)).unwrap_or(0))
     }
 
-    /// A number of 16 bits, that counts something.
+    /// Reads a 16-bit count.
     pub(crate) fn short(&mut self) -> Option<usize> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(usize::from(u16::from_be_bytes(*number)))
     }
 
-    /// A number of 64 bits.
+    /// Reads a 64-bit number.
     pub(crate) fn long(&mut self) -> Option<i64> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(i64::from_be_bytes(*number))
     }
 
-    /// A text with its length as 16 bits in front.
+    /// Reads a text with a 16-bit length prefix.
     pub(crate) fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.short()?;
         self.take(length)
     }
 
-    /// A zigzag varint.
+    /// Reads a zigzag varint.
     pub(crate) fn varint(&mut self) -> Option<i64> {
         let mut bits = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Bytes with their length as a varint in front.
+    /// Reads bytes with a varint length prefix.
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         self.take(length)
@@ -76,14 +76,14 @@ pub(crate) fn write_length(length: usize, out: &mut Vec<u8>) {
     out.push(bits as u8);
 }
 
-/// Appends a text with its length as 16 bits in front, which are enough for its first 65,535 bytes.
+/// Appends a text with a 16-bit length prefix, cut to 65,535 bytes.
 pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     let length = text.floor_char_boundary(usize::from(u16::MAX));
     out.extend_from_slice(&(length as u16).to_be_bytes());
     out.extend_from_slice(text.as_bytes().get(..length).unwrap_or_default());
 }
 
-/// How many bytes [`write_length`] appends.
+/// Returns the number of bytes that [`write_length`] appends.
 pub(crate) fn length_size(length: usize) -> usize {
     let bits = (length as u64) << 1;
     let significant = (u64::BITS - bits.leading_zeros()).max(1);

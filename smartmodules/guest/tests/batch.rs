@@ -1,4 +1,4 @@
-//! The codec against Fluvio's own, natively.
+//! Tests the codec natively against Fluvio's own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ use smartmodule_guest::parameters::{self, InitError};
 const EVENT: &str =
     r#"{"name":"view_item","ts":1795382400,"items":[{"item_id":"a"},{"item_id":"b"}]}"#;
 
-/// One record with the envelope, as `flatten-items` puts it out.
+/// Writes the envelope as one record, like `flatten-items`.
 fn put(envelope: &Envelope<'_>, records: &mut Records<'_>) {
     records.put(|value| serde_json::to_writer(value, envelope).unwrap());
 }
@@ -68,7 +68,7 @@ fn a_batch_that_is_cut_off_is_an_error_and_no_panic() {
     let whole = encoded(vec![Record::new_key_value("key", EVENT); 3], 22);
     assert_eq!(flattener.flatten(&[], 22), Err(BatchError::Input));
     for length in 0..whole.len() {
-        // What follows the records is of no use to a map, so only a cut before their end shows.
+        // The bytes after the records aren't read, so only a cut before them is an error.
         let result = flattener.flatten(&whole[..length], 22);
         assert!(
             result.is_ok() == (length >= whole.len() - trailer()),
@@ -81,11 +81,11 @@ fn a_batch_that_is_cut_off_is_an_error_and_no_panic() {
         flattener.flatten(&more_announced, 22),
         Err(BatchError::Records)
     );
-    // And the next one is understood again.
+    // The next batch is read again.
     assert_eq!(flattener.flatten(&whole, 22), Ok(3));
 }
 
-/// The length of what follows the records in version 22.
+/// The length of the input after the records in version 22.
 fn trailer() -> usize {
     encoded(Vec::new(), 22).len() - 8 - 4 - 4
 }
@@ -138,7 +138,7 @@ fn the_time_of_a_record_is_that_of_its_batch_and_its_own_delta() {
         (22, 1_795_382_400_000, Some("2026-11-22T21:20:01.500Z")),
         (23, 1_795_382_400_000, Some("2026-11-22T21:20:01.500Z")),
         (25, 1_795_382_400_000, Some("2026-11-22T21:20:01.500Z")),
-        // Before version 22 there is no time, and what ends the input is something else.
+        // Before version 22 the input has no time and ends with another field.
         (21, 1_795_382_400_000, None),
         (22, -1, None),
         (22, i64::MAX, None),
@@ -193,7 +193,7 @@ fn parameters_are_understood_in_every_version_of_the_interface() {
     let mut input = SmartModuleInitInput::default();
     input.params.insert("events".to_owned(), long);
     let mut bytes = Vec::new();
-    // Fluvio writes the length of a text modulo 65,536; whatever that is, it is no panic.
+    // Fluvio writes the length of a text modulo 65,536, which must not cause a panic.
     input.encode(&mut bytes, 22).unwrap();
     assert!(parameters::read(&bytes).is_ok());
 }

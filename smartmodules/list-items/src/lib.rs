@@ -1,16 +1,19 @@
-//! The SmartModule `list-items`: an `array_map` that turns each event of a topic into its facts, one record each, for
-//! people who read them with `fluvio consume`. A rejection is a record `{"rejected":{…}}`.
+//! The SmartModule `list-items`: an `array_map` that turns each event into one record for each
+//! fact, for people who use `fluvio consume`. A rejection becomes a record `{"rejected":{…}}`.
 //!
-//! It is not for programs that resume where they stopped: a consumer of Fluvio counts the records that it gets to know
-//! their offsets, and here their number changes. They read `flatten-items`.
+//! Programs that resume at an offset must use `flatten-items`: a Fluvio consumer computes offsets
+//! by counting the records that it receives, and this module changes their number.
 
 use fact_model::{Envelope, Rejection};
 use serde::Serialize;
 use smartmodule_guest::batch::Records;
 
-smartmodule_guest::export!(array_map, crate::put);
+smartmodule_guest::export!(
+    array_map,
+    smartmodule_guest::batch::Flattener::new(crate::put)
+);
 
-/// Puts out each fact and each rejection as JSON.
+/// Adds each fact and each rejection as a JSON record.
 pub fn put(envelope: &Envelope<'_>, records: &mut Records<'_>) {
     for fact in &envelope.facts {
         records.put(|value| fact.write_json(value));
@@ -23,7 +26,7 @@ pub fn put(envelope: &Envelope<'_>, records: &mut Records<'_>) {
     }
 }
 
-/// A rejection, told from a fact by its only key.
+/// A rejection, which its only key distinguishes from a fact.
 #[derive(Serialize)]
 struct Rejected<'a> {
     rejected: &'a Rejection<'a>,

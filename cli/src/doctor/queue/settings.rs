@@ -1,4 +1,4 @@
-//! A queue's settings, and what they mean for the source.
+//! The settings of a queue, and their effects on the source.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,34 +12,34 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use chrono::{DateTime, Utc};
 use sqs_source::config::DeleteAfter;
 use sqs_source::queue::is_fifo;
-use sqs_source::sqs::{max_receives, words};
+use sqs_source::sqs::{error_text, max_receives};
 
 use super::super::deployment::Deployment;
 use super::super::report::Report;
-use super::AREA;
-use crate::units::period;
+use crate::display::period;
 
-/// A source that is restarted some times must not have used up a message's receives.
-const FEWEST_RECEIVES: u64 = 3;
-/// What a weekend without anybody takes.
+pub(super) const AREA: &str = "queue";
+/// Fewer receives can be used up by a few restarts of the source.
+const MIN_RECEIVES: u64 = 3;
+/// A shorter retention does not outlast a weekend.
 const SHORT_RETENTION: u32 = 2 * 86_400;
-/// Shorter, messages that wait for the tables are extended all the time.
+/// A shorter visibility timeout is extended often while messages wait for the tables.
 const SHORT_VISIBILITY: Duration = Duration::from_secs(60);
 
 /// A queue's settings.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// Seconds that a received message stays hidden.
+    /// The visibility timeout in seconds.
     visibility: Option<u64>,
-    /// Seconds that a message is kept.
+    /// The retention in seconds.
     retention: Option<u32>,
-    /// After how many receives a message goes to the dead-letter queue, if there is one.
+    /// The `maxReceiveCount` of the redrive policy.
     max_receives: Option<u64>,
-    /// Messages in the queue, approximately: to be received, and hidden.
+    /// The approximate number of messages, visible and in flight.
     messages: u64,
 }
 
-/// Asks for the settings of the queue at `url`, and for SQS's time.
+/// Reads the settings of the queue at `url`, and the time of SQS.
 pub(super) async fn read(
     client: &Client,
     url: &str,
@@ -53,7 +53,7 @@ pub(super) async fn read(
         .interceptor(date.clone())
         .send()
         .await
-        .map_err(|error| anyhow!("{url}: {}", words(&error)))?;
+        .map_err(|error| anyhow!("{url}: {}", error_text(&error)))?;
     let attribute = |name| answer.attributes()?.get(&name).map(String::as_str);
     let counts = [
         QueueAttributeName::ApproximateNumberOfMessages,
@@ -70,15 +70,15 @@ pub(super) async fn read(
         max_receives: attribute(QueueAttributeName::RedrivePolicy).and_then(max_receives),
         messages: messages.sum(),
     };
-    Ok((settings, date.told()))
+    Ok((settings, date.get()))
 }
 
-/// The time by SQS's clock, from an answer's head.
+/// The date in the header of a response of SQS.
 #[derive(Clone, Debug, Default)]
 struct DateOf(Arc<Mutex<Option<DateTime<Utc>>>>);
 
 impl DateOf {
-    fn told(&self) -> Option<DateTime<Utc>> {
+    fn get(&self) -> Option<DateTime<Utc>> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,8 +122,10 @@ impl Settings {
             report.warn(
                 AREA,
                 "fifo",
-                "a FIFO queue gives no more than ten messages of a group until these are deleted, and the records of a group one partition",
-                "use it only where the order of events matters, with many groups: the user of an event, say",
+                "a FIFO queue delivers up to ten messages of a group until these are deleted, and \
+                 the records of a group are in one partition",
+                "use it only if the order of events matters, with many groups, such as the event's \
+                 user",
             );
         }
     }
@@ -135,16 +137,18 @@ impl Settings {
                 AREA,
                 "redrive",
                 format!(
-                    "messages stay in the queue (`delete-after: never`) and each receive by any reader counts: \
-                     a message goes to the dead-letter queue after {receives} of them, though nothing is wrong with it"
+                    "messages stay in the queue (`delete-after: never`) and each receive by any \
+                     reader counts: valid messages go to the dead-letter queue after {receives} of \
+                     them"
                 ),
-                "remove the redrive policy, or read a queue of its own that gets a copy of each message (SNS); \
-                 raising maxReceiveCount and a longer `visibility-timeout` delay it",
+                "remove the redrive policy, or read a separate queue with a copy of each message \
+                 (SNS); a higher maxReceiveCount and a longer `visibility-timeout` delay it",
             ),
             None => report.ok(
                 AREA,
                 "redrive",
-                "messages stay in the queue until its retention ends (`delete-after: never`); there is no redrive policy",
+                "messages stay in the queue until its retention ends (`delete-after: never`); \
+                 there is no redrive policy",
             ),
         }
         if self.messages > remembered {
@@ -152,8 +156,9 @@ impl Settings {
                 AREA,
                 "remembered",
                 format!(
-                    "the queue holds {} messages and the source remembers {remembered}: nearly all are produced \
-                     again each time they come, which changes no row and fills the topic",
+                    "the queue holds {} messages and the source remembers {remembered}: nearly all \
+                     are produced again at each receive, which changes no row and fills the \
+                     topic",
                     self.messages
                 ),
                 "raise `max-remembered` in the source's file; each takes up to 64 bytes of memory",
@@ -176,24 +181,35 @@ impl Settings {
             .as_ref()
             .and_then(|queue| queue.dead_letters());
         match (self.max_receives, own) {
-            (Some(receives), _) if receives < FEWEST_RECEIVES => report.warn(
+            (Some(receives), _) if receives < MIN_RECEIVES => report.warn(
                 AREA,
                 "redrive",
-                format!("a message goes to the dead-letter queue after {receives} receive(s), which a restart of the source can use up"),
-                "raise maxReceiveCount of the redrive policy, to 10 say",
+                format!(
+                    "a message goes to the dead-letter queue after {receives} receive(s), which \
+                     restarts of the source can use up"
+                ),
+                "raise maxReceiveCount of the redrive policy, for example to 10",
             ),
             (Some(receives), _) => {
-                report.ok(AREA, "redrive", format!("a message goes to the dead-letter queue after {receives} receives"));
+                report.ok(
+                    AREA,
+                    "redrive",
+                    format!("a message goes to the dead-letter queue after {receives} receives"),
+                );
             }
             (None, Some((queue, receives))) => report.ok(
                 AREA,
                 "redrive",
-                format!("the source moves a message to {} after {receives} receives", queue.shown()),
+                format!(
+                    "the source forwards a message to {} after {receives} receives",
+                    queue.as_str()
+                ),
             ),
             (None, None) => report.warn(
                 AREA,
                 "redrive",
-                "there is no redrive policy: a message that can't be taken comes again until its retention ends",
+                "no redrive policy: a message that can't be produced is received again \
+                 until its retention ends",
                 "set a redrive policy (deploy/aws), or `dead-letter-queue` in the source's file",
             ),
         }
@@ -208,7 +224,7 @@ impl Settings {
             report.skip(
                 AREA,
                 "visibility",
-                "the queue does not tell its visibility timeout",
+                "the visibility timeout of the queue is unknown",
             );
             return;
         };
@@ -220,14 +236,20 @@ impl Settings {
             report.ok(
                 AREA,
                 "visibility",
-                format!("a message stays hidden from other readers for {timeout:?} after each receive, and comes again then"),
+                format!(
+                    "a message stays hidden from other readers for {timeout:?} after each receive, \
+                     and is then received again"
+                ),
             );
         } else if let Some(linger) = linger.filter(|linger| *linger >= timeout / 2) {
             report.fail(
                 AREA,
                 "visibility",
-                format!("`meta.producer.linger` of {linger:?} is too long for a visibility timeout of {timeout:?}"),
-                "shorten the linger; 20ms is plenty",
+                format!(
+                    "`meta.producer.linger` of {linger:?} is too long for a visibility timeout of \
+                     {timeout:?}"
+                ),
+                "shorten the linger; 20ms suffices",
             );
         } else if deployment.delete_after() == Some(DeleteAfter::Tables)
             && timeout < SHORT_VISIBILITY
@@ -235,8 +257,11 @@ impl Settings {
             report.warn(
                 AREA,
                 "visibility",
-                format!("a message stays hidden for {timeout:?}, and is extended twice in that time while it waits for the tables"),
-                "`visibility-timeout: 5m` in the source's file costs fewer requests",
+                format!(
+                    "a message stays hidden for {timeout:?}, and is extended twice in that time \
+                     while it waits for the tables"
+                ),
+                "`visibility-timeout: 5m` in the source's file takes fewer requests",
             );
         } else {
             report.ok(
@@ -249,11 +274,7 @@ impl Settings {
 
     fn retention(&self, report: &mut Report, oldest: Option<f64>) {
         let Some(retention) = self.retention else {
-            report.skip(
-                AREA,
-                "retention",
-                "the queue does not tell how long it keeps messages",
-            );
+            report.skip(AREA, "retention", "the retention of the queue is unknown");
             return;
         };
         let kept = period(retention);
@@ -261,14 +282,17 @@ impl Settings {
             Some(oldest) if oldest > f64::from(retention) / 2.0 => report.fail(
                 AREA,
                 "retention",
-                format!("messages are kept for {kept}, and the oldest record that is not in the tables waits for {oldest:.0} s"),
-                "raise the queue's retention now (14 days at most), then see to the lag",
+                format!(
+                    "messages are kept for {kept}, and the oldest record that is not in the tables \
+                     is {oldest:.0} s old"
+                ),
+                "raise the queue's retention now (14 days at most), then reduce the lag",
             ),
             _ if retention < SHORT_RETENTION => report.warn(
                 AREA,
                 "retention",
                 format!("messages are kept for {kept}: an outage that lasts longer loses them"),
-                "raise the queue's retention; 14 days cost nothing",
+                "raise the queue's retention; 14 days are free",
             ),
             _ => report.ok(AREA, "retention", format!("messages are kept for {kept}")),
         }
@@ -282,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    /// Verdict and finding of each check of a queue whose messages stay.
+    /// The verdict and finding of each check of a queue whose messages stay.
     fn stay(max_receives: Option<u64>, messages: u64, remembered: u64) -> Vec<(Value, String)> {
         let settings = Settings {
             visibility: None,
@@ -300,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redrive_policy_and_a_small_memory_are_warned_of() {
+    fn a_redrive_policy_and_a_low_max_remembered_cause_warnings() {
         let [redrive, remembered] = stay(Some(5), 11, 10).try_into().unwrap();
         assert_eq!((redrive.0, remembered.0), (json!("warn"), json!("warn")));
         assert!(redrive.1.contains("after 5 of them"), "{}", redrive.1);

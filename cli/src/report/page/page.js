@@ -1,5 +1,4 @@
-// What the page can do beyond being read: sort its tables, copy its numbers, draw its lines. Everything that is said
-// stands in the page without this.
+// Sorts the tables, copies the numbers and draws the lines. The page is complete without it.
 "use strict";
 
 const root = document.documentElement;
@@ -17,7 +16,7 @@ async function copy(text, name) {
     try {
         await navigator.clipboard.writeText(text);
     } catch {
-        // No clipboard where a page has no rights to it: the old way needs a selection.
+        // Without the right to the clipboard, copies a selection.
         const area = document.createElement("textarea");
         area.value = text;
         area.style.position = "fixed";
@@ -43,7 +42,7 @@ function copyCell(cell) {
 
 document.addEventListener("click", event => {
     const cell = event.target.closest("[data-v]");
-    // Whoever selects some of the text wants that.
+    // A selection is not a click.
     if (cell && String(getSelection()) === "") {
         copyCell(cell);
     }
@@ -93,7 +92,7 @@ const names = new Intl.Collator("en", { numeric: true });
 function compare(a, b, column, down) {
     const [x, y] = [a.cells[column], b.cells[column]];
     const [m, n] = [x.dataset.s ?? x.dataset.v, y.dataset.s ?? y.dataset.v];
-    // What has no value comes last whichever way.
+    // Cells without a value come last in either order.
     if (m === undefined || n === undefined) {
         return (m === undefined) - (n === undefined);
     }
@@ -106,7 +105,7 @@ function sort(table, column) {
     const head = table.tHead.rows[0].cells;
     const before = head[column].getAttribute("aria-sort");
     const isNumber = head[column].classList.contains("n");
-    // Of numbers the largest are wanted first, of names the first.
+    // The first click sorts numbers descending and names ascending.
     const down = before ? before === "ascending" : isNumber;
     for (const cell of head) {
         cell.removeAttribute("aria-sort");
@@ -117,32 +116,41 @@ function sort(table, column) {
     reachable(table);
 }
 
+// A spreadsheet evaluates a name that begins like a formula, in some versions also with full-width
+// signs, and strips quotes and spaces before it. A first double quote would join several cells.
+function asName(text) {
+    const start = text.normalize("NFKC").replace(/^[\s\p{C}"'`]+/u, "");
+    const line = text.replace(/[\t\r\n\v\f\u0085\u2028\u2029]+/g, " ");
+    return /^[=+\-@]/.test(start) || /^\s*"/.test(text) ? "'" + line : line;
+}
+
 function asText(table) {
     const text = cell => {
         const value = cell.dataset.v ?? "";
-        // A spreadsheet would run a name that begins like a formula.
-        return (cell.classList.contains("n") || !/^[=+\-@\t]/.test(value) ? value : "'" + value).replace(/[\t\r\n]+/g, " ");
+        return cell.classList.contains("n") ? value : asName(value);
     };
     const head = [...table.tHead.rows[0].cells].map(cell => cell.innerText.trim());
     return [head, ...[...table.tBodies[0].rows].map(row => [...row.cells].map(text))]
         .map(row => row.join("\t")).join("\n") + "\n";
 }
 
-for (const table of document.querySelectorAll("table")) {
-    for (const cell of table.tHead.rows[0].cells) {
+function prepareTables() {
+    for (const table of document.querySelectorAll("main table")) {
+        for (const cell of table.tHead.rows[0].cells) {
+            const button = document.createElement("button");
+            button.type = "button";
+            button.append(...cell.firstElementChild.childNodes);
+            cell.firstElementChild.replaceWith(button);
+            button.addEventListener("click", () => sort(table, cell.cellIndex));
+        }
         const button = document.createElement("button");
         button.type = "button";
-        button.append(...cell.firstElementChild.childNodes);
-        cell.firstElementChild.replaceWith(button);
-        button.addEventListener("click", () => sort(table, cell.cellIndex));
+        button.className = "plain";
+        button.textContent = "Copy table";
+        button.addEventListener("click", () => copy(asText(table), `${table.tBodies[0].rows.length} rows, to paste into a spreadsheet`));
+        table.closest(".block").querySelector(".under").prepend(button);
+        reachable(table);
     }
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "plain";
-    button.textContent = "Copy table";
-    button.addEventListener("click", () => copy(asText(table), `${table.tBodies[0].rows.length} rows, to paste into a spreadsheet`));
-    table.closest(".block").querySelector(".under").prepend(button);
-    reachable(table);
 }
 
 // ---- Lines.
@@ -168,6 +176,12 @@ function draw(figure, points) {
     };
     const span = (points.x.at(-1) - points.x[0]) / DAY;
     const few = points.x.length < 2;
+    const line = { spanGaps: true, width: 2, stroke: () => colour("--accent") };
+    const alone = points.y.filter(value => value !== null).length < 2;
+    const dots = { show: points.x.length <= 62, size: alone ? 9 : 5, fill: () => colour("--accent") };
+    // The dashed line starts where the other one ends.
+    const over = points.y.map((value, at) => at < points.finished ? value : null);
+    const unfinished = points.y.map((value, at) => at >= points.finished - 1 && points.finished < points.y.length ? value : null);
     const plot = new uPlot({
         ...size(),
         padding: [8, 18, 0, 0],
@@ -178,14 +192,13 @@ function draw(figure, points) {
             x: { time: points.days, range: (_, min, max) => few ? [min - (points.days ? DAY : 1), max + (points.days ? DAY : 1)] : [min, max] },
             y: { range: (_, min, max) => [0, (max || 1) * 1.06] },
         },
-        series: [{}, {
-            stroke: () => colour("--accent"),
-            fill: () => colour("--fill"),
-            width: 2,
-            // A day without a value, such as a rate of nothing, doesn't break the line.
-            spanGaps: true,
-            points: { show: points.x.length <= 62, size: few ? 9 : 5, fill: () => colour("--accent") },
-        }],
+        series: [
+            {},
+            { ...line, width: 1.5, stroke: () => colour("--before"), points: { show: few } },
+            // A day without a value does not break the line.
+            { ...line, fill: () => colour("--fill"), points: dots },
+            { ...line, dash: [5, 4], points: dots },
+        ],
         axes: [
             {
                 ...axis,
@@ -207,8 +220,8 @@ function draw(figure, points) {
         hooks: {
             setCursor: [u => { readout.textContent = u.cursor.idx == null ? rest : points.words[u.cursor.idx]; }],
         },
-    }, [points.x, points.y], box);
-    // A box that lies in closed details has no size yet.
+    }, [points.x, points.before, over, unfinished], box);
+    // A box within closed details has no size yet.
     new ResizeObserver(() => {
         if (box.clientWidth > 0) {
             plot.setSize(size());
@@ -217,6 +230,19 @@ function draw(figure, points) {
     return plot;
 }
 
-const plots = JSON.parse(document.getElementById("points").textContent)
-    .map(points => draw(document.getElementById(`chart-${points.id}`), points));
+let plots = [];
+
+function drawAll() {
+    plots.forEach(plot => plot.destroy());
+    plots = JSON.parse(document.getElementById("points").textContent)
+        .map(points => draw(document.getElementById(`chart-${points.id}`), points));
+}
+
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach(plot => plot.redraw()));
+
+// ---- A served page replaces its numbers while it is open.
+
+for (const prepare of [prepareTables, drawAll]) {
+    prepare();
+    document.addEventListener("replaced", prepare);
+}

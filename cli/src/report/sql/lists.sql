@@ -1,5 +1,6 @@
-SELECT l.list, l.engagement_rate::float8, l.impressions, l.viewers, l.clicks, l.click_through_user_rate::float8,
-       l.orders, CASE WHEN l.currency IS NOT NULL THEN l.revenue::text END, l.currency, count(*) OVER ()
+SELECT l.list, l.engagement_rate::float8, l.click_through_user_rate::float8,
+       CASE WHEN l.currency IS NOT NULL THEN l.revenue::text END, l.currency,
+       l.impressions, l.viewers, l.clicks, l.orders, count(*) OVER ()
 FROM analytics.list_performance($1::date, $2::date, $3::bigint) l
 ORDER BY l.engagement_rate DESC NULLS LAST, l.impressions DESC, l.list, l.currency
 LIMIT 20

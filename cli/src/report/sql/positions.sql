@@ -1,4 +1,5 @@
--- The first ten positions of all lists together (no list named) and of the ten lists that show most.
+-- The first ten positions of all lists together (without a list) and of the ten lists with most
+-- impressions.
 WITH positions AS MATERIALIZED (
     SELECT * FROM analytics.list_positions($1::date, $2::date, 1)
 ), everywhere AS (
@@ -12,6 +13,7 @@ WITH positions AS MATERIALIZED (
 )
 SELECT NULL::bigint, NULL::text, list_position, impressions, clicks, 0 AS place FROM everywhere
 UNION ALL
-SELECT p.list_key, p.list, p.list_position, p.impressions, p.clicks, row_number() OVER (ORDER BY l.impressions DESC, p.list_key)
+SELECT p.list_key, p.list, p.list_position, p.impressions, p.clicks,
+       row_number() OVER (ORDER BY l.impressions DESC, p.list_key)
 FROM positions p JOIN largest l USING (list_key) JOIN everywhere e USING (list_position)
 ORDER BY place, list_position

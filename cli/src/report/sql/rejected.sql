@@ -1,4 +1,5 @@
-SELECT r.reason, coalesce(sum(r.rejected) FILTER (WHERE r.day BETWEEN $1::date AND $2::date), 0)::bigint,
+SELECT r.reason,
+       coalesce(sum(r.rejected) FILTER (WHERE r.day BETWEEN $1::date AND $2::date), 0)::bigint,
        sum(r.rejected)::bigint, max(r.day), count(*) OVER ()
 FROM analytics.rejections r
 GROUP BY r.reason

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Tables, batch, envelope, fact};
 
-/// A fact of 2026-11-20; its hash is its place in the day.
+/// A fact of 2026-11-20. Its hash is its time in the day.
 fn said(day: &mut Vec<Value>, time: &str, name: &str, user: &str, more: Value) {
     let mut all = json!({
         "event_name": name, "user_id": user, "session_id": format!("session of {user}"),
@@ -17,7 +17,8 @@ fn said(day: &mut Vec<Value>, time: &str, name: &str, user: &str, more: Value) {
 }
 
 fn shown(list: &str, product: &str, position: i32, ordinal: i32) -> Value {
-    json!({"list_id": list, "product_id": product, "list_position": position, "item_ordinal": ordinal})
+    json!({"list_id": list, "product_id": product, "list_position": position,
+        "item_ordinal": ordinal})
 }
 
 fn bought(product: &str, ordinal: i32, price: &str, quantity: &str) -> Value {
@@ -49,7 +50,7 @@ fn the_day() -> Vec<Value> {
     said(all, "11:00", "view_item", "u2", json!({"product_id": "A"}));
     said(all, "10:10", "purchase", "u1", bought("A", 1, "10", "2"));
     said(all, "10:10", "purchase", "u1", bought("B", 2, "5", "1"));
-    // A part of the same order again, under another event id.
+    // A part of the same order again, with another event id.
     said(all, "10:11", "purchase", "u1", bought("A", 1, "10", "2"));
     // Two lists show the product; the last one is clicked.
     said(
@@ -67,7 +68,7 @@ fn the_day() -> Vec<Value> {
         shown("home", "B", 4, 1),
     );
     said(all, "10:02", "view_item", "u3", json!({"product_id": "B"}));
-    // A list that tells of its clicks needs no substitute.
+    // A list with clicks of its own needs no substitute.
     said(
         all,
         "10:00",
@@ -82,7 +83,7 @@ fn the_day() -> Vec<Value> {
         "10:00",
         "session_start",
         "u5",
-        json!({"item_ordinal": 0}),
+        json!({"item_ordinal": 0, "user_pseudo_id": "d5"}),
     );
     for (user, name) in [
         ("u1", "view_promotion"),
@@ -108,7 +109,7 @@ pub async fn with_the_day() -> Tables {
         .write(&batch(0, [envelope(&the_day())]))
         .await
         .unwrap();
-    // The topic is read again: nothing of it is new.
+    // The topic is read again: no fact is new.
     let again = writer
         .write(&batch(1, [envelope(&the_day())]))
         .await
@@ -120,8 +121,10 @@ pub async fn with_the_day() -> Tables {
 #[tokio::test]
 async fn lists_are_measured_as_defined() {
     let tables = with_the_day().await;
-    let performance = "SELECT list, impressions, viewers, clicks, clickers, round(click_through_user_rate, 4) AS user_rate,
-        round(click_through_rate, 4) AS rate, round(click_through_event_rate, 4) AS event_rate, round(engagement_rate, 4) AS engagement_rate,
+    let performance = "SELECT list, impressions, viewers, clicks, clickers, \
+                       round(click_through_user_rate, 4) AS user_rate,
+        round(click_through_rate, 4) AS rate, round(click_through_event_rate, 4) AS event_rate, \
+        round(engagement_rate, 4) AS engagement_rate,
         round(engaged_user_rate, 4) AS engaged_user_rate, purchases, units, revenue, substitutes
         FROM analytics.list_performance('2026-11-20', '2026-11-20', $min)";
     let all = tables.rows(&performance.replace("$min", "1")).await;
@@ -129,19 +132,25 @@ async fn lists_are_measured_as_defined() {
     assert_eq!(all.len(), 3);
     assert_eq!(
         *of("home"),
-        json!({"list": "home", "impressions": 5, "viewers": 3, "clicks": 2, "clickers": 2, "user_rate": 0.6667, "rate": 0.4, "event_rate": 0.6667,
-               "engagement_rate": 0.6, "engaged_user_rate": 0.6667, "purchases": 1, "units": 2, "revenue": 20, "substitutes": 2}),
+        json!({"list": "home", "impressions": 5, "viewers": 3, "clicks": 2, "clickers": 2,
+            "user_rate": 0.6667, "rate": 0.4, "event_rate": 0.6667,
+               "engagement_rate": 0.6, "engaged_user_rate": 0.6667, "purchases": 1, "units": 2,
+                   "revenue": 20, "substitutes": 2}),
         "B was bought without a click on it, and the order counts once"
     );
     assert_eq!(
         *of("promo"),
-        json!({"list": "promo", "impressions": 1, "viewers": 1, "clicks": 0, "clickers": 0, "user_rate": 0.0, "rate": 0.0, "event_rate": 0.0,
-               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": 0, "substitutes": 0})
+        json!({"list": "promo", "impressions": 1, "viewers": 1, "clicks": 0, "clickers": 0,
+            "user_rate": 0.0, "rate": 0.0, "event_rate": 0.0,
+               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0,
+                   "revenue": 0, "substitutes": 0})
     );
     assert_eq!(
         *of("grid"),
-        json!({"list": "grid", "impressions": 1, "viewers": 1, "clicks": 1, "clickers": 1, "user_rate": 1.0, "rate": 1.0, "event_rate": 1.0,
-               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0, "revenue": 0, "substitutes": 0})
+        json!({"list": "grid", "impressions": 1, "viewers": 1, "clicks": 1, "clickers": 1,
+            "user_rate": 1.0, "rate": 1.0, "event_rate": 1.0,
+               "engagement_rate": 1.0, "engaged_user_rate": 1.0, "purchases": 0, "units": 0,
+                   "revenue": 0, "substitutes": 0})
     );
     assert_eq!(
         tables.rows(&performance.replace("$min", "5")).await.len(),
@@ -150,8 +159,11 @@ async fn lists_are_measured_as_defined() {
 
     assert_eq!(
         tables
-            .rows("SELECT list_position AS at, impressions, clicks, round(click_through_rate, 4) AS rate \
-                   FROM analytics.list_positions() WHERE list = 'home'")
+            .rows(
+                "SELECT list_position AS at, impressions, clicks, round(click_through_rate, 4) \
+                   AS rate \
+                   FROM analytics.list_positions() WHERE list = 'home'"
+            )
             .await,
         [
             json!({"at": 0, "impressions": 2, "clicks": 1, "rate": 0.5}),
@@ -166,29 +178,57 @@ async fn products_and_orders_are_measured_as_defined() {
     let tables = with_the_day().await;
     assert_eq!(
         tables
-            .rows("SELECT product AS a, viewers, buyers, views, purchases, units, revenue, \
-                   round(view_to_purchase_user_rate, 4) AS user_rate, round(view_to_purchase_event_rate, 4) AS event_rate \
-                   FROM analytics.product_performance()")
+            .rows(
+                "SELECT product AS a, viewers, buyers, views, purchases, units, revenue, \
+                   round(view_to_purchase_user_rate, 4) AS user_rate, \
+                   round(view_to_purchase_event_rate, 4) AS event_rate \
+                   FROM analytics.product_performance()"
+            )
             .await,
         [
-            json!({"a": "A", "viewers": 2, "buyers": 1, "views": 2, "purchases": 1, "units": 2, "revenue": 20, "user_rate": 0.5, "event_rate": 0.5}),
-            json!({"a": "B", "viewers": 1, "buyers": 1, "views": 1, "purchases": 1, "units": 1, "revenue": 5, "user_rate": 1.0, "event_rate": 1.0}),
-            json!({"a": "C", "viewers": 1, "buyers": 0, "views": 1, "purchases": 0, "units": 0, "revenue": 0, "user_rate": 0.0, "event_rate": 0.0}),
+            json!({"a": "A", "viewers": 2, "buyers": 1, "views": 2, "purchases": 1, "units": 2,
+                "revenue": 20, "user_rate": 0.5, "event_rate": 0.5}),
+            json!({"a": "B", "viewers": 1, "buyers": 1, "views": 1, "purchases": 1, "units": 1,
+                "revenue": 5, "user_rate": 1.0, "event_rate": 1.0}),
+            json!({"a": "C", "viewers": 1, "buyers": 0, "views": 1, "purchases": 0, "units": 0,
+                "revenue": 0, "user_rate": 0.0, "event_rate": 0.0}),
         ]
     );
     assert_eq!(
-        tables.rows("SELECT order_id, purchases, units, revenue, currency, value, tax, shipping FROM analytics.orders").await,
-        [json!({"order_id": "T1", "purchases": 2, "units": 3, "revenue": 25, "currency": "EUR", "value": 29.9, "tax": 4, "shipping": 4.9})]
-    );
-    assert_eq!(
-        tables.rows("SELECT order_id, to_char(order_began AT TIME ZONE 'UTC', 'HH24:MI') AS began, person, item_ordinal AS place, units, revenue FROM analytics.order_lines('2026-11-20')").await,
+        tables
+            .rows(
+                "SELECT order_id, purchases, units, revenue, currency, value, tax, shipping \
+                     FROM analytics.orders"
+            )
+            .await,
         [
-            json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 1, "units": 2, "revenue": 20}),
-            json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 2, "units": 1, "revenue": 5}),
+            json!({"order_id": "T1", "purchases": 2, "units": 3, "revenue": 25, "currency": "EUR",
+            "value": 29.9, "tax": 4, "shipping": 4.9})
         ]
     );
     assert_eq!(
-        tables.rows("SELECT product_a, product_b, orders, round(confidence_a_to_b, 4) AS confidence, round(lift, 4) AS lift FROM analytics.product_pairs(min_orders => 1)").await,
+        tables
+            .rows(
+                "SELECT order_id, to_char(order_began AT TIME ZONE 'UTC', 'HH24:MI') AS began, \
+                     person, item_ordinal AS place, units, revenue FROM \
+                     analytics.order_lines('2026-11-20')"
+            )
+            .await,
+        [
+            json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 1, "units": 2,
+                "revenue": 20}),
+            json!({"order_id": "T1", "began": "10:10", "person": "u1", "place": 2, "units": 1,
+                "revenue": 5}),
+        ]
+    );
+    assert_eq!(
+        tables
+            .rows(
+                "SELECT product_a, product_b, orders, round(confidence_a_to_b, 4) AS \
+                     confidence, round(lift, 4) AS lift FROM analytics.product_pairs(min_orders => \
+                     1)"
+            )
+            .await,
         [json!({"product_a": "A", "product_b": "B", "orders": 1, "confidence": 1.0, "lift": 1.0})]
     );
 }
@@ -199,22 +239,51 @@ async fn funnel_sessions_and_promotions_are_measured_as_defined() {
     assert_eq!(
         tables.rows("SELECT * FROM analytics.daily_funnel").await,
         [
-            json!({"day": "2026-11-20", "impressions": 7, "list_views": 5, "selects": 1, "views": 4, "add_to_carts": 0, "checkouts": 0, "purchases": 2,
+            json!({"day": "2026-11-20", "impressions": 7, "list_views": 5, "selects": 1, "views": 4,
+                "add_to_carts": 0, "checkouts": 0, "purchases": 2,
                    "orders": 1, "events": 17})
         ]
     );
     assert_eq!(
-        tables.rows("SELECT list_viewers, viewers, checkout_starters, buyers, checkout_to_purchase_user_rate AS rate FROM analytics.daily_people()").await,
-        [json!({"list_viewers": 4, "viewers": 4, "checkout_starters": 0, "buyers": 1, "rate": null})],
+        tables
+            .rows(
+                "SELECT list_viewers, viewers, checkout_starters, buyers, \
+                     checkout_to_purchase_user_rate AS rate FROM analytics.daily_people()"
+            )
+            .await,
+        [
+            json!({"list_viewers": 4, "viewers": 4, "checkout_starters": 0, "buyers": 1,
+            "rate": null})
+        ],
         "nothing is divided by zero"
     );
     assert_eq!(
-        tables.rows("SELECT value, sessions, engaged_sessions, converted_sessions, bounces, round(engagement_rate, 4) AS engagement, round(bounce_rate, 4) AS bounce, round(ga4_bounce_rate, 4) AS ga4, round(conversion_rate, 4) AS conversion FROM analytics.sessions_by('day', '2026-11-20', '2026-11-20')").await,
-        [json!({"value": "2026-11-20", "sessions": 5, "engaged_sessions": 4, "converted_sessions": 1, "bounces": 1, "engagement": 0.8, "bounce": 0.2, "ga4": 0.2, "conversion": 0.2})]
+        tables
+            .rows(
+                "SELECT value, sessions, engaged_sessions, converted_sessions, bounces, \
+                     round(engagement_rate, 4) AS engagement, round(bounce_rate, 4) AS bounce, \
+                     round(ga4_bounce_rate, 4) AS ga4, round(conversion_rate, 4) AS conversion \
+                     FROM analytics.sessions_by('day', '2026-11-20', '2026-11-20')"
+            )
+            .await,
+        [
+            json!({"value": "2026-11-20", "sessions": 5, "engaged_sessions": 4,
+            "converted_sessions": 1, "bounces": 1, "engagement": 0.8, "bounce": 0.2, "ga4": 0.2,
+                "conversion": 0.2})
+        ]
     );
     assert_eq!(
-        tables.rows("SELECT promotion_id AS id, promotion_views AS views, promotion_clicks AS clicks, viewers, clickers, round(click_through_user_rate, 4) AS user_rate, round(click_through_rate, 4) AS event_rate FROM analytics.promotions()").await,
-        [json!({"id": "P1", "views": 3, "clicks": 1, "viewers": 2, "clickers": 1, "user_rate": 0.5, "event_rate": 0.3333})]
+        tables
+            .rows(
+                "SELECT promotion_id AS id, promotion_views AS views, promotion_clicks AS \
+                     clicks, viewers, clickers, round(click_through_user_rate, 4) AS user_rate, \
+                     round(click_through_rate, 4) AS event_rate FROM analytics.promotions()"
+            )
+            .await,
+        [
+            json!({"id": "P1", "views": 3, "clicks": 1, "viewers": 2, "clickers": 1, "user_rate": 0.5,
+            "event_rate": 0.3333})
+        ]
     );
 }
 
@@ -234,7 +303,7 @@ async fn an_event_without_items_shows_no_product() {
     let mut writer = tables.writer(0);
     writer.write(&batch(0, [envelope(&day)])).await.unwrap();
     for _ in 0..2 {
-        // The events count; a purchase is a line of an order, and there is none.
+        // The events count. A purchase is a line of an order, and the order has none.
         let funnel = "SELECT list_views, impressions, purchases FROM analytics.daily_funnel";
         assert_eq!(
             tables.rows(funnel).await,
@@ -247,7 +316,7 @@ async fn an_event_without_items_shows_no_product() {
             tables.rows(orders).await,
             [json!({"purchases": 0, "units": 0})]
         );
-        // The same from what is stored.
+        // The same from stored hours.
         tables
             .client
             .batch_execute("SELECT analytics.refresh(100, '0')")
@@ -301,4 +370,28 @@ async fn lists_are_counted_by_id_and_by_name_as_well() {
             .collect();
         assert_eq!(json!(rows), expected, "{grouped_by}");
     }
+}
+
+#[tokio::test]
+async fn a_session_with_more_than_a_hundred_products_makes_no_pairs() {
+    let tables = Tables::new().await;
+    let mut day = Vec::new();
+    for (user, products) in [("shopper", 2), ("collector", 100), ("crawler", 101)] {
+        for number in 0..products {
+            let product = json!({"product_id": format!("{user} {number}")});
+            said(&mut day, "10:00", "view_item", user, product);
+        }
+    }
+    let mut writer = tables.writer(0);
+    writer.write(&batch(0, [envelope(&day)])).await.unwrap();
+    let pairs = "SELECT split_part(product_a, ' ', 1) AS user, count(*) AS pairs, min(lift) AS \
+                 lift \
+                 FROM analytics.viewed_together(min_sessions => 1) GROUP BY 1";
+    assert_eq!(
+        tables.rows(pairs).await,
+        [
+            json!({"user": "collector", "pairs": 4950, "lift": 3.0}),
+            json!({"user": "shopper", "pairs": 1, "lift": 3.0}),
+        ]
+    );
 }

@@ -1,22 +1,21 @@
-//! TLS in every mode, client certificates, and passwords that are asked for.
+//! TLS in every mode, client certificates, channel binding, and passwords from files and commands.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use connector_common::Secret;
-use postgres_sink::Config;
-use postgres_sink::database::Database;
-use postgres_sink::errors::{DatabaseError, Remedy};
 use private_postgres::PrivatePostgres;
+use warehouse::{Database, Error, Remedy, Settings};
+
+use crate::support::settings;
 
 fn database(url: String) -> Arc<Database> {
-    Database::new(&Config::new(Secret::from(url))).unwrap()
+    Database::new(&settings(url)).unwrap()
 }
 
-/// Connects and tells whether the connection is encrypted.
-async fn is_encrypted(url: String) -> Result<bool, DatabaseError> {
+/// Connects, and returns true if the connection is encrypted.
+async fn is_encrypted(url: String) -> Result<bool, Error> {
     let client = database(url).connect().await?;
     let row = client
         .query_one(
@@ -48,7 +47,8 @@ fn certificate(folder: &Path, name: &str, common_name: &str) {
     openssl(
         folder,
         &format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out {name}.crt"
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile \
+             names -out {name}.crt"
         ),
     );
 }
@@ -62,7 +62,7 @@ fn authority(folder: &Path, name: &str) {
 
 const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
-/// Gives the server a certificate for `localhost`, and a role that only a client certificate lets in.
+/// Gives the server a certificate for `localhost`, and a role that needs a client certificate.
 async fn encrypt(server: &PrivatePostgres, folder: &Path) {
     let client = database(server.url()).connect().await.unwrap();
     let data: String = client
@@ -114,10 +114,10 @@ async fn encrypt(server: &PrivatePostgres, folder: &Path) {
 #[tokio::test]
 async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
     let server = PrivatePostgres::start().await.unwrap();
-    let refused = |result: Result<bool, DatabaseError>, words: &str| {
+    let refused = |result: Result<bool, Error>, words: &str| {
         let error = result.unwrap_err();
         assert_eq!(error.remedy(), Remedy::Refused, "{error}");
-        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.chain().contains(words), "{}", error.chain());
     };
     let plain = server.url();
     refused(
@@ -148,12 +148,21 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
         (&plain, "sslmode=allow".to_owned(), false),
         (&plain, "sslmode=prefer".to_owned(), true),
         (&plain, "sslmode=require".to_owned(), true),
+        (
+            &plain,
+            "sslmode=require&channel_binding=require".to_owned(),
+            true,
+        ),
         (&plain, format!("sslmode=verify-ca&{known}"), true),
         (&by_name, format!("sslmode=verify-full&{known}"), true),
     ] {
         let found = is_encrypted(format!("{url}?{settings}")).await;
         assert_eq!(found.unwrap(), encrypted, "{settings}");
     }
+    let unbound = "sslmode=disable&channel_binding=require";
+    is_encrypted(format!("{plain}?{unbound}"))
+        .await
+        .unwrap_err();
     let not_signed = "UnknownIssuer";
     for (settings, words) in [
         (format!("sslmode=require&{unknown}"), not_signed),
@@ -162,7 +171,7 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
             "sslmode=verify-full&sslrootcert=system".to_owned(),
             not_signed,
         ),
-        // The certificate is made out for localhost.
+        // The certificate names localhost.
         (format!("sslmode=verify-full&{known}"), "not valid for"),
     ] {
         refused(is_encrypted(format!("{plain}?{settings}")).await, words);
@@ -187,8 +196,8 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let url = "postgres://u@db/x?sslmode=verify-full&sslrootcert=/nowhere/ca.crt";
-    let error = Database::new(&Config::new(Secret::from(url.to_owned()))).unwrap_err();
-    assert!(error.contains("/nowhere/ca.crt"), "{error}");
+    let error = Database::new(&settings(url.to_owned())).unwrap_err();
+    assert!(error.chain().contains("/nowhere/ca.crt"), "{error}");
 }
 
 #[tokio::test]
@@ -198,15 +207,15 @@ async fn a_password_that_expires_is_asked_for_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     let url = format!("postgres://writer@127.0.0.1:{}/etl", server.port());
-    let config = Config::new(Secret::from(url));
-    let by_command = Database::new(&Config {
+    let settings = settings(url);
+    let by_command = Database::new(&Settings {
         password_command: Some(format!("cat {} && echo more", file.display())),
-        ..config.clone()
+        ..settings.clone()
     })
     .unwrap();
-    let by_file = Database::new(&Config {
+    let by_file = Database::new(&Settings {
         password_file: Some(file.clone()),
-        ..config.clone()
+        ..settings.clone()
     })
     .unwrap();
     owner
@@ -223,12 +232,12 @@ async fn a_password_that_expires_is_asked_for_again() {
         by_command.connect().await.unwrap();
         by_file.connect().await.unwrap();
     }
-    let failing = Database::new(&Config {
+    let failing = Database::new(&Settings {
         password_command: Some("echo no token for you >&2; exit 3".to_owned()),
-        ..config
+        ..settings
     })
     .unwrap();
     let error = failing.connect().await.unwrap_err();
     assert_eq!(error.remedy(), Remedy::Refused);
-    assert!(error.to_string().contains("no token for you"), "{error}");
+    assert!(error.chain().contains("no token for you"), "{error}");
 }

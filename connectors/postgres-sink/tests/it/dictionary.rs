@@ -1,5 +1,5 @@
-//! Every table and column that analysts read carries a comment, and the documents that are made of
-//! the comments are those of the migrations.
+//! Every table and column that analysts read has a comment, and the documents that are made from
+//! the comments are up to date.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ const DIAGRAM: &str = include_str!("dictionary/diagram.sql");
 const DICTIONARY: &str = include_str!("dictionary/dictionary.sql");
 const DBT: &str = include_str!("dictionary/dbt.sql");
 
-/// What a diagram stands between.
+/// The lines around a diagram.
 const MARKS: [&str; 2] = ["<!-- the tables -->\n", "<!-- end of the tables -->\n"];
 
 const UPDATE: &str = "UPDATE_DICTIONARY";
@@ -38,7 +38,7 @@ async fn dictionary_and_diagrams_are_those_of_the_migrations() {
     let dbt = tables.client.query_one(DBT, &[]).await.unwrap();
     agree("deploy/dbt/models/comments.md", dbt.get(0));
 
-    for (page, with_every_column) in [("README.md", false), ("sql/README.md", true)] {
+    for (page, with_every_column) in [("docs/concepts.md", false), ("sql/README.md", true)] {
         let diagram = tables
             .client
             .query_one(DIAGRAM, &[&with_every_column])
@@ -48,7 +48,7 @@ async fn dictionary_and_diagrams_are_those_of_the_migrations() {
     }
 }
 
-/// Fails unless `wanted` is what the file says, or writes it if asked to.
+/// Fails unless the file has the content `wanted`, or writes it on request.
 fn agree(file: &str, wanted: String) {
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(path(file), wanted).unwrap();
@@ -71,7 +71,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(path(file)).unwrap_or_default()
 }
 
-/// `file` is given from the top of the repository.
+/// `file` is relative to the repository.
 fn path(file: &str) -> PathBuf {
     let sink = Path::new(env!("CARGO_MANIFEST_DIR"));
     sink.join("../..").join(file)

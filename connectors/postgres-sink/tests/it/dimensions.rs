@@ -1,4 +1,4 @@
-//! What the dimensions hold after events in any order.
+//! The rows of the dimensions after events in any order.
 
 use crate::support::{NOON, Tables, batch, envelope, fact};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ async fn a_dimension_depends_on_the_events_and_not_on_their_order() {
             "2026-11-02T00:00:00Z",
             json!({"product_name": "the greater in the same moment"}),
         ),
-        // A broken clock: it fills in what nobody else has said, and decides nothing else.
+        // A broken clock: it fills values that are missing, and replaces none.
         told(
             5,
             "2090-01-01T00:00:00Z",
@@ -56,7 +56,14 @@ async fn a_dimension_depends_on_the_events_and_not_on_their_order() {
                 .await,
         );
         seen.push(rows);
-        tables.client.batch_execute("DELETE FROM fact_events; DELETE FROM dim_product; DELETE FROM dim_list; DELETE FROM sink_offsets").await.unwrap();
+        tables
+            .client
+            .batch_execute(
+                "DELETE FROM fact_events; DELETE FROM dim_product; DELETE FROM \
+                                     dim_list; DELETE FROM sink_offsets",
+            )
+            .await
+            .unwrap();
     }
     assert_eq!(seen.len(), 120);
     let (product, list) = (&seen[0][0], &seen[0][1]);
@@ -110,7 +117,7 @@ async fn what_was_told_once_is_not_written_again() {
     writer.write(&batch(3, next_minute)).await.unwrap();
     assert_ne!(row().await[0]["xmin"], written[0]["xmin"]);
 
-    // A row that somebody has deleted is made anew, and told anew.
+    // A deleted row is inserted and updated again.
     let delete = "DELETE FROM fact_events; DELETE FROM dim_product";
     tables.client.batch_execute(delete).await.unwrap();
     let again = told(5, "2026-11-01T12:00:00Z", name());
@@ -157,7 +164,10 @@ async fn a_list_is_told_by_id_and_name() {
     let mut writer = tables.writer(0);
     writer.write(&batch(0, [envelope(&facts)])).await.unwrap();
     let named = tables
-        .rows("SELECT list_id AS id, list_name AS name, count(*) AS facts FROM fact_events JOIN dim_list USING (list_key) GROUP BY 1, 2 ORDER BY 1, 2")
+        .rows(
+            "SELECT list_id AS id, list_name AS name, count(*) AS facts FROM fact_events JOIN \
+               dim_list USING (list_key) GROUP BY 1, 2 ORDER BY 1, 2",
+        )
         .await;
     assert_eq!(
         named,
@@ -177,7 +187,8 @@ async fn products_and_lists_without_an_id_go_by_their_name() {
         fact(
             1,
             NOON,
-            json!({"product_id": "X", "product_name": "Shirt", "list_id": "X", "list_name": "Sale"}),
+            json!({"product_id": "X", "product_name": "Shirt", "list_id": "X",
+                "list_name": "Sale"}),
         ),
         fact(2, NOON, json!({"product_name": "X", "list_name": "X"})),
         fact(
@@ -193,14 +204,19 @@ async fn products_and_lists_without_an_id_go_by_their_name() {
         .await
         .unwrap();
     let keys = tables
-        .rows("SELECT right(f.fact_hash::text, 1) AS fact, p.natural_key AS product, l.natural_key AS list FROM fact_events f LEFT JOIN dim_product p USING (product_key) LEFT JOIN dim_list l USING (list_key)")
+        .rows(
+            "SELECT right(f.fact_hash::text, 1) AS fact, p.natural_key AS product, l.natural_key \
+               AS list FROM fact_events f LEFT JOIN dim_product p USING (product_key) LEFT JOIN \
+               dim_list l USING (list_key)",
+        )
         .await;
     assert_eq!(
         keys,
         [
             json!({"fact": "1", "product": "id:X", "list": "id:X\u{1f}name:Sale"}),
             json!({"fact": "2", "product": "name:X", "list": "name:X"}),
-            json!({"fact": "3", "product": "is:B\u{1f}\u{1f}C\u{1f}\u{1f}\u{1f}\u{1f}\u{1f}", "list": null}),
+            json!({"fact": "3", "product": "is:B\u{1f}\u{1f}C\u{1f}\u{1f}\u{1f}\u{1f}\u{1f}",
+                "list": null}),
             json!({"fact": "4", "product": "name:X", "list": null}),
         ]
     );

@@ -1,14 +1,14 @@
-//! `analytics.duplicates`: how many records were read, and how many of them brought nothing new.
+//! `analytics.duplicates`: the numbers of records that were read, and of those without new rows.
 
 use bytes::Bytes;
-use postgres_sink::OnConflict;
-use postgres_sink::batch::Batch;
-use postgres_sink::writer::Writer;
 use serde_json::json;
+use warehouse::Batch;
+use warehouse::OnConflict;
+use warehouse::Writer;
 
 use crate::support::{NOON, Tables, batch, envelope, fact, records};
 
-/// An event of two items, of which a purchase has these prices.
+/// An event of two items, with these prices in a purchase.
 fn event(number: u128, prices: [&str; 2]) -> Bytes {
     let items = (0..).zip(prices);
     let facts: Vec<_> = items
@@ -18,7 +18,8 @@ fn event(number: u128, prices: [&str; 2]) -> Bytes {
 }
 
 async fn counted(tables: &Tables) -> [i64; 3] {
-    let query = "SELECT records, records_with_rows, records_without_rows FROM analytics.duplicates WHERE topic = 'shop-events'";
+    let query = "SELECT records, records_with_rows, records_without_rows FROM analytics.duplicates \
+                 WHERE topic = 'shop-events'";
     let row = tables.client.query_one(query, &[]).await.unwrap();
     [row.get(0), row.get(1), row.get(2)]
 }
@@ -38,7 +39,7 @@ async fn a_record_counts_as_long_as_one_of_its_rows_is_new() {
     write(&mut writer, 0, all).await;
     assert_eq!(counted(&tables).await, [3, 3, 0]);
 
-    // One event again, one in part, one twice in the batch, and one that has no rows at all.
+    // One event again, one in part, one twice in the batch, and one without rows.
     let half = envelope(&[fact(2 * 16, NOON, json!({})), fact(999, NOON, json!({}))]);
     let all = [
         event(1, same),
@@ -50,7 +51,7 @@ async fn a_record_counts_as_long_as_one_of_its_rows_is_new() {
     write(&mut writer, 3, all).await;
     assert_eq!(counted(&tables).await, [8, 5, 3]);
 
-    // A batch whose commit nobody heard of is written again, and not counted again.
+    // A batch whose commit was not answered is written again, and not counted again.
     write(&mut writer, 7, [envelope(&[])]).await;
     assert_eq!(counted(&tables).await, [8, 5, 3]);
 

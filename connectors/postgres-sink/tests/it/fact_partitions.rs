@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::{Tables, batch, envelope, fact, shopping};
+use crate::support::{Tables, batch, deliver, envelope, fact, shopping};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use connector_common::Stop;
-use postgres_sink::delivery::deliver;
-use postgres_sink::fact_partitions::FactPartitions;
 use serde_json::{Value, json};
+use warehouse::fact_partitions::FactPartitions;
+
+/// Far longer than a write takes that waits for nobody.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn months_get_partitions_and_broken_clocks_do_not() {
@@ -62,11 +65,11 @@ async fn months_get_partitions_and_broken_clocks_do_not() {
         "the default one, four months with facts, and the next month ahead"
     );
 
-    // A month later, the month that was too far ahead gets its partition, and its facts move there.
-    let mut client = tables.database.connect().await.unwrap();
+    // A month later, the month that was too far ahead gets a partition, and its facts move there.
+    let mut lease = tables.database.lease().await.unwrap();
     let facts_there = [month(3).timestamp_micros()];
     FactPartitions::default()
-        .create(&mut client, facts_there.into_iter(), month(1))
+        .create(&mut lease, facts_there.into_iter(), month(1))
         .await
         .unwrap();
     assert_eq!(
@@ -84,8 +87,19 @@ async fn months_get_partitions_and_broken_clocks_do_not() {
     );
 }
 
+/// Writes facts of `count` events, for which a locked partition gives no reason to wait.
+async fn write_promptly(tables: &Tables, from: i64, values: Vec<Bytes>) {
+    let count = values.len() as u64;
+    let mut writer = tables.writer(0);
+    let (stop, _trigger) = Stop::manual();
+    let writing = deliver(&mut writer, batch(from, values), &stop);
+    let written = tokio::time::timeout(LIMIT, writing).await;
+    let written = written.expect("facts wait for a partition").unwrap();
+    assert_eq!(written.inserted, count);
+}
+
 #[tokio::test]
-async fn a_new_month_waits_for_readers_without_locking_others_out() {
+async fn facts_of_a_new_month_do_not_wait_for_a_long_query() {
     let tables = Tables::new().await;
     let mut report = tables.database.connect().await.unwrap();
     let long_query = report.transaction().await.unwrap();
@@ -93,25 +107,44 @@ async fn a_new_month_waits_for_readers_without_locking_others_out() {
         .query("SELECT count(*) FROM fact_events", &[])
         .await
         .unwrap();
-    let (stop, _trigger) = Stop::manual();
-    let mut writer = tables.writer(0);
-    let writing = tokio::spawn(async move {
-        deliver(&mut writer, batch(0, shopping(0, 10)), &stop)
-            .await
-            .unwrap()
-    });
-    // Until the long query ends, the others are answered all the time.
-    for _ in 0..30 {
-        assert_eq!(tables.count("fact_events").await, 0);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    write_promptly(&tables, 0, shopping(0, 10)).await;
+    assert_eq!(tables.count("fact_events_default").await, 10);
     long_query.commit().await.unwrap();
-    assert_eq!(writing.await.unwrap().inserted, 10);
+    // That writer would try again in a minute, a new one tries at once.
+    write_promptly(&tables, 10, shopping(10, 10)).await;
+    assert_eq!(tables.count("fact_events").await, 20);
     assert_eq!(
         tables.count("fact_events_default").await,
         0,
         "the facts are in their month"
     );
+}
+
+#[tokio::test]
+async fn the_month_ahead_is_not_in_the_way_of_a_write_during_a_dump() {
+    let tables = Tables::new().await;
+    let now = Utc::now();
+    let make = "SELECT etl_make_partition(now()::date)";
+    tables.client.batch_execute(make).await.unwrap();
+    let facts = |from: u128| -> Vec<Bytes> {
+        let fact = |hash| envelope(&[fact(hash, &now.to_rfc3339(), json!({}))]);
+        (from..from + 10).map(fact).collect()
+    };
+    let mut dump = tables.database.connect().await.unwrap();
+    let dumping = dump.transaction().await.unwrap();
+    dumping
+        .batch_execute("LOCK TABLE fact_events_default IN ACCESS SHARE MODE")
+        .await
+        .unwrap();
+    write_promptly(&tables, 0, facts(0)).await;
+    let ahead = now.checked_add_months(chrono::Months::new(1)).unwrap();
+    let ahead = ahead.format("%Ym%m");
+    let is_there = format!("SELECT to_regclass('fact_events_y{ahead}') IS NOT NULL AS is_there");
+    assert_eq!(tables.rows(&is_there).await, [json!({"is_there": false})]);
+    dumping.commit().await.unwrap();
+    write_promptly(&tables, 10, facts(10)).await;
+    assert_eq!(tables.rows(&is_there).await, [json!({"is_there": true})]);
+    assert_eq!(tables.count("fact_events_default").await, 0);
 }
 
 #[tokio::test]
@@ -165,7 +198,8 @@ async fn months_are_dropped_detached_and_moved_out_of_the_default_one() {
         .batch_execute("SELECT etl_retire_partitions('3 days', true)")
         .await;
     assert!(too_young.is_err());
-    // A fact of a month that was detached goes to the default partition, one of a dropped month to a new one.
+    // A fact of a month that was detached goes to the default partition, one of a dropped month to
+    // a new one.
     let late = fact(200, &at(15).to_rfc3339(), json!({}));
     writer.write(&batch(1, [envelope(&[late])])).await.unwrap();
     assert_eq!(tables.count("fact_events_default").await, 2);
@@ -193,7 +227,7 @@ async fn partitions_can_hold_a_day_each() {
         .await
         .unwrap();
     assert_eq!(tables.count(&format!("fact_events_y{today}")).await, 1);
-    // A month that has days of its own goes on with days.
+    // A month with partitions for days gets more of them.
     tables
         .client
         .batch_execute("SELECT etl_partition_by('month')")

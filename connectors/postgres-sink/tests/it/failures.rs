@@ -1,22 +1,20 @@
-//! Whatever happens to connections and servers, in the end the tables hold what a calm server would.
+//! Whatever happens to connections and servers, in the end the tables hold what a calm server
+//! would.
 
 use std::time::Duration;
 
-use connector_common::{Secret, Stop};
-use postgres_sink::Config;
-use postgres_sink::database::Database;
-use postgres_sink::delivery::deliver;
-use postgres_sink::writer::{Source, Writer};
+use connector_common::Stop;
 use private_postgres::PrivatePostgres;
 use serde_json::{Value, json};
+use warehouse::{Batch, Database, Settings, Source, Writer};
 
 use crate::proxy::{Cut, Proxy};
-use crate::support::{NOON, Tables, batch, envelope, fact, shopping, stored};
+use crate::support::{NOON, Tables, batch, deliver, envelope, fact, settings, shopping, stored};
 
 /// Facts in a batch: enough for a COPY.
 const EACH: usize = 300;
 
-/// What a server that nothing happens to holds after these batches.
+/// The rows after these batches on a server without failures.
 async fn expected(batches: usize) -> Vec<Value> {
     let calm = Tables::new().await;
     let mut writer = calm.writer(0);
@@ -26,15 +24,15 @@ async fn expected(batches: usize) -> Vec<Value> {
     calm.everything().await
 }
 
-fn events(number: usize) -> postgres_sink::batch::Batch {
+fn events(number: usize) -> Batch {
     let from = number * EACH;
     batch(from as i64, shopping(from as u128, EACH as u128))
 }
 
-/// A writer that reaches the server at `url` by way of the proxy.
+/// A writer that reaches the server at `url` through the proxy.
 fn writer_through(proxy: &Proxy, url: &str, port: u16) -> Writer {
     let url = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port));
-    let database = Database::new(&Config::new(Secret::from(url))).unwrap();
+    let database = Database::new(&settings(url)).unwrap();
     let source = Source {
         sink: "test".to_owned(),
         topic: "shop-events".to_owned(),
@@ -74,14 +72,23 @@ async fn a_connection_that_breaks_anywhere_loses_and_doubles_nothing() {
         let mut calm = tables.writer(0);
         calm.write(&batch(0, events.clone())).await.unwrap();
         let expected = tables.everything().await;
-        tables.client.batch_execute("DELETE FROM fact_events; DELETE FROM dim_product; DELETE FROM dim_list; DELETE FROM sink_offsets").await.unwrap();
+        tables
+            .client
+            .batch_execute(
+                "DELETE FROM fact_events; DELETE FROM dim_product; DELETE FROM \
+                                     dim_list; DELETE FROM sink_offsets",
+            )
+            .await
+            .unwrap();
         expected
     };
     let victim = tables.writer(0);
     let breaker = {
         let killer = tables.database.connect().await.unwrap();
         tokio::spawn(async move {
-            let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'postgres-sink' AND pid <> pg_backend_pid() AND state <> 'idle'";
+            let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE \
+                        application_name = 'postgres-sink' AND pid <> pg_backend_pid() AND state \
+                        <> 'idle'";
             let mut broken = 0;
             loop {
                 broken += killer
@@ -103,7 +110,7 @@ async fn a_connection_that_breaks_anywhere_loses_and_doubles_nothing() {
             .unwrap();
     }
     breaker.abort();
-    // Offsets within a batch are the same; what differs is nothing.
+    // The offsets are the same, too.
     assert_eq!(tables.everything().await, expected);
 }
 
@@ -111,12 +118,12 @@ async fn a_connection_that_breaks_anywhere_loses_and_doubles_nothing() {
 async fn a_sink_that_dies_in_a_transaction_leaves_the_batch_whole_or_absent() {
     let tables = Tables::new().await;
     let mut from = 0;
-    for patience in 0..40 {
+    for step in 0..40 {
         let mut writer = tables.writer(0);
         stored(&writer).await;
         let events = shopping(from as u128 * 10, 50);
         let cut = tokio::time::timeout(
-            Duration::from_micros(patience * 400),
+            Duration::from_micros(step * 400),
             writer.write(&batch(from, events.clone())),
         )
         .await;
@@ -130,7 +137,7 @@ async fn a_sink_that_dies_in_a_transaction_leaves_the_batch_whole_or_absent() {
         if cut.is_ok() {
             assert_eq!(reached, from + 50);
         }
-        // The count was taken first: a commit on its way may have come between.
+        // A commit may have come between the count and the offset.
         assert!(
             there == from || there == reached,
             "{there} facts with offset {from} -> {reached}"
@@ -147,7 +154,7 @@ async fn a_sink_that_dies_in_a_transaction_leaves_the_batch_whole_or_absent() {
 #[tokio::test]
 async fn a_server_killed_or_stopped_under_load_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // The server may run as another user, who has to get in.
+    // The server may run as another user, who needs access.
     std::fs::set_permissions(
         folder.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
@@ -155,10 +162,9 @@ async fn a_server_killed_or_stopped_under_load_loses_and_doubles_nothing() {
     .unwrap();
     let data = folder.path().join("server");
     let mut server = PrivatePostgres::start_in(&data).await.unwrap();
-    let database =
-        |server: &PrivatePostgres| Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+    let database = |server: &PrivatePostgres| Database::new(&settings(server.url())).unwrap();
     let mut client = database(&server).connect().await.unwrap();
-    postgres_sink::migrate(&mut client).await.unwrap();
+    warehouse::migrate(&mut client).await.unwrap();
     let proxy = Proxy::to(server.port()).await;
     let mut writer = writer_through(&proxy, &server.url(), server.port());
     let (stop, _trigger) = Stop::manual();
@@ -186,7 +192,7 @@ async fn a_server_killed_or_stopped_under_load_loses_and_doubles_nothing() {
     assert_eq!(tables.everything().await, expected(batches).await);
 }
 
-/// The processes of a server that was killed hold on to its memory for a moment.
+/// The processes of a killed server keep its shared memory for a moment.
 async fn restart(data: &std::path::Path) -> PrivatePostgres {
     for _ in 0..50 {
         match PrivatePostgres::start_in(data).await {
@@ -203,12 +209,14 @@ async fn the_loser_of_a_deadlock_writes_its_batch_again() {
     let mut writer = tables.writer(0);
     writer.write(&events(0)).await.unwrap();
     let other = tables.database.connect().await.unwrap();
-    // The other one does not give in, so that it is the sink that has to.
+    // The other transaction never checks for deadlocks, so that the server ends the sink's.
     other
         .batch_execute(
             "SET deadlock_timeout = '1h'; BEGIN; \
-             INSERT INTO fact_events (event_time, event_name, item_ordinal, fact_hash, source_topic, source_partition, source_offset) \
-             VALUES ('2026-11-22 12:00:00.123456+00', 'other', 0, '00000000-0000-0000-0000-00000000dead', 'o', 0, 0)",
+             INSERT INTO fact_events (event_time, event_name, item_ordinal, fact_hash, \
+             source_topic, source_partition, source_offset) \
+             VALUES ('2026-11-22 12:00:00.123456+00', 'other', 0, \
+             '00000000-0000-0000-0000-00000000dead', 'o', 0, 0)",
         )
         .await
         .unwrap();
@@ -219,8 +227,10 @@ async fn the_loser_of_a_deadlock_writes_its_batch_again() {
             .await
             .unwrap()
     });
-    // Until the sink waits for this transaction; then this one waits for the sink, which holds its offset.
-    let waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'postgres-sink'";
+    // Until the sink waits for this transaction. Then this one waits for the sink's lock on its
+    // offset.
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND \
+                 application_name = 'postgres-sink'";
     while tables.rows(waits).await.is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -249,22 +259,23 @@ async fn a_batch_that_takes_too_long_is_written_in_halves() {
     tables
         .client
         .batch_execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END'; \
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM \
+             pg_sleep(0.02); RETURN NEW; END'; \
              CREATE TRIGGER slow BEFORE INSERT ON fact_events FOR EACH ROW EXECUTE FUNCTION slow()",
         )
         .await
         .unwrap();
-    let config = Config {
+    let settings = Settings {
         statement_timeout: Duration::from_secs(1),
         lock_timeout: Duration::from_millis(500),
-        ..Config::new(Secret::from(tables.server.url()))
+        ..settings(tables.server.url())
     };
     let source = Source {
         sink: "test".to_owned(),
         topic: "shop-events".to_owned(),
         partition: 0,
     };
-    let mut writer = Writer::new(Database::new(&config).unwrap(), source);
+    let mut writer = Writer::new(Database::new(&settings).unwrap(), source);
     let (stop, _trigger) = Stop::manual();
     // Two seconds of work.
     let written = deliver(&mut writer, batch(0, shopping(0, 100)), &stop)

@@ -1,4 +1,4 @@
-//! The sink's insides against a real PostgreSQL, one private server for each test.
+//! Tests of the warehouse and the sink against a real PostgreSQL, with a server for each test.
 #![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,7 @@
 
 mod aggregates;
 mod analytics;
-mod claims;
+mod clusters;
 mod connections;
 mod corrections;
 mod dictionary;
@@ -17,6 +17,8 @@ mod dimensions;
 mod duplicates;
 mod fact_partitions;
 mod failures;
+mod locks;
+mod long_texts;
 mod pooler;
 mod proxy;
 mod purchases;
@@ -27,7 +29,9 @@ mod retry;
 mod rights;
 mod servers;
 mod side_by_side;
+mod silence;
 mod start;
 mod support;
 mod values;
+mod versions;
 mod writer;

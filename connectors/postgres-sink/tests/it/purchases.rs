@@ -1,10 +1,11 @@
-//! Lines and orders: what another day holds of the same transaction changes them, whether hours are stored or not.
+//! Lines and orders: what another day holds of the same transaction changes them, whether hours are
+//! stored or not.
 
 use serde_json::{Value, json};
 
 use crate::support::{Tables, batch, envelope, fact};
 
-/// Asks for a day alone: the lines of the orders that began on it, and their products.
+/// A query for a day: the lines of the orders that began on it, and their products.
 const SOLD: &str =
     "SELECT asked.day, (SELECT count(*) FROM analytics.order_lines(asked.day, asked.day)) AS lines,
     (SELECT coalesce(sum(o.purchases), 0) FROM analytics.orders(asked.day, asked.day) o) AS ordered
@@ -31,7 +32,7 @@ async fn expect_always(tables: &Tables, counts: [i32; 3], when: &str) {
     for hour in ["2026-11-02 12:00", "2026-11-03 12:00"] {
         run(
             tables,
-            &format!("SELECT analytics.store(ARRAY['{hour}+00'::timestamptz])"),
+            &format!("SELECT analytics.store_hours(ARRAY['{hour}+00'::timestamptz])"),
         )
         .await;
         expect(tables, counts, &format!("{when}, {hour} stored")).await;
@@ -48,7 +49,8 @@ async fn write(tables: &Tables, number: i64, facts: &[Value]) {
 
 /// A line of the order T1.
 fn sold(hash: u128, time: &str, product: &str) -> Value {
-    let more = json!({"event_name": "purchase", "event_id": format!("event {hash}"), "transaction_id": "T1",
+    let more = json!({"event_name": "purchase", "event_id": format!("event {hash}"),
+        "transaction_id": "T1",
         "user_id": "u1", "product_id": product, "price": "2", "currency": "EUR"});
     fact(hash, time, more)
 }
@@ -93,13 +95,15 @@ async fn an_order_is_of_the_day_it_began_on_with_all_its_lines() {
 async fn an_event_without_a_transaction_is_an_order() {
     let tables = Tables::new().await;
     let item = |hash: u128, ordinal: i32, more: Value| {
-        let mut all = json!({"event_name": "purchase", "user_id": "u1", "item_ordinal": ordinal, "product_id": format!("P{ordinal}")});
+        let mut all = json!({"event_name": "purchase", "user_id": "u1", "item_ordinal": ordinal,
+            "product_id": format!("P{ordinal}")});
         all.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
         fact(hash, "2026-11-02T12:00:00Z", all)
     };
-    let by_value = json!({"event_name": "purchase", "user_id": "u2", "item_ordinal": 0, "value": "9.5", "currency": "EUR"});
+    let by_value = json!({"event_name": "purchase", "user_id": "u2", "item_ordinal": 0,
+        "value": "9.5", "currency": "EUR"});
     let facts = [
         item(1, 1, json!({"price": "3"})),
         item(2, 2, json!({"price": "5", "quantity": "2"})),
@@ -109,7 +113,8 @@ async fn an_event_without_a_transaction_is_an_order() {
     let orders = "SELECT purchases, units, revenue, currency, is_by_value FROM analytics.orders()";
     let expected = [
         json!({"purchases": 0, "units": 0, "revenue": 9.5, "currency": "EUR", "is_by_value": true}),
-        json!({"purchases": 2, "units": 3, "revenue": 13, "currency": "no currency", "is_by_value": false}),
+        json!({"purchases": 2, "units": 3, "revenue": 13, "currency": "no currency",
+            "is_by_value": false}),
     ];
     assert_eq!(tables.rows(orders).await, expected);
     run(&tables, "SELECT analytics.refresh(100, '0')").await;
@@ -121,4 +126,22 @@ async fn an_event_without_a_transaction_is_an_order() {
         1,
         "the fact keeps that no quantity was sent"
     );
+}
+
+#[tokio::test]
+async fn a_late_click_leads_to_a_line_of_an_order_that_began_days_before() {
+    let tables = Tables::new().await;
+    write(&tables, 0, &[sold(1, "2026-10-31T12:00:00Z", "A")]).await;
+    write(&tables, 1, &[sold(2, "2026-11-03T12:00:00Z", "B")]).await;
+    run(&tables, "SELECT analytics.refresh(100, '0')").await;
+    let sales = "SELECT count(*) AS sales FROM analytics.list_sales('2026-10-31', '2026-10-31')";
+    assert_eq!(tables.rows(sales).await, [json!({"sales": 0})]);
+    // On the day of the line, in another hour than the line, and no day of the order.
+    let click = json!({"event_name": "select_item", "event_id": "click", "user_id": "u1",
+        "product_id": "B", "list_id": "home"});
+    write(&tables, 2, &[fact(3, "2026-11-03T03:00:00Z", click)]).await;
+    assert_eq!(tables.rows(sales).await, [json!({"sales": 1})], "open");
+    run(&tables, "SELECT analytics.refresh(100, '0')").await;
+    assert_eq!(tables.rows(sales).await, [json!({"sales": 1})], "stored");
+    assert_eq!(tables.count("analytics.differences()").await, 0);
 }

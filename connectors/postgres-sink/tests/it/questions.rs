@@ -1,4 +1,4 @@
-//! The analysts' questions, over events whose answers can be counted by hand.
+//! The analysts' questions, over events whose results can be counted by hand.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const TOP_LISTS: &str = include_str!("../../../../sql/queries/top_lists_by_engag
 const BEST_PRODUCTS: &str =
     include_str!("../../../../sql/queries/best_products_by_view_to_purchase_rate.sql");
 
-/// Events by number: each gets a minute of its own, in order.
+/// Events by number. Each has a minute of its own, in order.
 struct Story(Vec<Value>);
 
 impl Story {
@@ -46,7 +46,8 @@ async fn the_two_questions_are_answered_as_their_headers_define() {
             story.tell("view_item", user, "A", json!({"product_name": "Product A"}));
         }
         if user < 5 {
-            let order = json!({"price": "10.5", "quantity": "2", "currency": "EUR", "transaction_id": format!("T{user}")});
+            let order = json!({"price": "10.5", "quantity": "2", "currency": "EUR",
+                "transaction_id": format!("T{user}")});
             story.tell("purchase", user, "B", order.clone());
             // The same order, reported twice under two event ids.
             story.tell("purchase", user, "B", order);
@@ -87,7 +88,8 @@ async fn every_question_is_plain_sql_and_takes_a_range_and_a_threshold() {
     let seen = fact(
         1,
         "2026-11-20T10:00:00Z",
-        json!({"event_name": "view_item_list", "user_id": "u", "product_id": "A", "list_id": "home", "list_position": 0}),
+        json!({"event_name": "view_item_list", "user_id": "u", "product_id": "A", "list_id": "home",
+            "list_position": 0}),
     );
     let looked = fact(
         2,
@@ -111,7 +113,8 @@ async fn every_question_is_plain_sql_and_takes_a_range_and_a_threshold() {
         );
         for settings in [
             "RESET ALL",
-            "SET etl.first_day = '2026-11-20'; SET etl.last_day = '2026-11-21'; SET etl.at_least = '1'",
+            "SET etl.first_day = '2026-11-20'; SET etl.last_day = '2026-11-21'; SET etl.at_least = \
+             '1'",
         ] {
             tables.client.batch_execute(settings).await.unwrap();
             let outcome = tables.client.simple_query(&sql).await;
@@ -128,4 +131,23 @@ async fn every_question_is_plain_sql_and_takes_a_range_and_a_threshold() {
         .await
         .unwrap();
     assert_eq!(tables.rows(best).await.len(), 0);
+}
+
+#[tokio::test]
+async fn an_unknown_dimension_is_refused() {
+    let tables = Tables::new().await;
+    for question in [
+        "sessions_by('planet')",
+        "orders_by('planet')",
+        "abandonment('planet')",
+        "time_to_purchase('planet')",
+        "cohorts('planet')",
+        "cohorts('week', 'planet')",
+        "sessions_by(NULL)",
+    ] {
+        let sql = format!("SELECT * FROM analytics.{question}");
+        let error = tables.client.query(&sql, &[]).await.unwrap_err();
+        let message = error.as_db_error().unwrap().message();
+        assert!(message.contains("is not one of"), "{question}: {message}");
+    }
 }

@@ -1,13 +1,16 @@
-//! What goes to `rejected_events`, and how often.
+//! Rejected events: each is stored once.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use connector_common::Stop;
-use postgres_sink::batch::{Batch, Record};
-use postgres_sink::delivery::deliver;
-use postgres_sink::writer::Written;
+use connector_common::{Health, Stop};
+use postgres_sink::delivery::{self, Refusals};
+use postgres_sink::metrics::{Metrics, TransactionMetrics};
 use serde_json::json;
+use warehouse::Written;
+use warehouse::{Batch, Record};
 
-use crate::support::{NOON, Tables, batch, envelope, fact, shopping, stored};
+use crate::support::{NOON, Tables, batch, deliver, envelope, fact, shopping, stored};
 
 #[tokio::test]
 async fn what_is_no_envelope_is_rejected_once_with_its_payload() {
@@ -44,7 +47,12 @@ async fn what_is_no_envelope_is_rejected_once_with_its_payload() {
         0,
         "a replay doubled rejections"
     );
-    let mut rows = tables.rows("SELECT source_offset AS o, ordinal AS n, reason, raw, raw_encoding AS enc FROM rejected_events").await;
+    let mut rows = tables
+        .rows(
+            "SELECT source_offset AS o, ordinal AS n, reason, raw, raw_encoding \
+                                AS enc FROM rejected_events",
+        )
+        .await;
     rows.sort_by_key(|row| (row["o"].as_i64(), row["n"].as_i64()));
     let shown: Vec<_> = rows
         .iter()
@@ -108,15 +116,8 @@ async fn an_event_that_postgresql_refuses_is_set_aside_and_the_rest_goes_in() {
     let mut events = shopping(0, 100);
     let nul = r#"{"facts":[{"event_time":"2026-11-22T12:00:00Z","event_name":"bad","item_ordinal":1,"extra":{"event":{"k":"a\u0000b"}},"fact_hash":"000000000000000000000000000f0001"},{"event_time":"2026-11-22T12:00:00Z","event_name":"beside it","item_ordinal":2,"fact_hash":"000000000000000000000000000f0002"}],"rejected":[{"reason":"bad-items","detail":"d","at":"$.items[2]","raw":"r"}]}"#;
     events.insert(37, Bytes::from(nul));
-    // Too long for an index, and not to be compressed: the server's limit is 2704 bytes.
-    let mut state = 1u64;
-    let mut random = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'A' + (state >> 60) as u8)
-    };
-    let long: String = (0..20_000).map(|_| random()).collect();
+    // flatten-items would have cut it.
+    let long = "x".repeat(20_000);
     events.insert(
         90,
         envelope(&[fact(0xf3, NOON, json!({"product_id": long}))]),
@@ -133,7 +134,12 @@ async fn an_event_that_postgresql_refuses_is_set_aside_and_the_rest_goes_in() {
         }
     );
     assert_eq!(stored(&writer).await, 102);
-    let rejected = tables.rows("SELECT reason, source_offset, ordinal, raw, detail ~ 'SQLSTATE' AS says FROM rejected_events ORDER BY id").await;
+    let rejected = tables
+        .rows(
+            "SELECT reason, source_offset, ordinal, raw, detail ~ 'SQLSTATE' AS \
+                                says FROM rejected_events ORDER BY id",
+        )
+        .await;
     let places: Vec<_> = rejected
         .iter()
         .map(|row| {
@@ -164,4 +170,181 @@ async fn an_event_that_postgresql_refuses_is_set_aside_and_the_rest_goes_in() {
             "the record is kept as it was read"
         );
     }
+}
+
+#[tokio::test]
+async fn events_that_are_all_refused_alike_wait_until_somebody_mends_the_table() {
+    let tables = Tables::new().await;
+    let add = "ALTER TABLE fact_events ADD COLUMN warehouse text NOT NULL";
+    tables.client.batch_execute(add).await.unwrap();
+    let health = Health::default();
+    let timeout = Duration::from_secs(60);
+    let metrics = TransactionMetrics::new(Metrics::new().unwrap(), health.clone(), 0, timeout);
+    let mut writer = tables.writer(0);
+    let writing = tokio::spawn(async move {
+        let (stop, _trigger) = Stop::manual();
+        let mut refusals = Refusals::new(5);
+        let events = batch(0, shopping(0, 60));
+        delivery::deliver(&mut writer, events, &stop, Some(&metrics), &mut refusals).await
+    });
+    let is_waiting = async {
+        loop {
+            let ready = health.ready().map_err(|error| error.to_string());
+            if let Err(reason) = ready
+                && reason.contains("max-refused-events")
+            {
+                return reason;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let reason = tokio::time::timeout(timeout, is_waiting).await.unwrap();
+    for part in [
+        "5 events in a row",
+        "offset 5",
+        "warehouse",
+        "SQLSTATE 23502",
+    ] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    // The message would show more than /readyz may.
+    assert!(!reason.contains("null value"), "{reason}");
+    assert_eq!(tables.count("rejected_events").await, 5);
+    assert_eq!(stored(&tables.writer(0)).await, 5);
+
+    let mend = "ALTER TABLE fact_events ALTER COLUMN warehouse DROP NOT NULL";
+    tables.client.batch_execute(mend).await.unwrap();
+    let written = tokio::time::timeout(timeout, writing).await.unwrap();
+    assert_eq!(written.unwrap().unwrap().inserted, 55);
+    assert_eq!(tables.count("rejected_events").await, 5);
+    assert_eq!(health.ready().map_err(|error| error.to_string()), Ok(()));
+}
+
+#[tokio::test]
+async fn records_of_another_smart_module_are_not_rejected_without_end() {
+    let tables = Tables::new().await;
+    let mut writer = tables.writer(0);
+    let (stop, _trigger) = Stop::manual();
+    let mut refusals = Refusals::new(25);
+    let raw = |count: usize| vec![Bytes::from_static(b"{\"event_name\":\"raw\"}"); count];
+    let mut from = 0;
+    let mut deliver = async |values: Vec<Bytes>| {
+        let next = batch(from, values);
+        let until = next.next_offset();
+        let delivered = delivery::deliver(&mut writer, next, &stop, None, &mut refusals).await;
+        if delivered.is_ok() {
+            from = until;
+        }
+        delivered
+    };
+    // An envelope between them shows that the SmartModule is the right one.
+    deliver(raw(20)).await.unwrap();
+    deliver([shopping(0, 1), raw(20)].concat()).await.unwrap();
+    deliver(raw(20)).await.unwrap();
+    for _ in 0..2 {
+        let error = deliver(raw(20)).await.unwrap_err();
+        assert!(
+            matches!(error, postgres_sink::Error::NotEnvelopes { .. }),
+            "{error}"
+        );
+    }
+    assert_eq!(tables.count("rejected_events").await, 60);
+    // The same records through the right SmartModule.
+    deliver(shopping(100, 20)).await.unwrap();
+    assert_eq!(tables.count("fact_events").await, 21);
+}
+
+/// Facts with 4 KB each, which a constraint refuses or not.
+fn large(from: i64, count: i64, name: &str) -> Batch {
+    let one = |number: i64| {
+        let text = "x".repeat(500);
+        let more = json!({"event_name": name, "user_id": format!("user-{number}"),
+            "product_id": format!("SKU-{number}"), "event_coupon": text, "item_coupon": text,
+            "affiliation": text, "location_id": text, "promotion_name": text,
+            "creative_name": text, "creative_slot": text, "traffic_campaign": text});
+        envelope(&[fact(number as u128, NOON, more)])
+    };
+    batch(from, (from..from + count).map(one))
+}
+
+#[tokio::test]
+async fn many_refused_events_become_rejected_events() {
+    let tables = Tables::new().await;
+    let forbid = "ALTER TABLE fact_events ADD CHECK (event_name NOT LIKE 'bad%')";
+    tables.client.batch_execute(forbid).await.unwrap();
+    let (stop, _trigger) = Stop::manual();
+    let mut writer = tables.writer(0);
+    // Creates the partition, and prepares the statements.
+    deliver(&mut writer, large(0, 10, "good"), &stop)
+        .await
+        .unwrap();
+    let mut from = 10;
+    let mut write = async |count: i64, name: &str| {
+        let events = large(from, count, name);
+        from += count;
+        deliver(&mut writer, events, &stop).await.unwrap()
+    };
+    let written = write(1_500, "good").await;
+    assert_eq!(written.inserted, 1_500);
+    let written = write(1_500, "bad").await;
+    assert_eq!((written.inserted, written.rejected), (0, 1_500));
+}
+
+#[tokio::test]
+async fn refused_events_among_good_ones_are_found_wherever_they_are() {
+    let tables = Tables::new().await;
+    let forbid = "ALTER TABLE fact_events ADD CHECK (event_name NOT LIKE 'bad%')";
+    tables.client.batch_execute(forbid).await.unwrap();
+    let (stop, _trigger) = Stop::manual();
+    let mut writer = tables.writer(0);
+    let mut from = 0;
+    for bad in [&[0][..], &[99], &[0, 1, 2], &[3, 50, 51, 98], &[97, 98, 99]] {
+        let mut events = shopping(from as u128, 100);
+        for index in bad {
+            let refused = fact((from + index) as u128, NOON, json!({"event_name": "bad"}));
+            events[usize::try_from(*index).unwrap()] = envelope(&[refused]);
+        }
+        let written = deliver(&mut writer, batch(from, events), &stop).await;
+        let count = bad.len() as u64;
+        let expected = Written {
+            inserted: 100 - count,
+            rejected: count,
+            ..Written::default()
+        };
+        assert_eq!(written.unwrap(), expected, "{bad:?}");
+        let rejected = "SELECT source_offset AS o FROM rejected_events WHERE source_offset >= ";
+        let offsets = tables.rows(&format!("{rejected} {from}")).await;
+        let mut found: Vec<i64> = offsets
+            .iter()
+            .map(|row| row["o"].as_i64().unwrap() - from)
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, bad);
+        from += 100;
+        assert_eq!(stored(&writer).await, from);
+    }
+}
+
+/// PostgreSQL's detail is `Failing row contains (…)`.
+#[tokio::test]
+async fn a_log_shows_nothing_of_a_refused_row() {
+    let tables = Tables::new().await;
+    let forbid = "ALTER TABLE fact_events ADD CONSTRAINT no_bad CHECK (event_name NOT LIKE 'bad%')";
+    tables.client.batch_execute(forbid).await.unwrap();
+    let error = tables.writer(0).write(&large(0, 1, "bad")).await;
+    let error = error.unwrap_err();
+    let logged = error.chain();
+    assert!(
+        logged.contains("no_bad") && logged.contains("23514"),
+        "{logged}"
+    );
+    assert!(!logged.contains("user-0"), "{logged}");
+
+    let (stop, _trigger) = Stop::manual();
+    let mut writer = tables.writer(0);
+    deliver(&mut writer, large(0, 8, "bad"), &stop)
+        .await
+        .unwrap();
+    let detail = "SELECT FROM rejected_events WHERE detail LIKE '%user-0%'";
+    assert_eq!(tables.client.query(detail, &[]).await.unwrap().len(), 1);
 }

@@ -1,25 +1,27 @@
-//! Rejected events that are sent through again.
+//! Rejected events that are flattened again.
 
 use bytes::Bytes;
 use connector_common::Stop;
 use fact_model::Options;
-use postgres_sink::delivery::deliver;
-use postgres_sink::retry::{Retried, Retry, Selection};
 use serde_json::{Value, json};
+use warehouse::OnConflict;
+use warehouse::retry::{Retried, Retry, Selection};
 
-use crate::support::{NOON, Tables, batch, envelope, fact, shopping};
+use crate::support::{NOON, Tables, batch, deliver, envelope, fact, shopping};
 
 fn rejected(raw: &Value) -> Bytes {
-    let rejection = json!({"reason": "not-json", "detail": "of an older flattener", "at": "$", "raw": raw.to_string()});
+    let rejection = json!({"reason": "not-json", "detail": "of an older flattener", "at": "$",
+        "raw": raw.to_string()});
     Bytes::from(json!({"rejected": [rejection]}).to_string())
 }
 
 fn event(id: &str) -> Value {
-    json!({"event_id": id, "event_name": "view_item", "timestamp": NOON, "items": [{"item_id": "SKU-1"}, {"item_id": "SKU-2"}]})
+    json!({"event_id": id, "event_name": "view_item", "timestamp": NOON,
+        "items": [{"item_id": "SKU-1"}, {"item_id": "SKU-2"}]})
 }
 
 async fn retry(tables: &Tables, selection: &Selection, options: Options) -> Retried {
-    let mut retry = Retry::new(tables.database.clone(), options);
+    let mut retry = Retry::new(tables.database.clone(), options, OnConflict::Ignore);
     let dry = retry.run(selection, false).await.unwrap();
     let retried = retry.run(selection, true).await.unwrap();
     assert_eq!(dry.still, retried.still);
@@ -37,10 +39,10 @@ async fn what_can_be_read_by_now_becomes_facts_and_the_rest_stays() {
     let records = [
         rejected(&event("e-1")),
         rejected(&timeless),
-        // Came without the SmartModule.
+        // The SmartModule did not process it.
         Bytes::from(event("e-3").to_string()),
         Bytes::from_static(br#"{"rejected":[{"reason":"not-json","detail":"d","at":"$","raw":"/w==","raw_encoding":"base64"}]}"#),
-        // In the tables already, by another way.
+        // Stored already, from another record.
         rejected(&event("e-5")),
         Bytes::from(serde_json::to_vec(&fact_model::flatten(event("e-5").to_string().as_bytes())).unwrap()),
     ];
@@ -73,14 +75,18 @@ async fn what_can_be_read_by_now_becomes_facts_and_the_rest_stays() {
         json!({"o": 3, "reason": "not-json"}),
     ];
     assert_eq!(tables.rows(LEFT).await, left);
-    let from = "SELECT DISTINCT source_topic, source_partition, source_offset AS o, event_id FROM fact_events";
-    let place = |offset: i64, id: &str| json!({"source_topic": "shop-events", "source_partition": 3, "o": offset, "event_id": id});
+    let from = "SELECT DISTINCT source_topic, source_partition, source_offset AS o, event_id FROM \
+                fact_events";
+    let place = |offset: i64, id: &str| {
+        json!({"source_topic": "shop-events", "source_partition": 3,
+        "o": offset, "event_id": id})
+    };
     assert_eq!(
         tables.rows(from).await,
         [place(0, "e-1"), place(2, "e-3"), place(5, "e-5")]
     );
 
-    // The record's time stands in for the event's, where the operator wants that.
+    // The time of the record replaces that of the event if the operator wants it.
     let options = Options::parse([("missing-time", "record")]).unwrap();
     let retried = retry(&tables, &Selection::default(), options).await;
     assert_eq!((retried.gone, retried.written.inserted), (1, 1));
@@ -95,7 +101,8 @@ async fn what_can_be_read_by_now_becomes_facts_and_the_rest_stays() {
 #[tokio::test]
 async fn what_postgresql_still_refuses_stays_and_holds_up_nobody() {
     let tables = Tables::new().await;
-    let forbid = "ALTER TABLE fact_events ADD CONSTRAINT no_refunds CHECK (event_name NOT IN ('refund', 'worse'))";
+    let forbid = "ALTER TABLE fact_events ADD CONSTRAINT no_refunds CHECK (event_name NOT IN \
+                  ('refund', 'worse'))";
     tables.client.batch_execute(forbid).await.unwrap();
     let mut events = shopping(0, 30);
     let named = |hash, name| envelope(&[fact(hash, NOON, json!({"event_name": name}))]);
@@ -114,7 +121,8 @@ async fn what_postgresql_still_refuses_stays_and_holds_up_nobody() {
         (30, 3)
     );
 
-    let mend = "ALTER TABLE fact_events DROP CONSTRAINT no_refunds; ALTER TABLE fact_events ADD CONSTRAINT none_worse CHECK (event_name <> 'worse')";
+    let mend = "ALTER TABLE fact_events DROP CONSTRAINT no_refunds; ALTER TABLE fact_events ADD \
+                CONSTRAINT none_worse CHECK (event_name <> 'worse')";
     tables.client.batch_execute(mend).await.unwrap();
     let refused = Selection {
         reasons: Some(vec!["refused-by-postgres".to_owned()]),

@@ -1,14 +1,13 @@
-//! Other versions of PostgreSQL than this machine's: the newest that is refused, the oldest that is not, and the newest.
+//! Other versions of PostgreSQL: the newest that is refused, the oldest that is accepted, and the
+//! newest.
 
 use std::path::PathBuf;
 
-use connector_common::Secret;
-use postgres_sink::Config;
-use postgres_sink::database::Database;
 use private_postgres::PrivatePostgres;
+use warehouse::Database;
 
 use crate::recomputed;
-use crate::support::Tables;
+use crate::support::{Tables, settings};
 
 async fn server(version: u32) -> PrivatePostgres {
     let servers = std::env::var("ETL_TEST_SERVERS")
@@ -20,9 +19,9 @@ async fn server(version: u32) -> PrivatePostgres {
 #[tokio::test]
 async fn an_older_server_is_refused_with_what_is_needed() {
     let server = server(13).await;
-    let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+    let database = Database::new(&settings(server.url())).unwrap();
     let mut client = database.connect().await.unwrap();
-    let error = postgres_sink::migrate(&mut client).await.unwrap_err();
+    let error = warehouse::migrate(&mut client).await.unwrap_err();
     assert!(
         error
             .to_string()

@@ -1,39 +1,40 @@
-//! Sinks that write at the same time: of one partition one of them gets through, and of several none waits forever.
+//! Sinks that write at the same time: of one partition one of them gets through, and of several
+//! none waits forever.
 
-use postgres_sink::writer::{WriteError, Writer, Written};
+use warehouse::{Error, Writer, Written};
 
 use crate::support::{Tables, batch, shopping, stored};
 
 #[tokio::test]
-async fn a_sink_that_was_overtaken_writes_nothing() {
+async fn a_fenced_sink_writes_nothing() {
     let tables = Tables::new().await;
     let (mut first, mut second) = (tables.writer(0), tables.writer(0));
     first.write(&batch(0, shopping(0, 10))).await.unwrap();
     let before = tables.everything().await;
-    let overtaken = second.write(&batch(0, shopping(100, 5))).await;
+    let fenced = second.write(&batch(0, shopping(100, 5))).await;
     assert!(
         matches!(
-            overtaken,
-            Err(WriteError::Fenced {
-                stored: 10,
+            fenced,
+            Err(Error::Fenced {
+                committed: 10,
                 expected: 0
             })
         ),
-        "{overtaken:?}"
+        "{fenced:?}"
     );
     let ahead = second.write(&batch(20, shopping(100, 5))).await;
     assert!(
         matches!(
             ahead,
-            Err(WriteError::Fenced {
-                stored: 10,
+            Err(Error::Fenced {
+                committed: 10,
                 expected: 20
             })
         ),
         "{ahead:?}"
     );
     assert_eq!(tables.everything().await, before);
-    // The same batch again is what a sink does whose commit was never answered.
+    // A sink writes the same batch again if its commit was not answered.
     assert_eq!(
         first.write(&batch(0, shopping(0, 10))).await.unwrap(),
         Written::default()
@@ -57,7 +58,7 @@ async fn two_sinks_at_once_write_one_copy() {
                     return;
                 };
                 match writer.write(&batch(from as i64, next.to_vec())).await {
-                    Ok(_) | Err(WriteError::Fenced { .. }) => {}
+                    Ok(_) | Err(Error::Fenced { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }
             }

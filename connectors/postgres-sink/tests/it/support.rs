@@ -1,16 +1,19 @@
-//! A migrated database of its own for each test, and envelopes to write into it.
+//! A migrated database for each test, and envelopes to write into it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connector_common::Secret;
-use postgres_sink::Config;
-use postgres_sink::batch::{Batch, Record};
-use postgres_sink::database::Database;
-use postgres_sink::writer::{Source, Writer, Written};
+use connector_common::{Secret, Stop};
+use postgres_sink::delivery::{self, Refusals};
 use private_postgres::PrivatePostgres;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
+use warehouse::{Batch, Database, Record, Settings, Source, Writer, Written};
+
+/// The settings for the database at `url`, as the sink has them.
+pub fn settings(url: String) -> Settings {
+    Settings::new(Secret::from(url), "postgres-sink")
+}
 
 /// A running server with the schema in it.
 pub struct Tables {
@@ -24,11 +27,11 @@ impl Tables {
         Self::of(PrivatePostgres::start().await.unwrap()).await
     }
 
-    /// The tables of a server, which are made where they aren't there.
+    /// The tables of a server. Creates them if they are missing.
     pub async fn of(server: PrivatePostgres) -> Self {
-        let database = Database::new(&Config::new(Secret::from(server.url()))).unwrap();
+        let database = Database::new(&settings(server.url())).unwrap();
         let mut client = database.connect().await.unwrap();
-        postgres_sink::migrate(&mut client).await.unwrap();
+        warehouse::migrate(&mut client).await.unwrap();
         Self {
             server,
             database,
@@ -65,12 +68,14 @@ impl Tables {
             .get(0)
     }
 
-    /// All that a batch may change, without what depends on when and in which order it came.
+    /// All rows that a batch may change, without columns that depend on the time and order of arrival.
     pub async fn everything(&self) -> Vec<Value> {
         let mut all = self
             .rows(
-                "SELECT f.*, NULL AS ingested_at, NULL AS product_key, NULL AS list_key, p.natural_key AS product, l.natural_key AS list \
-                 FROM fact_events f LEFT JOIN dim_product p ON p.product_key = f.product_key LEFT JOIN dim_list l ON l.list_key = f.list_key",
+                "SELECT f.*, NULL AS ingested_at, NULL AS product_key, NULL AS list_key, \
+                 p.natural_key AS product, l.natural_key AS list \
+                 FROM fact_events f LEFT JOIN dim_product p ON p.product_key = f.product_key LEFT \
+                 JOIN dim_list l ON l.list_key = f.list_key",
             )
             .await;
         all.extend(
@@ -90,7 +95,7 @@ impl Tables {
     }
 }
 
-/// A fact as the SmartModule writes it; `more` adds to it and overrides.
+/// A fact as the SmartModule writes it. `more` adds to it and overrides it.
 pub fn fact(hash: u128, time: &str, more: Value) -> Value {
     let mut fact = json!({
         "event_time": time,
@@ -123,7 +128,16 @@ pub fn batch(from: i64, values: impl IntoIterator<Item = Bytes>) -> Batch {
     Batch::of(from, records(from, values)).finish()
 }
 
-/// A time that facts are dated to where it does not matter.
+/// Delivers `batch` as the sink does, without metrics and however many events are refused.
+pub async fn deliver(
+    writer: &mut Writer,
+    batch: Batch,
+    stop: &Stop,
+) -> Result<Written, postgres_sink::Error> {
+    delivery::deliver(writer, batch, stop, None, &mut Refusals::default()).await
+}
+
+/// The time of facts for which it does not matter.
 pub const NOON: &str = "2026-11-22T12:00:00.123456Z";
 
 /// Facts on 20 products in 3 lists at times around noon. The same seed gives the same facts.
@@ -132,18 +146,19 @@ pub fn shopping(seed: u128, count: u128) -> Vec<Bytes> {
         let hash = seed + number;
         let product = format!("SKU-{}", hash * 7 % 20);
         let time = format!("2026-11-22T12:{:02}:{:02}Z", hash * 13 % 60, hash * 17 % 60);
-        let more = json!({"product_id": product, "product_name": format!("Product {hash}"), "list_name": format!("List {}", hash % 3)});
+        let more = json!({"product_id": product, "product_name": format!("Product {hash}"),
+            "list_name": format!("List {}", hash % 3)});
         envelope(&[fact(hash, &time, more)])
     };
     (0..count).map(one).collect()
 }
 
-/// The stored offset of what `writer` writes; 0 where there is none.
+/// The committed offset of `writer`; 0 if there is none.
 pub async fn stored(writer: &Writer) -> i64 {
-    writer.position().await.unwrap().unwrap_or(0)
+    writer.committed_offset().await.unwrap().unwrap_or(0)
 }
 
-/// What a write comes to that inserted so many facts and found so many there already.
+/// The result of a write with so many new and so many stored facts.
 pub fn inserted(inserted: u64, duplicates: u64) -> Written {
     Written {
         inserted,

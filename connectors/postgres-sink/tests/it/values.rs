@@ -1,4 +1,4 @@
-//! Whatever a fact holds arrives exactly.
+//! The values of a fact are stored exactly.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,19 @@ async fn every_field_arrives_exactly() {
     let tables = Tables::new().await;
     let said = json!({
         "event_time": NOON, "event_name": "purchase", "event_id": "e-1", "user_id": "u-1",
-        "user_pseudo_id": "p-1", "session_id": "s-1", "platform": "IOS", "product_id": "SKU-A",
-        "product_name": "Tee \"blå\" \\ 👕", "product_brand": "Acme", "product_category": "Apparel",
+        "user_pseudo_id": "p-1", "session_id": "s-1", "platform": "IOS", "traffic_source": "google",
+        "traffic_medium": "cpc", "traffic_campaign": "été, 2026", "device_category": "tablet",
+        "country": "Côte d’Ivoire", "app_version": "7.4.2 (1203)", "product_id": "SKU-A",
+        "product_name": "Tee \"blå\" \\ 👕", "product_brand": "Acme",
+            "product_category": "Apparel",
         "product_category2": "Adult", "product_category3": "Shirts", "product_category4": "Crew",
         "product_category5": "Short sleeve", "product_variant": "green", "list_id": "L1",
         "list_name": "Related", "list_position": -3, "item_ordinal": 2,
-        "price": "0.0000000000000000000000000001", "quantity": "3", "discount": "-2.5", "price_in_usd": "0.05", "item_revenue": "3.1", "item_revenue_in_usd": "0.15",
+        "price": "0.0000000000000000000000000001", "quantity": "3", "discount": "-2.5",
+            "price_in_usd": "0.05", "item_revenue": "3.1", "item_revenue_in_usd": "0.15",
         "item_refund": "-1.5", "item_refund_in_usd": "-0.07",
-        "item_coupon": "SUMMER", "affiliation": "Store", "location_id": "ChIJ", "promotion_id": "P1",
+        "item_coupon": "SUMMER", "affiliation": "Store", "location_id": "ChIJ",
+            "promotion_id": "P1",
         "promotion_name": "Sale", "creative_name": "banner", "creative_slot": "slot-1",
         "currency": "EUR", "value": "9999999999999999999999999999", "transaction_id": "T-1",
         "tax": "4.9", "shipping": "5.99", "event_coupon": "EVENT",
@@ -32,14 +37,17 @@ async fn every_field_arrives_exactly() {
     let written = tables.writer(4).write(&batch(0, events)).await.unwrap();
     assert_eq!(written, inserted(2_002, 0));
 
-    let decimals = "f.price::text AS price, f.quantity::text AS quantity, f.discount::text AS discount, \
+    let decimals = "f.price::text AS price, f.quantity::text AS quantity, f.discount::text AS \
+                    discount, \
                     f.price_in_usd::text AS price_in_usd, f.item_revenue::text AS item_revenue, \
-                    f.item_revenue_in_usd::text AS item_revenue_in_usd, f.item_refund::text AS item_refund, \
+                    f.item_revenue_in_usd::text AS item_revenue_in_usd, f.item_refund::text AS \
+                    item_refund, \
                     f.item_refund_in_usd::text AS item_refund_in_usd, \
                     f.value::text AS value, f.tax::text AS tax, f.shipping::text AS shipping";
     let rows = tables
         .rows(&format!(
-            "SELECT p.*, l.*, f.*, {decimals} FROM fact_events f LEFT JOIN dim_product p USING (product_key) LEFT JOIN dim_list l USING (list_key) WHERE f.source_offset = 0"
+            "SELECT p.*, l.*, f.*, {decimals} FROM fact_events f LEFT JOIN dim_product p USING \
+             (product_key) LEFT JOIN dim_list l USING (list_key) WHERE f.source_offset = 0"
         ))
         .await;
     assert_eq!(rows.len(), 2);
@@ -126,20 +134,30 @@ async fn decimals_of_every_length_arrive_exactly() {
 #[tokio::test]
 async fn a_full_event_in_two_encodings_is_what_was_computed() {
     let items: Vec<Value> = (1..=200)
-        .map(|number| json!({"item_id": format!("SKU-{}", number % 150), "item_name": format!("Name {}", number % 150), "price": number, "quantity": 2}))
+        .map(|number| {
+            json!({"item_id": format!("SKU-{}", number % 150),
+            "item_name": format!("Name {}", number % 150), "price": number, "quantity": 2})
+        })
         .collect();
     let event = |items: Value| {
-        let event = json!({"event_id": "full", "event_name": "purchase", "timestamp": "2026-01-31T23:59:59.999999Z", "currency": "EUR", "items": items});
+        let event = json!({"event_id": "full", "event_name": "purchase",
+            "timestamp": "2026-01-31T23:59:59.999999Z", "currency": "EUR", "items": items});
         event.to_string()
     };
     let as_array = event(json!(items));
     let as_text = event(json!(json!(items).to_string()));
-    let wrapped = json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": as_array}).to_string();
-    let next_month = json!({"event_id": "next", "event_name": "view_item", "timestamp": "2026-02-01T00:00:00Z", "items": [items[0]]}).to_string();
+    let wrapped = json!({"Type": "Notification", "MessageId": "m",
+        "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": as_array})
+    .to_string();
+    let next_month = json!({"event_id": "next", "event_name": "view_item",
+        "timestamp": "2026-02-01T00:00:00Z", "items": [items[0]]})
+    .to_string();
     let clock_of_1970 =
         json!({"event_id": "old", "event_name": "view_item", "timestamp": "1970-01-01T00:00:00Z"})
             .to_string();
-    let clock_of_2262 = json!({"event_id": "far", "event_name": "view_item", "timestamp": "2262-04-11T23:47:16.854775807Z"}).to_string();
+    let clock_of_2262 = json!({"event_id": "far", "event_name": "view_item",
+        "timestamp": "2262-04-11T23:47:16.854775807Z"})
+    .to_string();
     let bodies = [
         as_array,
         as_text,
@@ -182,7 +200,9 @@ async fn a_full_event_in_two_encodings_is_what_was_computed() {
         .collect();
     let found: BTreeMap<String, Value> = tables
         .rows(
-            "SELECT replace(fact_hash::text, '-', '') AS hash, jsonb_build_array(p.product_id, p.product_name, price::text, quantity::text, item_ordinal, event_name, currency) AS row \
+            "SELECT replace(fact_hash::text, '-', '') AS hash, jsonb_build_array(p.product_id, \
+             p.product_name, price::text, quantity::text, item_ordinal, event_name, currency) AS \
+             row \
              FROM fact_events JOIN dim_product p USING (product_key)",
         )
         .await

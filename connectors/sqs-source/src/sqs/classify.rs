@@ -1,4 +1,4 @@
-//! Telling the SDK's errors apart by what helps against them.
+//! Classifies the SDK's errors by their remedy.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::config::http::HttpResponse;
@@ -6,10 +6,10 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use crate::queue::{Kind, QueueError};
 
-/// The HTTP status of a denied call, whatever code a server gives it.
+/// The HTTP status of a denied call. Servers differ in its error code.
 const FORBIDDEN: u16 = 403;
 
-pub(super) fn classify<E>(
+pub(crate) fn classify<E>(
     operation: &'static str,
     queue: &str,
     error: &SdkError<E, HttpResponse>,
@@ -21,7 +21,7 @@ where
         SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => {
             Kind::Unreachable
         }
-        // A proxy's page, say, whatever its status: waiting helps or someone mends it.
+        // The page of a proxy for example, with any status: retry.
         SdkError::ServiceError(answer) => match answer.err().code().map(kind_of_code) {
             None => Kind::Unreachable,
             Some(Kind::Other) if answer.raw().status().as_u16() == FORBIDDEN => Kind::AccessDenied,
@@ -43,12 +43,13 @@ where
         queue: queue.to_owned(),
         kind,
         code: code.to_owned(),
-        detail: words(error),
+        detail: error_text(error),
     }
 }
 
-/// SQS's own code and words, or the causes in one line. The SDK's own display adds its whole answer, headers and all.
-pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+/// SQS's error code and message, or the causes in one line. The SDK's own display adds the whole
+/// answer with its headers.
+pub fn error_text<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
@@ -58,7 +59,7 @@ where
             match answer.err().code() {
                 Some(code) => format!("{code}: {message}"),
                 None => format!(
-                    "HTTP status {} and no answer of SQS; does something else answer at its address?",
+                    "HTTP status {} and no answer of AWS; is there another server at its address?",
                     answer.raw().status()
                 ),
             }
@@ -67,8 +68,9 @@ where
     }
 }
 
-/// Sources: "common error types" of the SQS API reference, and the codes that the AWS SDKs' own
-/// retry treats as throttling.
+/// Sources: "common error types" of the SQS API reference
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html>), and
+/// the codes that the AWS SDKs' own retry treats as throttling.
 pub(super) fn kind_of_code(code: &str) -> Kind {
     match code {
         "ThrottlingException"
@@ -114,14 +116,16 @@ pub(super) fn kind_of_code(code: &str) -> Kind {
 /// The error and its causes in one line; the SDK's own messages leave the causes out.
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
-    let words: Vec<String> = chain.map(ToString::to_string).collect();
-    let line = words.join(": ");
+    let messages: Vec<String> = chain.map(ToString::to_string).collect();
+    let line = messages.join(": ");
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// True if there are no credentials. A provider that did not answer in time may do so later.
 fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<CredentialsError>())
+        .filter_map(|error| error.downcast_ref::<CredentialsError>())
+        .any(|error| !matches!(error, CredentialsError::ProviderTimedOut(_)))
 }
 
 #[cfg(test)]
@@ -129,8 +133,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_told_apart_by_what_helps() {
-        assert!(kind_of_code("RequestThrottled").may_pass());
+    fn errors_are_classified_by_their_remedy() {
+        assert!(kind_of_code("RequestThrottled").is_transient());
         assert_eq!(kind_of_code("AccessDenied"), Kind::AccessDenied);
         assert_eq!(
             kind_of_code("AWS.SimpleQueueService.NonExistentQueue"),
@@ -138,5 +142,13 @@ mod tests {
         );
         assert_eq!(kind_of_code("InvalidClientTokenId"), Kind::Credentials);
         assert_eq!(kind_of_code("InvalidParameterValue"), Kind::Other);
+    }
+
+    #[test]
+    fn a_provider_of_credentials_that_does_not_answer_is_waited_for() {
+        assert!(lacks_credentials(&CredentialsError::not_loaded("none")));
+        let timeout = std::time::Duration::from_secs(1);
+        let silent = CredentialsError::provider_timed_out(timeout);
+        assert!(!lacks_credentials(&silent));
     }
 }

@@ -1,5 +1,5 @@
-//! Produces to a node over a bare socket, and the same bytes to a server that reads them and stores nothing: what the node
-//! adds to the protocol. `bench/` runs it.
+//! Measures the node's cost beyond the protocol: produces to a node over a plain socket, and sends
+//! the same bytes to a server that discards them. `bench/` runs it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const TOPIC: &str = "records";
-/// As the product's own source sends them.
+/// The sizes that the product's source sends.
 const RECORD_BYTES: usize = 1_300;
 const BATCH_RECORDS: usize = 400;
 const BATCHES: usize = 500;
-/// Requests that wait for their answers.
+/// Requests in flight.
 const WINDOW: usize = 4;
 /// The tag of `ErrorCode::None`.
 const NO_ERROR: [u8; 2] = [0; 2];
@@ -55,7 +55,7 @@ async fn main() -> anyhow::Result<()> {
     node.stop().await
 }
 
-/// A request with one batch, as it goes over the wire.
+/// Encodes a request with one batch.
 fn request() -> anyhow::Result<Vec<u8>> {
     let value = "x".repeat(RECORD_BYTES);
     let records = vec![Record::new(value); BATCH_RECORDS];
@@ -84,7 +84,7 @@ fn request() -> anyhow::Result<Vec<u8>> {
 
 struct Produced {
     taken: Duration,
-    /// Of both ends.
+    /// CPU time of both ends.
     cpu: Duration,
     answer: Vec<u8>,
 }
@@ -111,10 +111,11 @@ async fn produce(addr: SocketAddr, request: &[u8], times: usize) -> anyhow::Resu
     })
 }
 
-/// The next answer, which has to be that the batch was taken.
+/// Reads the next answer, which must accept the batch.
 async fn taken(read: &mut (impl AsyncReadExt + Unpin)) -> anyhow::Result<Vec<u8>> {
     let answer = frame(read).await?;
-    // Behind the request's number, topics (one), its name, partitions (one) and the partition's number.
+    // After the request's number, topics (one), its name, partitions (one) and the partition's
+    // number.
     let code = 4 + 4 + 2 + TOPIC.len() + 4 + 4;
     anyhow::ensure!(
         answer.get(code..code + 2) == Some(&NO_ERROR),
@@ -123,7 +124,7 @@ async fn taken(read: &mut (impl AsyncReadExt + Unpin)) -> anyhow::Result<Vec<u8>
     Ok(answer)
 }
 
-/// Reads requests, and sends each the same answer.
+/// Reads requests and sends the same answer to each.
 async fn take_and_answer(listener: TcpListener, answer: Vec<u8>) -> anyhow::Result<()> {
     let (socket, _) = listener.accept().await?;
     socket.set_nodelay(true)?;

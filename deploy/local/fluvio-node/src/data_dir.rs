@@ -1,10 +1,10 @@
-//! The node's folder on disk: who may use it, what lies where, and files that change as a whole.
+//! The node's data folder: its lock, its layout, and atomic replacement of files.
 //!
 //! ```text
 //! DATA/lock                     held by the running node
 //! DATA/topics/NAME              a topic's specification
 //! DATA/smartmodules/NAME        a SmartModule's specification, the WebAssembly included
-//! DATA/consumer-offsets.json    how far the consumers with an id have come
+//! DATA/consumer-offsets.json    offsets of consumers with an id
 //! DATA/logs/TOPIC-PARTITION/    the records
 //! ```
 
@@ -14,33 +14,31 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use owned_process::files;
 
-/// The node's folder, locked against a second node for as long as this lives.
+/// The data folder, locked against a second node until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    /// The operating system lets go of the lock when the process ends, however it does.
+    /// The operating system releases the lock when the process ends.
     lock: File,
 }
 
 impl DataDir {
-    /// Creates the folder if need be and takes its lock.
+    /// Creates the folder if it is missing and locks it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("can't use the data folder {}", path.display());
-        fs::create_dir_all(path).with_context(context)?;
-        let lock = File::create(path.join("lock")).with_context(context)?;
+        let path = files::private_folder(path).with_context(context)?;
+        let lock = files::create(&path.join("lock")).with_context(context)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(
-                "the data folder {} is in use by another node; stop that one or name another folder",
+                "the data folder {} is in use by another node; stop it or use another folder",
                 path.display()
             ),
             Err(TryLockError::Error(err)) => return Err(err).with_context(context),
         }
-        let dir = Self {
-            path: path.to_owned(),
-            lock,
-        };
+        let dir = Self { path, lock };
         for folder in [dir.topics(), dir.smartmodules(), dir.logs()] {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("can't create {}", folder.display()))?;
@@ -70,7 +68,8 @@ impl DataDir {
 }
 
 impl Drop for DataDir {
-    /// Closing the file would not do: a child process being started holds it, too, for a moment.
+    /// Unlocks explicitly: closing isn't enough while a child process that is being started
+    /// inherits the file.
     fn drop(&mut self) {
         if let Err(err) = self.lock.unlock() {
             tracing::warn!(%err, "can't unlock the data folder");
@@ -78,16 +77,16 @@ impl Drop for DataDir {
     }
 }
 
-/// How much a replaced file has to withstand.
+/// The failure that a replaced file must survive.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Durability {
-    /// The process being killed.
+    /// A killed process.
     Kill,
-    /// A power cut, too.
+    /// Also a power cut.
     PowerCut,
 }
 
-/// Replaces a file as a whole: after a crash it has the old content or the new.
+/// Replaces a file atomically: after a crash it has the old or the new content.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY);
@@ -106,14 +105,14 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8], durability: Durability) ->
 
 const TEMPORARY: &str = ".tmp";
 
-/// Whether a file is what a crash has left of [`replace_file`].
+/// Returns true for a file that a crash during [`replace_file`] has left.
 pub(crate) fn is_temporary(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("tmp"))
 }
 
-/// Makes created, renamed and removed files of a folder withstand a power cut.
+/// Syncs a folder, so created, renamed and removed files survive a power cut.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    // The folder of a bare file name is the empty path.
+    // The parent of a bare file name is the empty path.
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {

@@ -1,4 +1,4 @@
-//! `fluvio-node`: an embedded Fluvio node as a process of its own.
+//! `fluvio-node`: an embedded Fluvio node as a separate process.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use fluvio_node::{Node, NodeConfig};
+use nix::sys::stat::{Mode, umask};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -19,22 +20,24 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// The folder that holds everything; made if need be. One node at a time.
+    /// Data folder, created if it is missing. Only one node can use it at a time.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Where the SC listens: the address that clients connect to. Port 0 takes a free one.
+    /// Address of the SC, which clients connect to. Port 0 selects a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9003")]
     sc_addr: SocketAddr,
-    /// Where the SPU listens; clients learn it from the SC. Port 0 takes a free one.
+    /// Address of the SPU, which clients get from the SC. Port 0 selects a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9010")]
     spu_addr: SocketAddr,
-    /// The Fluvio profile file to write; point clients to it with FLV_PROFILE_PATH.
+    /// Fluvio profile file to write. Clients find it through FLV_PROFILE_PATH.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Nobody else reads the topics.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
         .context("can't start the runtime")
         .and_then(|runtime| {
             let outcome = runtime.block_on(run(args));
-            // Not waiting for a SmartModule that doesn't come to an end.
+            // Doesn't wait for a SmartModule that never ends.
             runtime.shutdown_background();
             outcome
         });
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    // Before the node is up: a signal that comes while it starts must not go unheard.
+    // Registered before the node starts, so no signal is missed meanwhile.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let node = Node::start(NodeConfig {

@@ -1,8 +1,8 @@
-//! What the cluster consists of: topics, partitions, the SPU, SmartModules.
+//! The metadata: topics, partitions, the SPU, SmartModules.
 //!
-//! Kept in the stores that Fluvio's own SC is built on, whose change listeners feed the watches
-//! of clients, and on disk. A change goes to disk first. A topic is there once its file is
-//! written and gone once that is removed: its logs are made before and deleted after.
+//! It is kept on disk and in the stores of Fluvio's own SC, whose change listeners feed clients'
+//! watches. A change is written to disk first. A topic exists from the moment its file is written
+//! until the file is removed; its logs are created before and deleted after.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::data_dir::DataDir;
 use crate::objects::ObjectDir;
-use crate::spu::{Replicas, SPU_ID};
+use crate::replicas::{Replicas, SPU_ID};
 
 /// A store of objects of one kind. The number is an object's revision.
 pub(crate) type Store<S> = LocalStore<S, u32>;
@@ -42,8 +42,7 @@ pub(crate) struct Metadata {
     changing: Mutex<()>,
 }
 
-/// The right to change metadata: one change at a time, so that what a change has checked
-/// still holds when it is made.
+/// Exclusive access to change metadata, so that a change's checks still hold when it is applied.
 pub(crate) struct Change<'a> {
     metadata: &'a Metadata,
     _one_at_a_time: MutexGuard<'a, ()>,
@@ -97,7 +96,7 @@ impl Metadata {
         metadata.spus.sync_all(vec![metadata.spu(spu_addr)]).await;
 
         if !metadata.topics.contains_key(CONSUMER_STORAGE_TOPIC).await {
-            // Clients look here for the SPU that keeps consumer offsets.
+            // Clients find the SPU that keeps consumer offsets through this topic.
             metadata
                 .change()
                 .await
@@ -107,7 +106,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Waits for the changes under way and begins one.
+    /// Waits for the current change and begins a new one.
     pub async fn change(&self) -> Change<'_> {
         Change {
             metadata: self,
@@ -150,7 +149,7 @@ impl Metadata {
             id: SPU_ID,
             spu_type: SpuType::Custom,
             public_endpoint: IngressPort::from_port_host(addr.port(), host.clone()),
-            // Nobody replicates, so the SPU has no private port; it shows the public one.
+            // There is no replication, so the SPU has no private port and reports the public one.
             private_endpoint: Endpoint::from_port_host(addr.port(), host),
             ..SpuSpec::default()
         };
@@ -163,7 +162,7 @@ impl Metadata {
 }
 
 impl Change<'_> {
-    /// Creates a topic, or gives it more partitions.
+    /// Creates a topic, or adds partitions to it.
     pub async fn create_topic(&self, name: String, spec: TopicSpec) -> anyhow::Result<()> {
         let metadata = self.metadata;
         let existing = metadata.topics.spec(&name).await;
@@ -225,14 +224,14 @@ impl Change<'_> {
 
         let replicas = metadata.replicas.clone();
         tokio::task::spawn_blocking(move || {
-            // Every stream has to end, whatever happens to the files of another partition.
+            // An error in one partition must not keep the streams of others open.
             let outcomes: Vec<_> = keys.iter().map(|key| replicas.delete(key)).collect();
             outcomes.into_iter().collect()
         })
         .await?
     }
 
-    /// Creates a SmartModule, or replaces it.
+    /// Creates or replaces a SmartModule.
     pub async fn put_smartmodule(&self, name: String, spec: SmartModuleSpec) -> anyhow::Result<()> {
         let metadata = self.metadata;
         let files = metadata.smartmodule_files.clone();
@@ -245,7 +244,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Deletes a SmartModule. Streams that run it go on.
+    /// Deletes a SmartModule. Streams that run it continue.
     pub async fn delete_smartmodule(&self, name: String) -> anyhow::Result<()> {
         let metadata = self.metadata;
         let files = metadata.smartmodule_files.clone();
@@ -259,7 +258,7 @@ impl Change<'_> {
     }
 }
 
-/// The system topic of consumer offsets, as the real SC makes it.
+/// Returns the system topic of consumer offsets as the real SC creates it.
 fn consumer_storage() -> TopicSpec {
     let mut spec = TopicSpec::new_computed(1, 1, None);
     spec.set_system(true);
@@ -273,7 +272,7 @@ fn consumer_storage() -> TopicSpec {
     spec
 }
 
-/// The partitions that a topic has, all led by the node's one SPU.
+/// Returns a topic's partitions, all led by the node's SPU.
 fn partitions_of(
     topic: &str,
     spec: &TopicSpec,

@@ -1,4 +1,4 @@
-//! Starting and stopping a node.
+//! Starts and stops a node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,37 +13,37 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::data_dir::DataDir;
-use crate::listener::serve;
+use crate::connection::serve;
+use crate::data_dir::{DataDir, Durability, replace_file};
 use crate::metadata::Metadata;
-use crate::profile;
+use crate::replicas::Replicas;
 use crate::sc::Sc;
-use crate::spu::{ConsumerOffsets, Replicas, Spu};
+use crate::spu::{ConsumerOffsets, Spu};
 
 /// The port of the first SPU of `fluvio cluster start --local`.
 const SPU_PUBLIC_PORT: u16 = 9010;
 
-/// How long a SmartModule may go on when the node is stopped.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// The time that a running SmartModule gets when the node stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a node needs to know.
+/// The configuration of a node.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// The folder that holds everything; made if need be. One node at a time.
+    /// Data folder, created if it is missing. Only one node can use it at a time.
     pub data_dir: PathBuf,
-    /// Where the SC listens: the address that clients connect to. Port 0 takes a free one.
+    /// Address of the SC, which clients connect to. Port 0 selects a free port.
     /// Default: 127.0.0.1:9003.
     pub sc_addr: SocketAddr,
-    /// Where the SPU listens: clients learn this address from the SC. Port 0 takes a free one.
+    /// Address of the SPU, which clients get from the SC. Port 0 selects a free port.
     /// Default: 127.0.0.1:9010.
     pub spu_addr: SocketAddr,
-    /// The Fluvio profile file to write, replacing what is there; clients find it through the
-    /// environment variable `FLV_PROFILE_PATH`. Default: none is written.
+    /// Fluvio profile file to write or replace. Clients find it through the environment variable
+    /// `FLV_PROFILE_PATH`. Default: none.
     pub profile: Option<PathBuf>,
 }
 
 impl NodeConfig {
-    /// A node on Fluvio's usual ports.
+    /// Configures a node on Fluvio's default ports.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
@@ -54,7 +54,7 @@ impl NodeConfig {
         }
     }
 
-    /// A node on free ports of the loopback interface.
+    /// Configures a node on free ports of the loopback interface.
     pub fn on_free_ports(data_dir: impl Into<PathBuf>) -> Self {
         let mut config = Self::new(data_dir);
         config.sc_addr.set_port(0);
@@ -63,7 +63,8 @@ impl NodeConfig {
     }
 }
 
-/// A running node. It stops when this is dropped; [`stop`](Self::stop) waits until it has.
+/// A running node. Dropping it stops the node; [`stop`](Self::stop) also waits until it has
+/// stopped.
 #[derive(Debug)]
 pub struct Node {
     sc_addr: SocketAddr,
@@ -75,12 +76,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node on the runtime that this is called on. When this returns clients can
-    /// connect, and the profile is written.
+    /// Starts a node on the current runtime. When it returns, clients can connect and the profile
+    /// is written.
     ///
     /// # Errors
-    /// When the data folder can't be used, is used by another node, or is damaged, when a port
-    /// is taken, and when the profile can't be written.
+    /// The data folder is unusable, in use by another node, or damaged; a port is taken; or the
+    /// profile can't be written.
     pub async fn start(config: NodeConfig) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&config.data_dir)?;
         let sc_listener = bind(config.sc_addr, "SC").await?;
@@ -116,35 +117,35 @@ impl Node {
             stop: stop.drop_guard(),
         };
         if let Some(path) = &config.profile {
-            profile::write(path, sc_addr)?;
+            write_profile(path, sc_addr)?;
         }
         Ok(node)
     }
 
-    /// Where clients connect to.
+    /// Returns the address of the SC, which clients connect to.
     pub fn sc_addr(&self) -> SocketAddr {
         self.sc_addr
     }
 
-    /// Where clients produce to and consume from; the SC tells them.
+    /// Returns the address of the SPU, which clients get from the SC.
     pub fn spu_addr(&self) -> SocketAddr {
         self.spu_addr
     }
 
-    /// The folder that holds everything.
+    /// Returns the data folder.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
     }
 
-    /// Stops the node: finishes the requests in hand, ends all connections and streams, and
-    /// syncs the logs to disk. A SmartModule that doesn't come to an end is not waited for.
+    /// Stops the node: finishes current requests, ends all connections and streams, and syncs the
+    /// logs to disk. It waits up to 10 seconds for a running SmartModule.
     ///
     /// # Errors
-    /// When a log can't be synced. The node has stopped all the same.
+    /// A log can't be synced. The node has stopped nevertheless.
     pub async fn stop(self) -> anyhow::Result<()> {
         drop(self.stop);
         self.tasks.close();
-        if timeout(STOP_PATIENCE, self.tasks.wait()).await.is_err() {
+        if timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!("a SmartModule is still running; stopping without it");
         }
         let replicas = self.replicas;
@@ -163,11 +164,13 @@ impl Node {
 
 async fn bind(addr: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| {
-        format!("the {what} can't listen on {addr}; stop what does, or name another address")
+        format!(
+            "the {what} can't listen on {addr}; stop the process that does, or use another address"
+        )
     })
 }
 
-/// The address to tell clients, for a listener on all interfaces too.
+/// Returns the address for clients: the loopback one for a listener on all interfaces.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -175,4 +178,28 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, addr.port())
+}
+
+/// Writes or replaces a Fluvio profile file with the single profile `local`.
+fn write_profile(path: &Path, sc_addr: SocketAddr) -> anyhow::Result<()> {
+    let context = || format!("can't write the Fluvio profile {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(context)?;
+    }
+    let profile = format!(
+        r#"version = "2.0"
+current_profile = "local"
+
+[profile.local]
+cluster = "local"
+
+[cluster.local]
+endpoint = "{sc_addr}"
+use_spu_local_address = false
+
+[cluster.local.tls]
+tls_policy = "disabled"
+"#
+    );
+    replace_file(path, profile.as_bytes(), Durability::Kill).with_context(context)
 }

@@ -1,4 +1,4 @@
-//! Metadata objects on disk: one file each, in Fluvio's own encoding, replaced as a whole.
+//! Metadata objects on disk: one file each, in Fluvio's encoding, replaced atomically.
 
 use std::fs;
 use std::io::{self, Cursor};
@@ -12,10 +12,10 @@ use fluvio_sc_schema::objects::ObjectApiCreateRequest;
 
 use crate::data_dir::{Durability, is_temporary, replace_file, sync_dir};
 
-/// The version of the encoding. Each file begins with the version that it was written in.
+/// The version of the encoding. Each file starts with its version.
 const VERSION: Version = ObjectApiCreateRequest::DEFAULT_API_VERSION;
 
-/// A folder of objects of one kind, by name.
+/// A folder with the objects of one kind.
 #[derive(Debug)]
 pub(crate) struct ObjectDir<S> {
     path: PathBuf,
@@ -40,15 +40,15 @@ impl<S: Encoder + Decoder> ObjectDir<S> {
                 fs::remove_file(&path).with_context(context)?;
                 continue;
             }
-            let object = fs::read(&path).and_then(decode).with_context(|| {
-                format!("{} can't be read; restore or delete it", path.display())
-            })?;
+            let object = fs::read(&path)
+                .and_then(decode)
+                .with_context(|| format!("can't read {}; restore or delete it", path.display()))?;
             objects.push(object);
         }
         Ok(objects)
     }
 
-    /// Writes an object, in place of the one with that name.
+    /// Writes or replaces an object.
     pub fn put(&self, name: &str, spec: &S) -> io::Result<()> {
         let mut bytes = Vec::new();
         VERSION.encode(&mut bytes, VERSION)?;
@@ -76,8 +76,8 @@ fn decode<S: Decoder>(bytes: Vec<u8>) -> io::Result<(String, S)> {
     Ok((name, spec))
 }
 
-/// A file name for any object name: SmartModules may be called `group/name@1.0.0` or worse, and
-/// Fluvio takes a topic without a name.
+/// Returns a safe file name for any object name: a SmartModule may be called `group/name@1.0.0`,
+/// and Fluvio accepts a topic with an empty name.
 fn file_name(name: &str) -> String {
     if name.is_empty() {
         return "%".to_owned();

@@ -1,9 +1,11 @@
 //! Child processes that do not outlive their owner.
 //!
-//! Whoever tries the product on one machine starts half a dozen processes and must find none of
-//! them afterwards, whatever way out was taken: done, an error, a panic, Ctrl-C, even `kill -9` of
-//! the owner. A child lives in a process group of its own, so that Ctrl-C in the terminal reaches
-//! the owner alone and the owner stops its children in their order.
+//! The product on one machine starts half a dozen processes. None may remain, whether the owner
+//! finishes, fails, panics, gets Ctrl-C or is killed with `kill -9`. A child has its own process
+//! group, so Ctrl-C in the terminal reaches only the owner, which stops its children in order.
+//! [`files`] are the files that owner and children share.
+
+pub mod files;
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -14,7 +16,8 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdout, Command};
 
-/// A running child. Dropping it asks it to stop without waiting; [`OwnedProcess::stop`] waits.
+/// A running child. Dropping it sends the stop signal without waiting; [`OwnedProcess::stop`]
+/// waits.
 #[derive(Debug)]
 pub struct OwnedProcess {
     name: String,
@@ -23,8 +26,8 @@ pub struct OwnedProcess {
 }
 
 impl OwnedProcess {
-    /// Starts `command`. `stop_with` is the signal by which this program stops in good order; the
-    /// kernel sends it, too, when the owner dies (on Linux).
+    /// Starts `command`. `stop_with` is the signal that stops the program cleanly. On Linux the
+    /// kernel also sends it when the owner dies.
     ///
     /// # Errors
     /// The program can't be started.
@@ -45,40 +48,40 @@ impl OwnedProcess {
         })
     }
 
-    /// What the process is called in messages.
+    /// Returns the process's name in messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The process id; none once the end of the process was seen.
+    /// Returns the process id; `None` once the process's end was observed.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// The process's standard output, once, where the command was given a pipe for it.
+    /// Takes the process's standard output, if the command has a pipe for it.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end.
     ///
     /// # Errors
-    /// The operating system's own.
+    /// The operating system can't wait for it.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// The exit status if the process has ended.
+    /// Returns the exit status if the process has ended.
     ///
     /// # Errors
-    /// The operating system's own.
+    /// The operating system can't query it.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
-    /// Sends a signal; does nothing once the process has ended.
+    /// Sends a signal, unless the process has ended.
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid
@@ -88,16 +91,19 @@ impl OwnedProcess {
         }
     }
 
-    /// Asks the process to stop, and kills it if it has not within `grace`.
+    /// Sends the stop signal, and kills the process if it hasn't ended after `timeout`.
     ///
     /// # Errors
-    /// The operating system's own.
-    pub async fn stop(mut self, grace: Duration) -> io::Result<ExitStatus> {
+    /// The operating system can't stop or wait for it.
+    pub async fn stop(mut self, timeout: Duration) -> io::Result<ExitStatus> {
         self.signal(self.stop_with);
-        match tokio::time::timeout(grace, self.child.wait()).await {
+        match tokio::time::timeout(timeout, self.child.wait()).await {
             Ok(status) => status,
             Err(_) => {
-                tracing::warn!(name = self.name, "did not stop in {grace:?}; killing it");
+                tracing::warn!(
+                    name = self.name,
+                    "did not stop within {timeout:?}; killing it"
+                );
                 self.child.kill().await?;
                 self.child.wait().await
             }
@@ -114,16 +120,16 @@ impl Drop for OwnedProcess {
 #[cfg(target_os = "linux")]
 #[allow(
     unsafe_code,
-    reason = "pre_exec is the one way to set a child's parent-death signal"
+    reason = "only pre_exec can set a child's parent-death signal"
 )]
 fn die_with_owner(command: &mut Command, signal: Signal) {
     let owner = nix::unistd::getpid();
-    // SAFETY: between fork and exec only the async-signal-safe calls prctl and getppid are made,
-    // and nothing is allocated.
+    // SAFETY: between fork and exec it makes only the async-signal-safe calls prctl and getppid and
+    // allocates nothing.
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(signal)?;
-            // The owner may have died before the line above took effect.
+            // The owner may have died before the signal was set.
             if nix::unistd::getppid() == owner {
                 Ok(())
             } else {

@@ -1,19 +1,21 @@
-//! The user that PostgreSQL runs as: it refuses to be root.
+//! The user that PostgreSQL runs as, since it refuses to run as root.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use nix::unistd::{Gid, Uid, User, geteuid};
 use tokio::process::Command;
 
-/// Users that a root owner may hand the server to, in this order.
+/// Users for the server of a root owner, by preference.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
-/// Who runs the server's processes.
+/// The user of the server's processes.
 pub(crate) enum Account {
-    /// The owner itself.
+    /// The owner's user.
     Own,
-    /// Somebody unprivileged in place of root.
+    /// An unprivileged user instead of root.
     Other(Uid, Gid),
 }
 
@@ -30,7 +32,8 @@ impl Account {
             }
         }
         bail!(
-            "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`; make one or run this as another user"
+            "PostgreSQL does not run as root, and the users `postgres` and `nobody` don't exist; \
+             create one or run this as another user"
         );
     }
 
@@ -38,6 +41,17 @@ impl Account {
         if let Self::Other(uid, gid) = self {
             command.uid(uid.as_raw()).gid(gid.as_raw());
         }
+    }
+
+    /// Lets the server's user pass the folder, without listing or changing it.
+    pub(crate) fn let_in(&self, folder: &Path) -> anyhow::Result<()> {
+        if let Self::Other(..) = self {
+            let mode = folder.metadata()?.permissions().mode() | 0o011;
+            std::fs::set_permissions(folder, Permissions::from_mode(mode)).with_context(|| {
+                format!("cannot let the server's user into {}", folder.display())
+            })?;
+        }
+        Ok(())
     }
 
     pub(crate) fn give(&self, path: &Path) -> anyhow::Result<()> {

@@ -1,38 +1,70 @@
-//! A private PostgreSQL server that lives as long as its owner.
+//! A private PostgreSQL server that stops with its owner.
 //!
-//! The demo and the tests need a real PostgreSQL and must touch nobody's database. This finds the
-//! server binaries of the system, or brings some, makes a cluster in a folder of its own, and runs it on a free
-//! loopback port with a password that nobody else knows. PostgreSQL refuses to run as root, so a
-//! root owner runs it as an unprivileged user.
+//! The demo and the tests need a real PostgreSQL without touching an existing database. This crate
+//! finds or downloads the server's programs, creates a cluster in a separate folder, and runs it on
+//! a free loopback port with a random password. PostgreSQL refuses to run as root, so a root owner
+//! runs it as an unprivileged user.
 
 mod account;
-mod binaries;
-mod download;
+mod programs;
 
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use owned_process::{OwnedProcess, Signal};
+use owned_process::{OwnedProcess, Signal, files};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio_postgres::NoTls;
 
 use crate::account::Account;
-use crate::binaries::Binaries;
+use crate::programs::Programs;
 
 const SUPERUSER: &str = "etl";
 const DATABASE: &str = "etl";
-const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server. Dropping it shuts it down; [`PrivatePostgres::stop`] also waits for the end.
+/// Lets the server's user pass `folder` to a folder in it. Has no effect unless the owner is root.
+///
+/// # Errors
+/// There is no user for the server, or the rights can't be changed.
+pub fn let_server_in(folder: &Path) -> anyhow::Result<()> {
+    Account::to_run_as()?.let_in(folder)
+}
+
+/// The address and settings of a server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The address that it listens at.
+    pub host: Ipv4Addr,
+    /// The port. Default: a free one.
+    pub port: Option<u16>,
+    /// Settings of `postgresql.conf`, such as `max_connections=20`.
+    pub settings: Vec<String>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST,
+            port: None,
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// A running server. Dropping it shuts it down; [`PrivatePostgres::stop`] also waits.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     process: OwnedProcess,
     folder: Folder,
+    host: Ipv4Addr,
     port: u16,
     password: String,
 }
@@ -60,67 +92,91 @@ impl Folder {
 }
 
 impl PrivatePostgres {
-    /// Starts a server whose data goes away with it.
+    /// Starts a server with temporary data.
     ///
     /// # Errors
-    /// No PostgreSQL on this machine (the error says what to install), or it does not start (the
-    /// error carries the end of its log).
+    /// There is no PostgreSQL on this machine (the error says how to install it), or it does not
+    /// start (the error has the end of its log).
     pub async fn start() -> anyhow::Result<Self> {
-        Self::start_with(Binaries::find().await?, Folder::temporary()?).await
+        Self::start_with(
+            Programs::find().await?,
+            Folder::temporary()?,
+            &ServerOptions::default(),
+        )
+        .await
     }
 
-    /// The same with the programs of the folder `programs`, of another version than this machine's, say.
+    /// Starts a server with temporary data and the programs of a folder, for example of another
+    /// version.
     ///
     /// # Errors
-    /// As [`PrivatePostgres::start`].
+    /// As for [`PrivatePostgres::start`].
     pub async fn start_of(programs: &Path) -> anyhow::Result<Self> {
-        Self::start_with(Binaries::of(programs)?, Folder::temporary()?).await
+        Self::start_with(
+            Programs::of(programs)?,
+            Folder::temporary()?,
+            &ServerOptions::default(),
+        )
+        .await
     }
 
-    /// Starts a server on the data in `folder`, which is made if it isn't there and stays.
+    /// Starts a server with its data in `folder`, which is created if it is missing, and kept.
     ///
     /// # Errors
-    /// As [`PrivatePostgres::start`].
+    /// As for [`PrivatePostgres::start`].
     pub async fn start_in(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        let folder = Folder::Kept(folder.canonicalize()?);
-        Self::start_with(Binaries::find().await?, folder).await
+        Self::start_at(folder, &ServerOptions::default()).await
     }
 
-    /// How to connect: `postgres://user:password@host:port/database`.
+    /// Starts a server with its data in `folder`, and with an address and settings of its own.
+    /// `pg_hba.conf` has to allow other addresses than 127.0.0.1.
+    ///
+    /// # Errors
+    /// As for [`PrivatePostgres::start`].
+    pub async fn start_at(folder: &Path, options: &ServerOptions) -> anyhow::Result<Self> {
+        let folder = files::private_folder(folder)
+            .with_context(|| format!("cannot use {}", folder.display()))?;
+        let folder = Folder::Kept(folder);
+        Self::start_with(Programs::find().await?, folder, options).await
+    }
+
+    /// Returns the URL to connect to: `postgres://user:password@host:port/database`.
     #[must_use]
     pub fn url(&self) -> String {
         format!(
-            "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{DATABASE}",
-            self.password, self.port
+            "postgres://{SUPERUSER}:{}@{}:{}/{DATABASE}",
+            self.password, self.host, self.port
         )
     }
 
-    /// The port on 127.0.0.1.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The server's process.
+    /// Returns the server's process.
     pub fn process(&mut self) -> &mut OwnedProcess {
         &mut self.process
     }
 
-    /// Shuts the server down: open transactions are rolled back, the data is checkpointed.
+    /// Shuts the server down: rolls open transactions back and writes a checkpoint.
     ///
     /// # Errors
-    /// The operating system's own.
+    /// The operating system can't stop the process.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.process.stop(STOP_LIMIT).await?;
+        self.process.stop(STOP_TIMEOUT).await?;
         Ok(())
     }
 
-    async fn start_with(binaries: Binaries, folder: Folder) -> anyhow::Result<Self> {
+    async fn start_with(
+        programs: Programs,
+        folder: Folder,
+        options: &ServerOptions,
+    ) -> anyhow::Result<Self> {
         let account = Account::to_run_as()?;
         let path = folder.path();
-        account.give(path)?;
+        account.let_in(path)?;
         let data = path.join("data");
         let password_file = path.join("password");
         let password = if data.join("PG_VERSION").is_file() {
@@ -128,15 +184,21 @@ impl PrivatePostgres {
                 .with_context(|| format!("{} holds a database but no password", path.display()))?
         } else {
             let password = uuid::Uuid::new_v4().simple().to_string();
-            write_private(&password_file, &password)?;
+            files::create(&password_file)
+                .and_then(|mut file| file.write_all(password.as_bytes()))
+                .with_context(|| format!("cannot write {}", password_file.display()))?;
             account.give(&password_file)?;
-            initdb(&binaries, &account, &data, &password_file).await?;
+            create_data_folder(&data)?;
+            account.give(&data)?;
+            let is_temporary = matches!(folder, Folder::Temporary(_));
+            initdb(&programs, &account, &data, &password_file, is_temporary).await?;
             password
         };
-        let (process, port) = start_server(&binaries, &account, path, &data).await?;
+        let (process, port) = start_server(&programs, &account, path, &data, options)?;
         let mut server = Self {
             process,
             folder,
+            host: options.host,
             port,
             password,
         };
@@ -147,14 +209,14 @@ impl PrivatePostgres {
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let maintenance = format!(
-            "postgres://{SUPERUSER}:{}@127.0.0.1:{}/postgres",
-            self.password, self.port
+            "postgres://{SUPERUSER}:{}@{}:{}/postgres",
+            self.password, self.host, self.port
         );
         let ready = async {
             loop {
                 if let Some(status) = self.process.ended()? {
                     bail!(
-                        "PostgreSQL ended at its start ({status}):\n{}",
+                        "PostgreSQL ended while starting ({status}):\n{}",
                         log_tail(self.folder.path())
                     );
                 }
@@ -174,23 +236,35 @@ impl PrivatePostgres {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        match tokio::time::timeout(START_LIMIT, ready).await {
+        match tokio::time::timeout(START_TIMEOUT, ready).await {
             Ok(outcome) => outcome,
             Err(_) => bail!(
-                "PostgreSQL was not ready in {START_LIMIT:?}:\n{}",
+                "PostgreSQL was not ready within {START_TIMEOUT:?}:\n{}",
                 log_tail(self.folder.path())
             ),
         }
     }
 }
 
+/// Creates the folder that becomes the server's. The one around it stays its owner's, so that the
+/// server's user can't replace log and password by links.
+fn create_data_folder(path: &Path) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot create {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn initdb(
-    binaries: &Binaries,
+    programs: &Programs,
     account: &Account,
     data: &Path,
     password_file: &Path,
+    is_temporary: bool,
 ) -> anyhow::Result<()> {
-    let mut command = Command::new(binaries.initdb());
+    let mut command = Command::new(programs.initdb());
     command
         .args([
             "--username",
@@ -202,6 +276,8 @@ async fn initdb(
             "--locale",
             "C.UTF-8",
         ])
+        // Nothing of a temporary server has to survive the machine.
+        .args(is_temporary.then_some("--no-sync"))
         .arg("--pwfile")
         .arg(password_file)
         .arg("--pgdata")
@@ -211,7 +287,7 @@ async fn initdb(
     let output = command
         .output()
         .await
-        .with_context(|| format!("cannot run {}", binaries.initdb().display()))?;
+        .with_context(|| format!("cannot run {}", programs.initdb().display()))?;
     ensure!(
         output.status.success(),
         "initdb failed ({}):\n{}",
@@ -221,41 +297,48 @@ async fn initdb(
     Ok(())
 }
 
-async fn start_server(
-    binaries: &Binaries,
+fn start_server(
+    programs: &Programs,
     account: &Account,
     folder: &Path,
     data: &Path,
+    options: &ServerOptions,
 ) -> anyhow::Result<(OwnedProcess, u16)> {
-    let log = std::fs::File::create(log_file(folder))?;
-    let port = free_port()?;
-    let mut command = Command::new(binaries.postgres());
+    let log = log_file(folder);
+    let log = files::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let port = options.port.map_or_else(free_port, Ok)?;
+    let mut command = Command::new(programs.postgres());
     command
         .arg("-D")
         .arg(data)
         .args([
             "-c",
-            "listen_addresses=127.0.0.1",
+            &format!("listen_addresses={}", options.host),
             "-c",
             &format!("port={port}"),
         ])
-        // Nobody needs the socket file, and its path is limited to 107 bytes.
+        // The socket file isn't needed, and its path is limited to 107 bytes.
         .args(["-c", "unix_socket_directories="])
-        // A first load writes far more WAL than the default expects between two checkpoints.
+        // A first load writes far more WAL between checkpoints than the default allows.
         .args(["-c", "max_wal_size=4GB", "-c", "shared_buffers=256MB"])
-        // Lets a reader tell how long an event took until it could be seen.
+        // Shows when an event became visible.
         .args(["-c", "track_commit_timestamp=on"])
+        .args(options.settings.iter().flat_map(|setting| ["-c", setting]))
         .current_dir(folder)
         .stdout(log.try_clone()?)
         .stderr(log);
     account.apply(&mut command);
     // SIGINT is PostgreSQL's fast shutdown.
     let process = OwnedProcess::spawn("postgres", command, Signal::SIGINT)
-        .with_context(|| format!("cannot run {}", binaries.postgres().display()))?;
+        .with_context(|| format!("cannot run {}", programs.postgres().display()))?;
     Ok((process, port))
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// Returns a free port of 127.0.0.1.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> anyhow::Result<u16> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
@@ -276,17 +359,4 @@ fn log_tail(folder: &Path) -> String {
         .copied()
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
 }

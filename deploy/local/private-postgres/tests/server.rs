@@ -1,5 +1,8 @@
-//! A private server is usable, keeps its data when asked to, and is gone afterwards.
+//! A private server is usable, can keep its data, and is gone afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 use private_postgres::PrivatePostgres;
 use tokio_postgres::{Client, NoTls};
@@ -15,7 +18,7 @@ async fn kept_data_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("database");
 
-    // Who runs as root hands the folder to another user, who must be able to reach it.
+    // For root, the server runs as another user, who must be able to access the folder.
     std::fs::set_permissions(
         folder.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
@@ -28,6 +31,21 @@ async fn kept_data_is_there_after_a_restart() {
         .await
         .unwrap();
     first.stop().await.unwrap();
+    // The server's user may not replace the files that root writes.
+    let own = |path: &Path| path.metadata().unwrap().uid();
+    assert_eq!(own(&kept), own(folder.path()));
+    let log = kept.join("postgres.log");
+    for file in [&log, &kept.join("password")] {
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+    }
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    std::fs::remove_file(&log).unwrap();
+    symlink(&victim, &log).unwrap();
+    let error = PrivatePostgres::start_in(&kept).await.unwrap_err();
+    assert!(format!("{error:#}").contains("is a link"), "{error:#}");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    std::fs::remove_file(&log).unwrap();
 
     let second = PrivatePostgres::start_in(&kept).await.unwrap();
     let row = connect(&second.url())

@@ -1,4 +1,4 @@
-//! Message attributes: what a sender puts beside the body, and their checksum.
+//! Message attributes and their checksum.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-use crate::error::SqsError;
 use crate::limits;
+use crate::protocol::SqsError;
 
-/// The attributes of one message, by name. Shared: they never change after the send.
+/// The system attribute with the trace context of AWS X-Ray.
+pub(crate) const TRACE_HEADER: &str = "AWSTraceHeader";
+
+/// The attributes of one message, by name. They are shared, since they never change.
 pub(crate) type MessageAttributes = Arc<BTreeMap<String, MessageAttribute>>;
 
-/// One attribute; a value is text or base64.
+/// One attribute with a text or a base64 value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct MessageAttribute {
@@ -25,7 +28,7 @@ pub(crate) struct MessageAttribute {
     binary_value: Option<String>,
 }
 
-/// Checks `attributes` and computes `MD5OfMessageAttributes`; none for no attributes.
+/// Checks `attributes` and computes `MD5OfMessageAttributes`; `None` without attributes.
 pub(crate) fn checksum(
     attributes: &BTreeMap<String, MessageAttribute>,
 ) -> Result<Option<String>, SqsError> {
@@ -66,8 +69,27 @@ pub(crate) fn checksum(
     Ok(Some(hex(&digest.finalize())))
 }
 
-/// The attributes that a receive asks for: names, `prefix.*`, `All` or `.*`.
-pub(crate) fn asked_for(
+/// Returns the text of `AWSTraceHeader`, the only system attribute that a message may be sent with.
+pub(crate) fn trace_header(
+    attributes: &BTreeMap<String, MessageAttribute>,
+) -> Result<Option<Arc<str>>, SqsError> {
+    let mut header = None;
+    for (name, attribute) in attributes {
+        match &attribute.string_value {
+            Some(text) if name == TRACE_HEADER && attribute.data_type == "String" => {
+                header = Some(text.as_str().into());
+            }
+            _ => {
+                let reason = "only AWSTraceHeader, with the data type String.";
+                return Err(SqsError::invalid("MessageSystemAttributes", name, reason));
+            }
+        }
+    }
+    Ok(header)
+}
+
+/// Returns the attributes that a receive requests by names, `prefix.*`, `All` or `.*`.
+pub(crate) fn requested(
     attributes: &MessageAttributes,
     names: &[String],
 ) -> Option<MessageAttributes> {
@@ -95,12 +117,12 @@ pub(crate) fn asked_for(
     }
 }
 
-/// The MD5 of `bytes` in lower-case hex, as in `MD5OfBody`.
+/// Returns the MD5 of `bytes` in lower-case hex, as in `MD5OfBody`.
 pub(crate) fn md5_hex(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
 }
 
-/// SQS hashes each part with its length, four bytes, big endian, in front.
+/// Hashes a part with its length in front, in four bytes, big endian, like SQS.
 fn feed(digest: &mut Md5, part: &[u8]) {
     let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
     digest.update(length.to_be_bytes());

@@ -1,10 +1,11 @@
-//! The messages of one queue: which are visible, which are hidden and until when.
+//! The messages of one queue and their visibility.
 //!
-//! No operation looks at messages it doesn't concern: everything is found by number or by time in
-//! ordered sets, so half a million waiting messages cost no more a receive than ten. Time comes in
-//! as an argument.
+//! Messages are found by number or by time in ordered sets, so a receive costs the same with half a
+//! million waiting messages as with ten. Callers pass the time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,17 +13,66 @@ use uuid::Uuid;
 
 use crate::attributes::MessageAttributes;
 use crate::limits;
-use crate::receipt::Receipt;
 
-/// What a sender gave, checked.
+/// The checked content of a message.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     pub(crate) body: Arc<str>,
     pub(crate) body_md5: Arc<str>,
     pub(crate) attributes: MessageAttributes,
+    pub(crate) trace_header: Option<Arc<str>>,
 }
 
-/// A message as it is handed to a receiver.
+/// A receipt handle: identifies one receive of one message in one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// Identifies the queue, also among queues that had the same name.
+    pub(crate) queue: u64,
+    /// The message's number in the queue.
+    pub(crate) message: u64,
+    /// The message's receive count at that receive.
+    pub(crate) receive: u32,
+}
+
+/// The text is not a receipt handle of this endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{:016x}.{:x}.{:x}",
+            self.queue, self.message, self.receive
+        )
+    }
+}
+
+impl FromStr for Receipt {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let mut parts = text.split('.');
+        let mut next = || {
+            parts
+                .next()
+                .and_then(|part| u64::from_str_radix(part, 16).ok())
+                .ok_or(Malformed)
+        };
+        let receipt = Self {
+            queue: next()?,
+            message: next()?,
+            receive: u32::try_from(next()?).map_err(|_| Malformed)?,
+        };
+        if parts.next().is_some() {
+            Err(Malformed)
+        } else {
+            Ok(receipt)
+        }
+    }
+}
+
+/// A received message.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) id: Uuid,
@@ -32,14 +82,14 @@ pub(crate) struct Delivery {
     pub(crate) first_received_ms: u64,
 }
 
-/// Why a visibility timeout can't be changed.
+/// A visibility timeout can't be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotChanged {
-    /// The message is gone, or was received again since: the receipt handle is no good any more.
+    /// The receipt handle is stale: the message was deleted or received again.
     Stale,
     /// The message's visibility timeout has run out.
     NotInFlight,
-    /// It would be hidden for more than 12 hours since its receive.
+    /// The message would be hidden for more than 12 hours after its receive.
     TooLong,
 }
 
@@ -53,7 +103,7 @@ struct Message {
     place: Place,
 }
 
-/// Where a message is; the sets of [`Backlog`] are indexes over this.
+/// The state of a message, indexed by the sets of [`Backlog`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Visible,
@@ -72,7 +122,7 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// An empty one; `queue` goes into its receipt handles.
+    /// Returns an empty backlog. `queue` becomes part of its receipt handles.
     pub(crate) fn new(queue: u64) -> Self {
         Self {
             queue,
@@ -96,7 +146,7 @@ impl Backlog {
         self.hidden.len() - self.in_flight
     }
 
-    /// When the next hidden message becomes visible by itself.
+    /// Returns the time when the next hidden message becomes visible.
     pub(crate) fn next_visible_at(&self) -> Option<Instant> {
         self.hidden.first().map(|(at, _)| *at)
     }
@@ -132,8 +182,8 @@ impl Backlog {
         id
     }
 
-    /// Up to `most` visible messages, oldest first. `is_duplicated` tells, for each, whether it is to
-    /// stay visible as well, so that it is delivered once more.
+    /// Receives up to `most` visible messages, oldest first. A message for which `is_duplicated`
+    /// returns true stays visible, so it is delivered again.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
@@ -179,7 +229,7 @@ impl Backlog {
         deliveries
     }
 
-    /// Deletes the message, if `receipt` is of its latest receive. SQS answers "deleted" either way.
+    /// Deletes the message if `receipt` is of its latest receive. SQS reports success either way.
     pub(crate) fn delete(&mut self, receipt: Receipt) {
         if self.is_latest(receipt) {
             self.remove(receipt.message);
@@ -219,7 +269,7 @@ impl Backlog {
         };
     }
 
-    /// Makes visible what has been hidden long enough.
+    /// Makes messages visible whose timeout or delay has ended.
     pub(crate) fn settle(&mut self, now: Instant) {
         while let Some((_, number)) = self.hidden.first().copied().filter(|(at, _)| *at <= now) {
             self.move_to(number, Place::Visible);

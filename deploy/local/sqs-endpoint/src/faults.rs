@@ -1,15 +1,6 @@
-//! Faults on purpose: what the network and SQS do once in a while, done when a test wants it.
+//! Fault injection: errors that the network and SQS cause now and then, on demand in tests.
 //!
-//! From Rust through [`Faults`], from another process over HTTP:
-//!
-//! ```text
-//! PUT    /_faults  {"operation": "DeleteMessageBatch", "fault": {"kind": "drop-silently"}, "times": 3}
-//! PUT    /_faults  {"operation": "ReceiveMessage", "fault": {"kind": "delay", "for": "2s"}, "share": 0.1}
-//! GET    /_faults  how often each fault has struck
-//! DELETE /_faults  end all faults
-//! ```
-//!
-//! `times` and `share` count what the fault is about: calls, or the entries of calls (see [`Fault`]).
+//! A fault applies to whole calls or to the entries or messages of calls; see [`Fault`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,41 +8,39 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
 
-use crate::operation::Operation;
+use crate::protocol::Operation;
 
-/// Something that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+/// An injected fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The call is refused with `ThrottlingException` and does nothing. Counted by call.
     Throttle,
     /// The call is refused with `AccessDenied`, as by a policy, and does nothing. Counted by call.
     Deny,
-    /// The call is done at once and answered late. Counted by call.
+    /// The call is performed at once and answered late. Counted by call.
     Delay {
-        /// How late.
-        #[serde(rename = "for", with = "humantime_serde")]
+        /// The delay of the answer.
         by: Duration,
     },
-    /// The call is done, then the connection closes without an answer. Counted by call.
+    /// The call is performed, then the connection closes without an answer. Counted by call.
     CutReply,
-    /// An entry of a batch is not done and reported in `Failed`. Counted by entry; batches only.
-    #[serde(rename_all = "kebab-case")]
+    /// An entry of a batch is not performed and reported in `Failed`. Counted by entry; batches
+    /// only.
     FailEntry {
-        /// What `SenderFault` says: whether a retry is no use.
+        /// The value of `SenderFault`: true if a retry can't succeed.
         sender_fault: bool,
     },
-    /// A delete or visibility change is not done and reported as done. Counted by message.
+    /// A delete or visibility change is not performed but reported as successful. Counted by
+    /// message.
     DropSilently,
-    /// A received message stays visible, so that it is delivered again at once. Counted by message;
+    /// A received message stays visible, so it is delivered again immediately. Counted by message;
     /// `ReceiveMessage` only.
     Duplicate,
 }
 
 impl Fault {
-    fn is_of_entries(self) -> bool {
+    fn applies_to_entries(self) -> bool {
         matches!(
             self,
             Self::FailEntry { .. } | Self::DropSilently | Self::Duplicate
@@ -75,23 +64,23 @@ impl Fault {
     }
 }
 
-/// A fault that an operation can't have.
+/// A fault can't be injected.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum NotPossible {
-    /// Failing an entry of an operation without entries, for example.
-    #[error("{fault:?} is not a fault that {operation} can have")]
+pub enum InvalidFault {
+    /// The fault doesn't apply to the operation, for example an entry's failure without entries.
+    #[error("{fault:?} does not apply to {operation}")]
     Inapplicable {
-        /// The operation that was asked for.
+        /// The requested operation.
         operation: Operation,
-        /// The fault that was asked for.
+        /// The requested fault.
         fault: Fault,
     },
-    /// A share that is no probability.
+    /// The share isn't a probability.
     #[error("a share is between 0 and 1, not {0}")]
     Share(f64),
 }
 
-/// The faults of one endpoint. All methods take effect at once, for calls under way too.
+/// The faults of one endpoint. Changes take effect immediately, also for current calls.
 #[derive(Debug)]
 pub struct Faults(Mutex<Plan>);
 
@@ -124,71 +113,69 @@ impl Faults {
         }))
     }
 
-    /// Lets `fault` strike the next `times` calls, entries or messages of `operation`.
+    /// Injects `fault` into the next `times` calls, entries or messages of `operation`.
     ///
     /// # Errors
-    /// The operation can't have this fault.
+    /// The fault doesn't apply to the operation.
     pub fn fail_next(
         &self,
         operation: Operation,
         fault: Fault,
         times: u64,
-    ) -> Result<(), NotPossible> {
+    ) -> Result<(), InvalidFault> {
         self.add(operation, fault, When::Next(times))
     }
 
-    /// Lets `fault` strike a share (0 to 1) of the calls, entries or messages of `operation`, chosen
-    /// at random from [`Faults::seed`].
+    /// Injects `fault` into a share (0 to 1) of the calls, entries or messages of `operation`,
+    /// chosen at random from [`Faults::seed`].
     ///
     /// # Errors
-    /// The operation can't have this fault, or `share` is no probability.
+    /// The fault doesn't apply to the operation, or `share` isn't between 0 and 1.
     pub fn fail_share(
         &self,
         operation: Operation,
         fault: Fault,
         share: f64,
-    ) -> Result<(), NotPossible> {
+    ) -> Result<(), InvalidFault> {
         if !(0.0..=1.0).contains(&share) {
-            return Err(NotPossible::Share(share));
+            return Err(InvalidFault::Share(share));
         }
         self.add(operation, fault, When::Share(share))
     }
 
-    /// Starts the random choices anew. They are the same for the same seed (0 at the start) and the
-    /// same order of calls.
+    /// Restarts the random choices. They are equal for the same seed (initially 0) and order of
+    /// calls.
     pub fn seed(&self, seed: u64) {
         self.plan().random = StdRng::seed_from_u64(seed);
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn clear(&self) {
         self.plan().rules.clear();
     }
 
-    /// How often faults have struck `operation` so far.
+    /// Returns the number of faults that were injected into `operation`.
     #[must_use]
     pub fn struck(&self, operation: Operation) -> u64 {
         self.plan().struck.get(&operation).copied().unwrap_or(0)
     }
 
-    pub(crate) fn all_struck(&self) -> BTreeMap<Operation, u64> {
-        self.plan().struck.clone()
-    }
-
-    /// The faults of one call, in the order in which they were set.
+    /// Returns the faults of one call, in the order in which they were added.
     pub(crate) fn of_call(&self, operation: Operation) -> Vec<Fault> {
         self.plan()
-            .strike(operation, |fault| !fault.is_of_entries(), usize::MAX)
+            .strike(operation, |fault| !fault.applies_to_entries(), usize::MAX)
     }
 
-    /// The fault of one entry or message, if any.
+    /// Returns the fault of one entry or message, if any.
     pub(crate) fn of_entry(&self, operation: Operation) -> Option<Fault> {
-        self.plan().strike(operation, Fault::is_of_entries, 1).pop()
+        self.plan()
+            .strike(operation, Fault::applies_to_entries, 1)
+            .pop()
     }
 
-    fn add(&self, operation: Operation, fault: Fault, when: When) -> Result<(), NotPossible> {
+    fn add(&self, operation: Operation, fault: Fault, when: When) -> Result<(), InvalidFault> {
         if !fault.applies_to(operation) {
-            return Err(NotPossible::Inapplicable { operation, fault });
+            return Err(InvalidFault::Inapplicable { operation, fault });
         }
         self.plan().rules.push(Rule {
             operation,

@@ -1,25 +1,21 @@
-//! A small SQS endpoint for one machine, with faults on purpose.
+//! A small SQS endpoint for one machine, with fault injection.
 //!
-//! It speaks SQS's own protocol (AWS JSON 1.0), so the AWS SDKs work against it with nothing but
-//! another endpoint URL, and it keeps to what AWS documents of standard queues: visibility timeouts,
-//! a new receipt handle for each receive, stale handles, batches that fail in part, limits, error
-//! codes. What a network and SQS do wrong once in a while it does on demand: see [`Faults`].
+//! It speaks SQS's protocol (AWS JSON 1.0), so the AWS SDKs need only another endpoint URL. It
+//! behaves like standard queues as AWS documents them: visibility timeouts, a new receipt handle
+//! for each receive, stale handles, partially failed batches, limits, error codes. Tests can inject
+//! errors of the network and of SQS; see [`Faults`].
 //!
-//! It is no replacement for SQS: messages live in memory and are gone when it stops, credentials
-//! are not checked, FIFO queues and redrive policies are refused by name. It belongs on 127.0.0.1.
+//! It does not replace SQS: messages are kept in memory and lost when it stops, credentials are not
+//! checked, and FIFO queues and redrive policies are refused. Bind it to 127.0.0.1.
 
 mod attributes;
 mod backlog;
 mod calls;
-mod control;
-mod error;
 mod faults;
 mod limits;
-mod operation;
+mod protocol;
 mod queue;
-mod receipt;
 mod server;
-mod shelf;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,27 +27,26 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::Context;
-pub use crate::faults::{Fault, Faults, NotPossible};
-pub use crate::operation::Operation;
-use crate::queue::{Settings, SharedQueue};
-use crate::shelf::Shelf;
+pub use crate::faults::{Fault, Faults, InvalidFault};
+pub use crate::protocol::Operation;
+use crate::queue::{QueueRegistry, Settings, SharedQueue};
 
-/// How long [`Endpoint::stop`] lets calls under way finish.
-const STOP: Duration = Duration::from_secs(5);
+/// The time that [`Endpoint::stop`] gives to current calls.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running endpoint. Dropped without [`Endpoint::stop`], it ends long polls and takes no more calls.
+/// A running endpoint. Dropping it ends long polls and refuses new calls without waiting.
 pub struct Endpoint {
     url: String,
     context: Arc<Context>,
     server: JoinHandle<()>,
 }
 
-/// A queue of the endpoint, seen from the inside.
+/// A queue of the endpoint, for tests that check its state.
 #[derive(Clone)]
 pub struct QueueHandle(SharedQueue);
 
 impl Endpoint {
-    /// Starts an endpoint on `address`; port 0 takes a free one.
+    /// Starts an endpoint on `address`. Port 0 selects a free port.
     ///
     /// # Errors
     /// The address can't be listened on.
@@ -66,7 +61,7 @@ impl Endpoint {
                 .context("the SQS endpoint's own address")?
         );
         let context = Arc::new(Context {
-            shelf: Shelf::new(&url),
+            queues: QueueRegistry::new(&url),
             faults: Faults::none(),
             stop: CancellationToken::new(),
         });
@@ -78,39 +73,42 @@ impl Endpoint {
         })
     }
 
-    /// Where it listens, for the SDK's `endpoint_url`.
+    /// Returns the endpoint's URL, for the SDK's `endpoint_url`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Creates a queue with SQS's default attributes, unless there is one, and returns its URL.
+    /// Creates a queue with SQS's default attributes if it doesn't exist, and returns its URL.
     ///
     /// # Errors
-    /// A name that SQS does not allow, or a queue of that name with other attributes.
+    /// SQS does not allow the name, or the queue exists with other attributes.
     pub fn create_queue(&self, name: &str) -> anyhow::Result<String> {
-        let created = self.context.shelf.create(name, Settings::default());
+        let created = self.context.queues.create(name, Settings::default());
         created.map_err(|error| anyhow!("cannot create the queue `{name}`: {}", error.message))?;
-        Ok(self.context.shelf.url(name))
+        Ok(self.context.queues.url(name))
     }
 
-    /// A queue by its name.
+    /// Returns a queue by its name.
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<QueueHandle> {
-        self.context.shelf.by_name(name).ok().map(QueueHandle)
+        self.context.queues.by_name(name).ok().map(QueueHandle)
     }
 
-    /// The faults to come.
+    /// Returns the injected faults.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.context.faults
     }
 
-    /// Ends long polls, finishes the calls under way, closes all connections.
+    /// Ends long polls, finishes current calls and closes all connections.
     pub async fn stop(mut self) {
         self.context.stop.cancel();
-        if tokio::time::timeout(STOP, &mut self.server).await.is_err() {
-            tracing::warn!("the SQS endpoint has calls that do not end; leaving them");
+        if tokio::time::timeout(STOP_TIMEOUT, &mut self.server)
+            .await
+            .is_err()
+        {
+            tracing::warn!("calls of the SQS endpoint did not end within {STOP_TIMEOUT:?}");
         }
     }
 }
@@ -122,25 +120,25 @@ impl Drop for Endpoint {
 }
 
 impl QueueHandle {
-    /// Messages that a receive would get now (`ApproximateNumberOfMessages`, but exact).
+    /// Returns the exact number of visible messages (`ApproximateNumberOfMessages`).
     #[must_use]
     pub fn depth(&self) -> usize {
         self.0.counts().visible
     }
 
-    /// Messages received and neither deleted nor visible again.
+    /// Returns the number of messages that were received and are neither deleted nor visible again.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.counts().in_flight
     }
 
-    /// Messages that were sent with a delay that hasn't ended.
+    /// Returns the number of messages whose delay has not ended.
     #[must_use]
     pub fn delayed(&self) -> usize {
         self.0.counts().delayed
     }
 
-    /// Messages of every kind that have not been deleted.
+    /// Returns the number of all messages that have not been deleted.
     #[must_use]
     pub fn undeleted(&self) -> usize {
         let counts = self.0.counts();

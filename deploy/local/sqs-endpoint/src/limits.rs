@@ -1,7 +1,7 @@
-//! The limits of SQS that a client can run into.
+//! The limits of SQS that affect clients.
 //!
-//! Source: Amazon SQS developer guide, "message quotas" and "queue quotas"; the 1 MiB payload is
-//! of August 2025 (256 KiB before).
+//! Source: Amazon SQS developer guide, "message quotas" and "queue quotas". The payload limit of 1
+//! MiB is from August 2025 (before: 256 KiB).
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ pub(crate) const BATCH: usize = 10;
 pub(crate) const BATCH_ID_CHARS: usize = 80;
 /// Bytes of one message's body, and of all bodies in one batch.
 pub(crate) const BODY_BYTES: usize = 1 << 20;
-/// Messages of a standard queue that are received and neither deleted nor visible again.
+/// In-flight messages of a standard queue: received and neither deleted nor visible again.
 pub(crate) const IN_FLIGHT: usize = 120_000;
-/// The longest visibility timeout, counted from the receive.
+/// The longest visibility timeout from the receive on.
 pub(crate) const VISIBILITY: Duration = Duration::from_secs(12 * 60 * 60);
-/// The visibility timeout of a queue that was created without one.
+/// The default visibility timeout of a queue.
 pub(crate) const DEFAULT_VISIBILITY_SECONDS: u64 = 30;
 /// The longest long poll.
 pub(crate) const WAIT_SECONDS: u64 = 20;
@@ -25,17 +25,20 @@ pub(crate) const DELAY_SECONDS: u64 = 900;
 pub(crate) const QUEUE_NAME_CHARS: usize = 80;
 /// Message attributes of one message.
 pub(crate) const MESSAGE_ATTRIBUTES: usize = 10;
-/// Queues in one reply of `ListQueues`.
+/// Queues in one response of `ListQueues`.
 pub(crate) const LISTED_QUEUES: usize = 1000;
-/// How long a queue refuses to be purged again.
+/// The minimum time between two purges of a queue.
 pub(crate) const PURGE_PAUSE: Duration = Duration::from_secs(60);
 
-/// Whether SQS takes `c` in a body: what XML 1.0 allows.
+/// Returns true if SQS accepts `c` in a body: the characters of XML 1.0.
 pub(crate) fn is_message_character(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
+    matches!(
+        c,
+        '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..
+    )
 }
 
-/// Whether `name` is letters, digits, `-` and `_`, and neither empty nor longer than `longest`.
+/// Returns true if `name` has 1 to `longest` letters, digits, `-` and `_`.
 pub(crate) fn is_plain_name(name: &str, longest: usize) -> bool {
     (1..=longest).contains(&name.len())
         && name

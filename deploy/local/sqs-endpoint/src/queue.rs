@@ -1,26 +1,27 @@
-//! One queue: its messages, its attributes, and receivers that wait for messages.
+//! Queues: their messages, attributes and waiting receivers, and the queue registry.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::backlog::{Backlog, Content, Delivery, NotChanged};
-use crate::error::{Code, SqsError};
+use crate::backlog::{Backlog, Content, Delivery, NotChanged, Receipt};
 use crate::limits;
-use crate::receipt::Receipt;
+use crate::protocol::{Code, SqsError};
 
-/// A queue. Every method sees visibility timeouts that have ended as ended.
+/// A queue.
 pub(crate) struct Queue {
     pub(crate) name: String,
     pub(crate) created_s: u64,
-    /// Goes into receipt handles, so that those of another queue are recognised.
+    /// Part of receipt handles, so those of another queue are recognized.
     mark: u64,
     state: Mutex<State>,
-    /// One permit for each sign that there is something to receive; whoever leaves messages behind
-    /// passes it on.
+    /// Wakes one receiver when messages become available. A receiver that leaves messages wakes the
+    /// next.
     arrivals: Notify,
     gone: CancellationToken,
 }
@@ -32,7 +33,7 @@ struct State {
     purged_at: Option<Instant>,
 }
 
-/// The attributes of a queue that can be set, in their own units.
+/// The settable attributes of a queue, in their units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) visibility_seconds: u64,
@@ -52,7 +53,7 @@ impl Default for Settings {
     }
 }
 
-/// How many messages are where.
+/// The number of messages in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) visible: usize,
@@ -104,7 +105,7 @@ impl Queue {
         }
     }
 
-    /// Adds a message; `delay` is the queue's own unless the sender names one.
+    /// Adds a message. The default of `delay` is the queue's.
     pub(crate) fn send(&self, content: Content, delay: Option<Duration>) -> Uuid {
         let id = {
             let mut state = self.state();
@@ -117,7 +118,7 @@ impl Queue {
         id
     }
 
-    /// Receives up to `most` messages; waits up to `wait` for the first.
+    /// Receives up to `most` messages and waits up to `wait` for the first.
     pub(crate) async fn receive(
         &self,
         most: usize,
@@ -128,7 +129,7 @@ impl Queue {
     ) -> Result<Vec<Delivery>, SqsError> {
         let give_up_at = Instant::now() + wait;
         loop {
-            // Registered before the look at the backlog: what is sent in between wakes us.
+            // Registered before the backlog is read, so a message that is sent meanwhile wakes us.
             let arrival = self.arrivals.notified();
             tokio::pin!(arrival);
             arrival.as_mut().enable();
@@ -137,12 +138,12 @@ impl Queue {
             if !deliveries.is_empty() || now >= give_up_at {
                 return Ok(deliveries);
             }
-            let look_again_at = next_visible_at
+            let next_poll_at = next_visible_at
                 .map_or(give_up_at, |at| at.min(give_up_at))
                 .max(now);
             tokio::select! {
                 () = &mut arrival => {}
-                () = tokio::time::sleep_until(look_again_at.into()) => {}
+                () = tokio::time::sleep_until(next_poll_at.into()) => {}
                 () = self.gone.cancelled() => return Err(does_not_exist()),
                 () = stop.cancelled() => return Ok(Vec::new()),
             }
@@ -157,7 +158,7 @@ impl Queue {
         is_duplicated: &dyn Fn() -> bool,
     ) -> Result<(Vec<Delivery>, Option<Instant>), SqsError> {
         let mut state = self.state();
-        // A long poll at the limit waits; a short poll is told.
+        // At the limit a long poll waits and a short poll fails.
         if wait.is_zero() && state.backlog.in_flight() >= limits::IN_FLIGHT {
             return Err(SqsError::new(
                 Code::OverLimit,
@@ -174,7 +175,7 @@ impl Queue {
         Ok((deliveries, state.backlog.next_visible_at()))
     }
 
-    /// Checks a receipt handle's form and that it is of this queue.
+    /// Parses a receipt handle and checks that it is of this queue.
     pub(crate) fn receipt(&self, handle: &str) -> Result<Receipt, SqsError> {
         handle
             .parse()
@@ -242,20 +243,20 @@ impl Queue {
         Ok(())
     }
 
-    /// Ends the long polls of a queue that is deleted.
+    /// Ends the long polls of a deleted queue.
     pub(crate) fn close(&self) {
         self.gone.cancel();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is complete before anything in it can panic.
+        // No change of the state can panic halfway, so poisoning is ignored.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.backlog.settle(Instant::now());
         state
     }
 }
 
-/// The error for a queue that isn't there.
+/// Returns the error for a missing queue.
 pub(crate) fn does_not_exist() -> SqsError {
     SqsError::new(
         Code::QueueDoesNotExist,
@@ -263,7 +264,7 @@ pub(crate) fn does_not_exist() -> SqsError {
     )
 }
 
-/// Milliseconds since 1970, as in `SentTimestamp`.
+/// Returns milliseconds of Unix time, as in `SentTimestamp`.
 fn wall_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -272,5 +273,84 @@ fn wall_ms() -> u64 {
         })
 }
 
-/// A queue that several calls hold at once.
+/// A queue that is shared by calls.
 pub(crate) type SharedQueue = Arc<Queue>;
+
+/// The queue registry: all queues of the endpoint, by name and by URL.
+pub(crate) struct QueueRegistry {
+    /// The URL of a queue without its name.
+    base: String,
+    queues: RwLock<BTreeMap<String, SharedQueue>>,
+}
+
+impl QueueRegistry {
+    /// Returns an empty registry for the endpoint at `url`.
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            base: format!("{url}/000000000000/"),
+            queues: RwLock::default(),
+        }
+    }
+
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("{}{name}", self.base)
+    }
+
+    /// Creates a queue, or returns the existing one if it has the same settings.
+    pub(crate) fn create(&self, name: &str, settings: Settings) -> Result<SharedQueue, SqsError> {
+        if name.ends_with(".fifo") {
+            return Err(SqsError::unsupported("FIFO queues"));
+        }
+        if !limits::is_plain_name(name, limits::QUEUE_NAME_CHARS) {
+            let reason = "Can only include alphanumeric characters, hyphens, or underscores. \
+                          1 to 80 in length";
+            return Err(SqsError::invalid("QueueName", name, reason));
+        }
+        let mut queues = self.write();
+        if let Some(queue) = queues.get(name) {
+            if queue.settings().0 != settings {
+                let message =
+                    format!("A queue named {name} exists already, with other attributes.");
+                return Err(SqsError::new(Code::QueueNameExists, message));
+            }
+            return Ok(Arc::clone(queue));
+        }
+        let queue = Arc::new(Queue::new(name, settings));
+        queues.insert(name.to_owned(), Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Result<SharedQueue, SqsError> {
+        self.read().get(name).cloned().ok_or_else(does_not_exist)
+    }
+
+    /// Returns the queue with this URL, under any host name.
+    pub(crate) fn by_url(&self, url: &str) -> Result<SharedQueue, SqsError> {
+        self.by_name(url.rsplit('/').next().unwrap_or_default())
+    }
+
+    /// Returns up to `most` names that start with `prefix` and follow `after`, in order.
+    pub(crate) fn names(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<String> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_owned()));
+        let queues = self.read();
+        let names = queues.range((from, Bound::Unbounded)).map(|(name, _)| name);
+        names
+            .filter(|name| name.starts_with(prefix))
+            .take(most)
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn remove(&self, queue: &SharedQueue) {
+        self.write().remove(&queue.name);
+        queue.close();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, SharedQueue>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, SharedQueue>> {
+        self.queues.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,7 +1,7 @@
-//! HTTP: requests in, answers out, or a connection that closes where a fault says so.
+//! The HTTP server.
 //!
-//! Connections are served one by one, not through `axum::serve`, because a cut reply needs to end
-//! its connection without a byte of an answer.
+//! It doesn't use `axum::serve`, because the fault `CutReply` must close its connection without
+//! sending a byte.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{post, put};
+use axum::routing::post;
 use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,30 +25,24 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::calls::{self, Context};
-use crate::control;
-use crate::error::{AWS_JSON, Code, SqsError};
 use crate::faults::Fault;
-use crate::operation::Operation;
+use crate::protocol::{AWS_JSON, Code, Operation, SqsError};
 
-/// The largest request: a batch of 1 MiB, each byte of it escaped in JSON.
+/// The largest request: a batch of 1 MiB with each byte escaped in JSON.
 const REQUEST_BYTES: usize = 8 << 20;
 
-/// Marks a response that is not to be sent.
+/// Marks a response that must not be sent.
 #[derive(Clone, Copy)]
 struct Cut;
 
 /// Ends a connection without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the reply is cut on purpose")]
+#[error("an injected fault cuts the reply")]
 struct ReplyCut;
 
-/// Serves `listener` until the context's stop, then finishes the calls under way.
+/// Serves `listener` until the context's stop, then finishes current calls.
 pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>) {
     let router = Router::new()
-        .route(
-            "/_faults",
-            put(control::set).get(control::show).delete(control::clear),
-        )
         .route("/", post(call))
         .route("/{account}/{queue}", post(call))
         .with_state(Arc::clone(&context));
@@ -57,10 +51,11 @@ pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve_connection(stream, router.clone(), Arc::clone(&context)));
+                    connections.spawn(serve_connection(stream, router.clone(),
+                    Arc::clone(&context)));
                 }
                 Err(error) => {
-                    // Out of file descriptors, say: it may pass, and must not spin.
+                    // For example out of file descriptors: pause instead of spinning, and retry.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -103,7 +98,7 @@ async fn answer(router: Router, request: hyper::Request<Incoming>) -> Result<Res
 async fn call(State(context): State<Arc<Context>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(operation) = operation(&parts.headers) else {
-        let message = "the header X-Amz-Target names no operation of this endpoint";
+        let message = "the header X-Amz-Target is not an operation of this endpoint";
         return with_request_id(
             SqsError::new(Code::UnknownOperationException, message).into_response(),
         );

@@ -1,14 +1,13 @@
-//! Where the built programs and the SmartModules are: beside the running program.
+//! Finds the built programs and SmartModules next to the running program.
 //!
-//! `make build` puts everything into one folder, an installation does the same, and a test runs
-//! from a folder below it.
+//! `make build` and installations put everything into one folder; tests run from a folder below it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// The folder that holds the programs `fluvio-node`, `sqs_source`, `postgres_sink` and the
-/// SmartModules `flatten-items.wasm` and `list-items.wasm`.
+/// The folder with the programs `fluvio-node`, `sqs_source`, `postgres_sink` and the SmartModules
+/// `flatten-items.wasm`, `list-items.wasm` and `raw-events.wasm`.
 #[derive(Clone, Debug)]
 pub struct Artefacts(PathBuf);
 
@@ -19,18 +18,20 @@ pub const SOURCE: &str = "sqs_source";
 /// The PostgreSQL sink.
 pub const SINK: &str = "postgres_sink";
 const PROGRAMS: [&str; 3] = [NODE, SOURCE, SINK];
-/// What the sink reads through.
+/// The SmartModule of the sink.
 const FLATTEN_ITEMS: &str = "flatten-items.wasm";
-/// What people look at the topic through.
+/// The SmartModule for people.
 const LIST_ITEMS: &str = "list-items.wasm";
+/// The SmartModule for other consumers.
+const RAW_EVENTS: &str = "raw-events.wasm";
 
 impl Artefacts {
-    /// Looks in the folder of the running program and the one above.
+    /// Searches the folder of the running program and its parent.
     ///
     /// # Errors
-    /// Something isn't there; the error names it and says how to build it.
+    /// A file is missing. The error names it and the command that builds it.
     pub fn find() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
         let folders: Vec<&Path> = program.ancestors().skip(1).take(2).collect();
         let found = folders.iter().find(|folder| missing(folder).is_empty());
         match (found, folders.first()) {
@@ -44,29 +45,35 @@ impl Artefacts {
         }
     }
 
-    /// The path of one of the programs.
+    /// Returns the path of a program.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// The SmartModule `flatten-items`, as WebAssembly.
+    /// Returns the path of the SmartModule `flatten-items`.
     #[must_use]
     pub fn flatten_items(&self) -> PathBuf {
         self.0.join(FLATTEN_ITEMS)
     }
 
-    /// The SmartModule `list-items`, as WebAssembly.
+    /// Returns the path of the SmartModule `list-items`.
     #[must_use]
     pub fn list_items(&self) -> PathBuf {
         self.0.join(LIST_ITEMS)
+    }
+
+    /// Returns the path of the SmartModule `raw-events`.
+    #[must_use]
+    pub fn raw_events(&self) -> PathBuf {
+        self.0.join(RAW_EVENTS)
     }
 }
 
 fn missing(folder: &Path) -> Vec<&'static str> {
     PROGRAMS
         .into_iter()
-        .chain([FLATTEN_ITEMS, LIST_ITEMS])
+        .chain([FLATTEN_ITEMS, LIST_ITEMS, RAW_EVENTS])
         .filter(|name| !folder.join(name).is_file())
         .collect()
 }

@@ -1,25 +1,28 @@
-//! Topic and SmartModules, loaded into a Fluvio cluster as `fluvio topic create` and `smdk load` do.
+//! Topic and SmartModules of a Fluvio cluster, created like `fluvio topic create` and `smdk load`
+//! do.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use fluvio::FluvioAdmin;
 use fluvio::config::ConfigFile;
+use fluvio::consumer::{ConsumerConfig, PartitionConsumer};
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::metadata::topic::config::TopicConfig;
+use fluvio::{Fluvio, FluvioAdmin, Offset};
 use fluvio_controlplane_metadata::smartmodule::{
     SmartModuleMetadata, SmartModuleSpec, SmartModuleWasm,
 };
 use fluvio_controlplane_metadata::topic::{AddPartition, UpdateTopicAction};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::files::{TOPIC, TOPIC_FILE};
 
-/// Creates the topic of `deploy/cluster/topic.yaml` as `name`, unless it is there. `partitions`
+/// Creates the topic of `deploy/cluster/topic.yaml` as `name` if it doesn't exist. `partitions`
 /// overrides the file's number.
 ///
 /// # Errors
-/// The cluster's own, with the topic's name.
+/// The cluster refuses the topic.
 pub async fn create_topic(
     admin: &FluvioAdmin,
     name: &str,
@@ -38,10 +41,10 @@ pub async fn create_topic(
     Ok(())
 }
 
-/// Adds partitions to a topic, as `fluvio topic add-partition` does.
+/// Adds partitions to a topic, like `fluvio topic add-partition`.
 ///
 /// # Errors
-/// The cluster's own, with the topic's name.
+/// The cluster refuses the change.
 pub async fn add_partitions(admin: &FluvioAdmin, name: &str, count: u32) -> anyhow::Result<()> {
     let more = UpdateTopicAction::AddPartition(AddPartition { count });
     admin
@@ -50,7 +53,7 @@ pub async fn add_partitions(admin: &FluvioAdmin, name: &str, count: u32) -> anyh
         .with_context(|| format!("cannot add partitions to the topic `{name}`"))
 }
 
-/// Loads the SmartModule whose `SmartModule.toml` is `manifest`; one that is there already is replaced.
+/// Creates or replaces the SmartModule with the `SmartModule.toml` in `manifest`.
 ///
 /// # Errors
 /// The file can't be read, or the cluster refuses the module.
@@ -74,10 +77,10 @@ pub async fn load_smart_module(
         .with_context(|| format!("cannot load the SmartModule `{name}`"))
 }
 
-/// A client for the administration of the cluster that the profile file at `path` names.
+/// Connects an admin client to the cluster of the profile file at `path`.
 ///
 /// # Errors
-/// No profile there, or no cluster at its address.
+/// The profile can't be read, or there is no cluster at its address.
 pub async fn admin(path: &Path) -> anyhow::Result<FluvioAdmin> {
     let file = ConfigFile::load(Some(path.display().to_string()))?;
     let cluster = file.config().current_cluster()?;
@@ -86,10 +89,10 @@ pub async fn admin(path: &Path) -> anyhow::Result<FluvioAdmin> {
         .with_context(|| format!("no Fluvio cluster at {}", cluster.endpoint))
 }
 
-/// Copies the current Fluvio profile to `path`, and returns the address in it.
+/// Copies the current Fluvio profile to `path` and returns its address.
 ///
 /// # Errors
-/// There is none, or it can't be copied.
+/// There is no profile, or it can't be copied.
 pub(crate) fn copy_current_profile(path: &Path) -> anyhow::Result<String> {
     let from = match std::env::var_os("FLV_PROFILE_PATH") {
         Some(file) => PathBuf::from(file),
@@ -103,8 +106,82 @@ pub(crate) fn copy_current_profile(path: &Path) -> anyhow::Result<String> {
     Ok(file.config().current_cluster()?.endpoint.clone())
 }
 
-/// A topic name for a stack among others on one cluster.
+/// Returns a unique topic name, since a cluster may have several stacks.
 pub(crate) fn unused_topic_name() -> anyhow::Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(format!("{TOPIC}-{:x}", now.as_micros()))
+}
+
+/// The bytes requested to read a batch's header. The rest of the batch may be cut off.
+const MAX_BYTES: i32 = 64 << 10;
+
+/// Reads a topic's end offset, the number of its records: the sum of its partitions' high
+/// watermarks, requested from the leaders.
+///
+/// The cluster's metadata has them too, but a real cluster updates it some hundred milliseconds
+/// late, so a topic with unread records could look read to its end. Only the client's deprecated
+/// stream returns whole batches with their headers.
+pub struct TopicEnd {
+    partitions: Vec<PartitionConsumer>,
+    // A client that is dropped closes its connections.
+    _client: Fluvio,
+}
+
+impl TopicEnd {
+    /// Connects to the cluster of the profile file at `profile`, or of the current profile.
+    ///
+    /// # Errors
+    /// There is no cluster, or the topic doesn't exist.
+    #[allow(deprecated)]
+    pub async fn connect(profile: Option<&Path>, topic: &str) -> anyhow::Result<Self> {
+        let file = ConfigFile::load(profile.map(|path| path.display().to_string()))
+            .context("no current Fluvio profile")?;
+        let cluster = file.config().current_cluster()?;
+        let client = Fluvio::connect_with_config(cluster)
+            .await
+            .with_context(|| format!("no Fluvio cluster at {}", cluster.endpoint))?;
+        let admin = client.admin().await;
+        let topics = admin.list::<TopicSpec, _>(vec![topic.to_owned()]).await?;
+        let found = topics
+            .iter()
+            .find(|found| found.name == topic)
+            .ok_or_else(|| anyhow!("the topic `{topic}` does not exist"))?;
+        let partitions = stream::iter(0..found.spec.partitions())
+            .then(|partition| client.partition_consumer(topic, partition))
+            .try_collect()
+            .await?;
+        Ok(Self {
+            partitions,
+            _client: client,
+        })
+    }
+
+    /// Returns the number of records in the topic.
+    ///
+    /// # Errors
+    /// The cluster doesn't answer.
+    pub async fn read(&self) -> anyhow::Result<i64> {
+        stream::iter(&self.partitions)
+            .then(high_watermark)
+            .try_fold(0, |sum, next| async move { Ok(sum + next) })
+            .await
+    }
+}
+
+/// Returns the last record's offset plus one.
+#[allow(deprecated)]
+async fn high_watermark(partition: &PartitionConsumer) -> anyhow::Result<i64> {
+    let config = ConsumerConfig::builder()
+        .max_bytes(MAX_BYTES)
+        .disable_continuous(true)
+        .build()?;
+    let batches = partition
+        .stream_batches_with_config(Offset::from_end(1), config)
+        .await?;
+    let last = std::pin::pin!(batches).next().await;
+    match last {
+        Some(Ok(batch)) => Ok(batch.get_last_offset() + 1),
+        Some(Err(code)) => Err(anyhow!("{code}")),
+        None => Ok(0),
+    }
 }

@@ -1,16 +1,18 @@
-//! The files of `deploy/cluster`, written out for a run.
+//! The folder and files of a run.
 //!
-//! They are the operator's files, unchanged: what differs on this machine (addresses, passwords)
-//! comes in where it does in production, through the secrets file and the environment. Only on a
-//! cluster that others use as well is the topic another one, and with it the connectors' names.
+//! The connectors use the operator's files of `deploy/cluster`: addresses and passwords
+//! come from the secrets file and the environment, as in production. Two keys are left out
+//! ([`for_one_machine`]). On a shared cluster the topic's name is replaced, and with it the
+//! connectors' names.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use owned_process::files;
+use tempfile::TempDir;
 
-/// The topic that the connectors' files name.
+/// The topic in the connectors' files.
 pub const TOPIC: &str = "shop-events";
 
 pub(crate) const TOPIC_FILE: &str = include_str!("../../../cluster/topic.yaml");
@@ -18,17 +20,19 @@ pub(crate) const FLATTEN_ITEMS: &str =
     include_str!("../../../../smartmodules/flatten-items/SmartModule.toml");
 pub(crate) const LIST_ITEMS: &str =
     include_str!("../../../../smartmodules/list-items/SmartModule.toml");
+pub(crate) const RAW_EVENTS: &str =
+    include_str!("../../../../smartmodules/raw-events/SmartModule.toml");
 const SOURCE_FILE: &str = include_str!("../../../cluster/sqs-source.yaml");
 const SINK_FILE: &str = include_str!("../../../cluster/postgres-sink.yaml");
 
-/// Where a run's files are.
+/// The paths of a run's files.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// The source's configuration.
     pub source: PathBuf,
     /// The sink's configuration.
     pub sink: PathBuf,
-    /// The secrets of both.
+    /// The secrets of both connectors.
     pub secrets: PathBuf,
 }
 
@@ -44,19 +48,33 @@ impl Files {
             sink: folder.join("postgres-sink.yaml"),
             secrets: folder.join("secrets.txt"),
         };
-        write(&files.source, 0o644, &SOURCE_FILE.replace(TOPIC, topic))?;
-        let sink = with_parameters(SINK_FILE, parameters).replace(TOPIC, topic);
-        write(&files.sink, 0o644, &sink)?;
+        let source = for_one_machine(SOURCE_FILE).replace(TOPIC, topic);
+        write(&files.source, &source)?;
+        let sink = with_parameters(&for_one_machine(SINK_FILE), parameters).replace(TOPIC, topic);
+        write(&files.sink, &sink)?;
         let lines: String = secrets
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"))
             .collect();
-        write(&files.secrets, 0o600, &lines)?;
+        write(&files.secrets, &lines)?;
         Ok(files)
     }
 }
 
-/// The sink's file with parameters for its SmartModule.
+/// Leaves out `metrics-address`, since several runs on one machine would need the same port, and
+/// `visibility-timeout`, so that the queue's own counts: messages of a source that was killed come
+/// again soon.
+fn for_one_machine(file: &str) -> String {
+    let is_left_out = |line: &&str| {
+        let line = line.trim_start();
+        line.starts_with("metrics-address:") || line.starts_with("visibility-timeout:")
+    };
+    file.split_inclusive('\n')
+        .filter(|line| !is_left_out(line))
+        .collect()
+}
+
+/// Adds parameters of the SmartModule to the sink's file.
 fn with_parameters(sink: &str, parameters: &[(String, String)]) -> String {
     const MODULE: &str = "  - uses: flatten-items\n";
     if parameters.is_empty() {
@@ -70,13 +88,37 @@ fn with_parameters(sink: &str, parameters: &[(String, String)]) -> String {
     sink.replace(MODULE, &format!("{MODULE}    with:\n{lines}"))
 }
 
-fn write(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    files::create(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The folder of a run: data, files and logs.
+#[derive(Debug)]
+pub(crate) enum Folder {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    pub(crate) fn new(kept: Option<&Path>) -> anyhow::Result<Self> {
+        match kept {
+            None => Ok(Self::Temporary(
+                tempfile::Builder::new().prefix("etl-").tempdir()?,
+            )),
+            Some(path) => {
+                let folder = files::private_folder(path)
+                    .with_context(|| format!("cannot use {}", path.display()))?;
+                Ok(Self::Kept(folder))
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
 }

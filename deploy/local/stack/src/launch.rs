@@ -1,24 +1,59 @@
-//! One part's command line: for this process to start it, and for a person to repeat it.
+//! Parts that run as separate processes, and their command lines.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use owned_process::{OwnedProcess, Signal};
+use owned_process::{OwnedProcess, Signal, files};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::part::Part;
+use crate::artefacts;
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A program, its arguments and what it needs in its environment.
+/// A part that runs as a separate process and can be killed and restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The embedded Fluvio node.
+    Node,
+    /// The SQS source connector.
+    Source,
+    /// The PostgreSQL sink connector.
+    Sink,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Node => "fluvio-node",
+            Self::Source => "sqs-source",
+            Self::Sink => "postgres-sink",
+        })
+    }
+}
+
+impl Part {
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Node => artefacts::NODE,
+            Self::Source => artefacts::SOURCE,
+            Self::Sink => artefacts::SINK,
+        }
+    }
+}
+
+/// All parts, in their starting order.
+pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
+
+/// A program with its arguments and environment variables.
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub(crate) part: Part,
+    pub(crate) prefix: Vec<String>,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(&'static str, String)>,
@@ -26,12 +61,9 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Starts the program; what it says on standard error is added to its log file.
+    /// Starts the program. Its standard error is appended to its log file.
     pub(crate) fn start(&self, stdout: Stdio) -> anyhow::Result<OwnedProcess> {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)
+        let log = files::append(&self.log)
             .with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut command = self.command();
         command.stdout(stdout).stderr(log);
@@ -39,37 +71,46 @@ impl Launch {
             .with_context(|| format!("cannot run {}", self.program.display()))
     }
 
-    /// The program, for who wants to watch it or to change what it gets.
+    /// Returns the command, for callers that capture its output or change its environment.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let words: Vec<&OsStr> = self.prefix.iter().map(OsStr::new).collect();
+        let mut command = match words.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         let environment = self.environment.iter().map(|(name, value)| (*name, value));
         command.args(&self.arguments).envs(environment);
         command
     }
 
-    /// Starts a program that says in one line on its standard output when it is ready, and waits for it.
+    /// Starts a program that prints one line on standard output when it is ready, and waits for the
+    /// line.
     pub(crate) async fn start_and_wait(&self) -> anyhow::Result<OwnedProcess> {
         let mut process = self.start(Stdio::piped())?;
         let stdout = process
             .take_stdout()
             .with_context(|| format!("the output of {} is not captured", self.part))?;
         let mut lines = BufReader::new(stdout).lines();
-        match tokio::time::timeout(READY_LIMIT, lines.next_line()).await {
+        match tokio::time::timeout(READY_TIMEOUT, lines.next_line()).await {
             Ok(Ok(Some(ready))) => {
                 tracing::debug!("{ready}");
                 Ok(process)
             }
             Ok(_) => bail!("{} did not start:\n{}", self.part, self.log_tail(10)),
             Err(_) => bail!(
-                "{} was not ready in {READY_LIMIT:?}:\n{}",
+                "{} was not ready in {READY_TIMEOUT:?}:\n{}",
                 self.part,
                 self.log_tail(10)
             ),
         }
     }
 
-    /// The last lines of the program's log.
+    /// Returns the last lines of the program's log.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -80,11 +121,14 @@ impl Launch {
     }
 }
 
-/// The line for a shell that starts the program again by hand.
+/// Formats a shell command that starts the program.
 impl fmt::Display for Launch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
             write!(formatter, "{name}={} ", quoted(value))?;
+        }
+        for word in &self.prefix {
+            write!(formatter, "{} ", quoted(word))?;
         }
         write!(formatter, "{}", quoted(&self.program.to_string_lossy()))?;
         self.arguments
@@ -110,6 +154,7 @@ mod tests {
     fn the_line_survives_a_shell() {
         let launch = Launch {
             part: Part::Source,
+            prefix: vec!["env".to_owned()],
             program: PathBuf::from("printf"),
             arguments: vec!["%s|".to_owned(), "it's".to_owned(), "two words".to_owned()],
             environment: vec![("GREETING", "a b".to_owned())],

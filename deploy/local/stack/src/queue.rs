@@ -1,4 +1,4 @@
-//! The queue's side: an endpoint of our own or somebody's server, and a client for either.
+//! The queue, in the embedded endpoint or on another SQS server, and its clients.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use aws_sdk_sqs::types::QueueAttributeName;
 /// The queue's name.
 pub const QUEUE: &str = "shop-events";
 
-/// The region that everything on this machine agrees on.
+/// The AWS region that all parts use.
 pub const REGION: &str = "us-east-1";
-/// A key that servers on this machine accept: they check none.
+/// An access key for local servers, which don't check it.
 pub const ACCESS_KEY: &str = "local";
 
-/// A client for the SQS server at `endpoint`.
+/// Returns a client for the SQS server at `endpoint`.
 #[must_use]
 pub fn client(endpoint: &str) -> Client {
     let config = aws_sdk_sqs::Config::builder()
@@ -29,7 +29,7 @@ pub fn client(endpoint: &str) -> Client {
     Client::from_conf(config)
 }
 
-/// What a program of the AWS SDKs needs in its environment to talk to `endpoint`.
+/// Returns the environment variables with which programs of the AWS SDKs use `endpoint`.
 #[must_use]
 pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     vec![
@@ -40,10 +40,11 @@ pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Creates the queue at `sqs_url` unless it is there, and returns its URL. The name of a `fifo` queue ends as AWS wants it.
+/// Creates the queue at `sqs_url` if it doesn't exist, and returns its URL. The name of a FIFO
+/// queue ends with `.fifo`, as AWS requires.
 ///
 /// # Errors
-/// No SQS server there, or one that refuses.
+/// There is no SQS server, or it refuses the queue.
 pub async fn create(
     sqs_url: &str,
     fifo: bool,
@@ -64,7 +65,10 @@ pub async fn create(
             error.into_service_error()
         )
     })?;
-    created
-        .queue_url
-        .ok_or_else(|| anyhow!("the SQS server at {sqs_url} gave no URL for the queue `{name}`"))
+    created.queue_url.ok_or_else(|| {
+        anyhow!(
+            "the SQS server at {sqs_url} returned no URL for the queue \
+            `{name}`"
+        )
+    })
 }

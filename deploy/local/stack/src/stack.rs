@@ -1,32 +1,76 @@
-//! All of it: started in order, watched, stopped in order.
+//! The stack: starts all parts in order, monitors them, stops them in order.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use fluvio::FluvioAdmin;
 use fluvio::metadata::topic::TopicSpec;
 use owned_process::{OwnedProcess, Signal};
 use private_postgres::PrivatePostgres;
 use sqs_endpoint::Endpoint;
 use tokio_postgres::NoTls;
+use uuid::Uuid;
 
 use crate::artefacts::Artefacts;
-use crate::files::{Files, TOPIC};
-use crate::folder::Folder;
-use crate::launch::Launch;
-use crate::options::{Fluvio, Sqs, StackOptions};
-use crate::part::{PARTS, Part};
+use crate::cluster::TopicEnd;
+use crate::files::{Files, Folder, TOPIC};
+use crate::launch::{Launch, PARTS, Part};
 use crate::{cluster, files, queue};
 
-mod addresses;
-
-/// Names a connector's metric socket.
+/// The environment variable for a connector's metrics socket.
 const METRICS: &str = "FLUVIO_METRIC_CONNECTOR";
-const TABLES_LIMIT: Duration = Duration::from_secs(60);
-/// The source gives itself 20 s to settle what is in hand.
-const CONNECTOR_STOP_LIMIT: Duration = Duration::from_secs(30);
+const TABLES_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time to stop a connector. The source takes up to 20 s for its in-flight messages.
+const CONNECTOR_STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The configuration of a stack.
+#[derive(Debug, Default)]
+pub struct StackOptions {
+    /// The folder for all data. Default: a temporary folder that is removed at the end.
+    pub data_dir: Option<PathBuf>,
+    /// The URL of the database. Default: a private server.
+    pub database_url: Option<String>,
+    /// The SQS server.
+    pub sqs: Sqs,
+    /// The Fluvio cluster.
+    pub fluvio: Fluvio,
+    /// Creates a FIFO queue, which the embedded endpoint does not support.
+    pub fifo: bool,
+    /// The queue's visibility timeout. Default: the server's.
+    pub visibility_timeout: Option<Duration>,
+    /// The number of the topic's partitions. Default: that of `deploy/cluster/topic.yaml`.
+    pub partitions: Option<u32>,
+    /// Parameters of the sink's SmartModule.
+    pub parameters: Vec<(String, String)>,
+    /// The embedded node's address, if it runs in a network namespace. Default: 127.0.0.1.
+    pub node_host: Option<IpAddr>,
+    /// Words before the command line of a part, such as `nsenter --net=FILE`.
+    pub prefixes: Vec<(Part, Vec<String>)>,
+}
+
+/// The Fluvio cluster of a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fluvio {
+    /// An embedded node.
+    #[default]
+    Embedded,
+    /// The cluster of the current Fluvio profile. The stack creates a topic with a unique name
+    /// there and deletes it when it stops.
+    CurrentProfile,
+}
+
+/// The SQS server of a stack.
+#[derive(Clone, Debug, Default)]
+pub enum Sqs {
+    /// The endpoint of this repository, in this process.
+    #[default]
+    Embedded,
+    /// Another server at this URL.
+    At(String),
+}
 
 /// The running pipeline.
 pub struct Stack {
@@ -41,7 +85,8 @@ pub struct Stack {
     sqs_url: String,
     queue_url: String,
     database_url: String,
-    // Dropped in this order: whoever writes goes before whom it writes to.
+    prefixes: Vec<(Part, Vec<String>)>,
+    // Fields are dropped in this order: each writer before its target.
     source: Option<OwnedProcess>,
     sink: Option<OwnedProcess>,
     node: Option<OwnedProcess>,
@@ -50,10 +95,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything; `on_step` is told what is being started.
+    /// Starts everything. `on_step` gets the name of each step.
     ///
     /// # Errors
-    /// The first part that does not start, with the end of its log. What was started is stopped.
+    /// A part does not start; the error has the end of its log. All started parts are stopped.
     pub async fn start(
         options: StackOptions,
         mut on_step: impl FnMut(&str),
@@ -63,6 +108,7 @@ impl Stack {
 
         let postgres = if options.database_url.is_none() {
             on_step("PostgreSQL");
+            private_postgres::let_server_in(folder.path())?;
             Some(PrivatePostgres::start_in(&folder.path().join("postgres")).await?)
         } else {
             None
@@ -70,7 +116,7 @@ impl Stack {
         let database_url = match (&postgres, options.database_url) {
             (Some(server), _) => server.url(),
             (None, Some(url)) => url,
-            (None, None) => bail!("there is neither a private database nor a URL of one"),
+            (None, None) => bail!("there is neither a private database nor a database URL"),
         };
 
         on_step("the queue");
@@ -91,10 +137,15 @@ impl Stack {
             folder.path(),
             &topic,
             &options.parameters,
-            &[("QUEUE_URL", &queue_url), ("DATABASE_URL", &database_url)],
+            &[
+                ("QUEUE_URL", &queue_url),
+                ("DATABASE_URL", &database_url),
+                ("NOTIFICATIONS_SECRET", &Uuid::new_v4().to_string()),
+            ],
         )?;
 
-        let sc = free_address()?;
+        let host = options.node_host.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let sc = SocketAddr::new(host, private_postgres::free_port()?);
         let mut stack = Self {
             folder,
             artefacts,
@@ -103,10 +154,11 @@ impl Stack {
             fluvio_address: sc.to_string(),
             topic,
             sc,
-            spu: free_address()?,
+            spu: SocketAddr::new(host, private_postgres::free_port()?),
             sqs_url,
             queue_url,
             database_url,
+            prefixes: options.prefixes,
             source: None,
             sink: None,
             node: None,
@@ -129,6 +181,8 @@ impl Stack {
         cluster::load_smart_module(&admin, files::FLATTEN_ITEMS, &flatten_items).await?;
         let list_items = stack.artefacts.list_items();
         cluster::load_smart_module(&admin, files::LIST_ITEMS, &list_items).await?;
+        let raw_events = stack.artefacts.raw_events();
+        cluster::load_smart_module(&admin, files::RAW_EVENTS, &raw_events).await?;
         on_step("the connectors");
         stack.start_part(Part::Source).await?;
         stack.start_part(Part::Sink).await?;
@@ -136,7 +190,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Waits until the sink has made its tables, which is when everything can be asked about.
+    /// Waits until the sink has created its tables, so callers can query them.
     async fn wait_for_tables(&mut self) -> anyhow::Result<()> {
         let (client, connection) = tokio_postgres::connect(&self.database_url, NoTls)
             .await
@@ -150,13 +204,13 @@ impl Stack {
             }
             if let Some((part, status)) = self.ended()?.first() {
                 bail!(
-                    "{part} gave up ({status}):\n{}",
+                    "{part} ended ({status}):\n{}",
                     self.launch(*part).log_tail(10)
                 );
             }
-            if began.elapsed() > TABLES_LIMIT {
+            if began.elapsed() > TABLES_TIMEOUT {
                 bail!(
-                    "the sink has not made its tables in {TABLES_LIMIT:?}:\n{}",
+                    "the sink did not create its tables within {TABLES_TIMEOUT:?}:\n{}",
                     self.launch(Part::Sink).log_tail(10)
                 );
             }
@@ -164,13 +218,13 @@ impl Stack {
         }
     }
 
-    /// Starts a part that isn't running, with the same files and addresses as before.
+    /// Starts a stopped part with the same files and addresses as before.
     ///
     /// # Errors
-    /// It can't be started; for the node also when it isn't ready in time.
+    /// The part can't be started, or the node isn't ready in time.
     pub async fn start_part(&mut self, part: Part) -> anyhow::Result<()> {
         if part == Part::Node && self.fluvio == Fluvio::CurrentProfile {
-            bail!("the cluster of the current Fluvio profile is not this program's to start");
+            bail!("this program can't start the cluster of the current Fluvio profile");
         }
         let launch = self.launch(part);
         let process = match part {
@@ -181,10 +235,10 @@ impl Stack {
         Ok(())
     }
 
-    /// Kills a part on the spot, as a crash would.
+    /// Kills a part immediately, like a crash.
     ///
     /// # Errors
-    /// The operating system's own.
+    /// The operating system can't wait for the process.
     pub async fn kill(&mut self, part: Part) -> anyhow::Result<()> {
         if let Some(mut process) = self.slot(part).take() {
             process.signal(Signal::SIGKILL);
@@ -193,21 +247,21 @@ impl Stack {
         Ok(())
     }
 
-    /// Stops a part in good order.
+    /// Stops a part cleanly.
     ///
     /// # Errors
-    /// The operating system's own.
+    /// The operating system can't stop the process.
     pub async fn stop_part(&mut self, part: Part) -> anyhow::Result<Option<ExitStatus>> {
         match self.slot(part).take() {
-            Some(process) => Ok(Some(process.stop(CONNECTOR_STOP_LIMIT).await?)),
+            Some(process) => Ok(Some(process.stop(CONNECTOR_STOP_TIMEOUT).await?)),
             None => Ok(None),
         }
     }
 
-    /// The parts that have ended since the last call without being told to, and how.
+    /// Returns the parts that have ended by themselves since the last call, with their exit status.
     ///
     /// # Errors
-    /// The operating system's own.
+    /// The operating system can't query a process.
     pub fn ended(&mut self) -> anyhow::Result<Vec<(Part, ExitStatus)>> {
         let mut ended = Vec::new();
         for part in PARTS {
@@ -222,14 +276,14 @@ impl Stack {
         Ok(ended)
     }
 
-    /// Whether every part runs, as far as this process started it.
+    /// Returns true if all parts that this process starts are running.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let has_node = self.node.is_some() || self.fluvio == Fluvio::CurrentProfile;
         has_node && self.source.is_some() && self.sink.is_some()
     }
 
-    /// The process id of a part that runs.
+    /// Returns the process id of a running part.
     #[must_use]
     pub fn pid(&self, part: Part) -> Option<u32> {
         let process = match part {
@@ -240,11 +294,13 @@ impl Stack {
         process.as_ref().and_then(OwnedProcess::pid)
     }
 
-    /// How a part is started.
+    /// Returns the command line of a part.
     #[must_use]
     pub fn launch(&self, part: Part) -> Launch {
         let path = |path: &Path| path.display().to_string();
         let profile = self.profile();
+        let prefix = self.prefixes.iter().find(|(of, _)| *of == part);
+        let prefix = prefix.map_or(Vec::new(), |(_, words)| words.clone());
         let connector = |config: &Path, mut environment: Vec<(&'static str, String)>| {
             environment.push(("FLV_PROFILE_PATH", path(&profile)));
             environment.push((
@@ -253,6 +309,7 @@ impl Stack {
             ));
             Launch {
                 part,
+                prefix: prefix.clone(),
                 program: self.artefacts.program(part.program()),
                 arguments: vec![
                     "--config".to_owned(),
@@ -267,6 +324,7 @@ impl Stack {
         match part {
             Part::Node => Launch {
                 part,
+                prefix,
                 program: self.artefacts.program(part.program()),
                 arguments: vec![
                     "--data-dir".to_owned(),
@@ -286,10 +344,11 @@ impl Stack {
         }
     }
 
-    /// Stops everything in order: the source settles what it has in hand, the sink commits.
+    /// Stops everything in order: the source finishes its in-flight messages, the sink commits.
     ///
     /// # Errors
-    /// The first part that could not be stopped; the others are stopped all the same.
+    /// A part could not be stopped. The others are stopped nevertheless; the first error is
+    /// returned.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let mut first_error = None;
         for part in [Part::Source, Part::Sink, Part::Node] {
@@ -313,7 +372,85 @@ impl Stack {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// Deletes the topic, and the one on which the sink announces its commits.
+    /// Returns the database's URL, including the password.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// Returns the URL of the queue that the source reads.
+    #[must_use]
+    pub fn queue_url(&self) -> &str {
+        &self.queue_url
+    }
+
+    /// Returns the URL of the SQS server.
+    #[must_use]
+    pub fn sqs_url(&self) -> &str {
+        &self.sqs_url
+    }
+
+    /// Returns the embedded endpoint; `None` with another SQS server.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// Returns the number of undeleted messages, in flight or not; `None` with another SQS server.
+    #[must_use]
+    pub fn undeleted(&self) -> Option<usize> {
+        Some(self.endpoint.as_ref()?.queue(queue::QUEUE)?.undeleted())
+    }
+
+    /// Returns the Fluvio cluster's address for clients.
+    #[must_use]
+    pub fn fluvio_address(&self) -> &str {
+        &self.fluvio_address
+    }
+
+    /// Returns the topic between the connectors.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Connects an admin client to the Fluvio cluster.
+    ///
+    /// # Errors
+    /// There is no cluster at the profile's address.
+    pub async fn admin(&self) -> anyhow::Result<FluvioAdmin> {
+        cluster::admin(&self.profile()).await
+    }
+
+    /// Adds partitions to the topic of the running stack.
+    ///
+    /// # Errors
+    /// The cluster refuses the change.
+    pub async fn add_partitions(&self, count: u32) -> anyhow::Result<()> {
+        cluster::add_partitions(&self.admin().await?, &self.topic, count).await
+    }
+
+    /// Connects a reader of the topic's end offset.
+    ///
+    /// # Errors
+    /// There is no cluster at the profile's address.
+    pub async fn topic_end(&self) -> anyhow::Result<TopicEnd> {
+        TopicEnd::connect(Some(&self.profile()), &self.topic).await
+    }
+
+    /// Returns the path of the cluster's Fluvio profile.
+    #[must_use]
+    pub fn profile(&self) -> PathBuf {
+        self.folder.path().join("fluvio-profile.toml")
+    }
+
+    /// Returns the folder with data, files and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Deletes the topic and the topic of the sink's commit notifications.
     async fn delete_topics(&self) -> anyhow::Result<()> {
         let admin = self.admin().await?;
         for topic in [self.topic.clone(), format!("{}-committed", self.topic)] {
@@ -336,10 +473,4 @@ impl Stack {
             Part::Sink => &mut self.sink,
         }
     }
-}
-
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?)
 }

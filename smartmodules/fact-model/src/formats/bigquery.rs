@@ -1,40 +1,41 @@
-//! Rows of GA4's export to BigQuery: parameters as a list of keys and typed values, integers as strings, a
-//! column for everything, most of them null.
+//! Rows of GA4's BigQuery export: parameters as a list of keys and typed values, integers as
+//! strings, and many columns, most of them null.
 //!
-//! <https://support.google.com/analytics/answer/7029846>. A column that is null says nothing, and exports leave it
-//! out or write it, so it is dropped.
+//! <https://support.google.com/analytics/answer/7029846>. Null columns are dropped, since some
+//! exports omit them.
 
 use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use crate::arena::Arena;
 use crate::formats::Rewritten;
-use crate::formats::json_text::JsonText;
-use crate::formats::shape::{Entries, entries, get};
-use crate::json::{each_entry, unescape};
+use crate::formats::container::listed;
+use crate::json::{Entries, each_entry, entries, get, unescape};
 use crate::raw::Raw;
 use crate::scan::{GiveUp, Scanner};
+use crate::text::Arena;
 use crate::value::is_null;
+use crate::write::JsonText;
 
-/// Columns of `ecommerce` by the names of the parameters that they come from.
-const ECOMMERCE: [(&str, &str); 4] = [
-    ("transaction_id", "transaction_id"),
-    ("purchase_revenue", "value"),
-    ("tax_value", "tax"),
-    ("shipping_value", "shipping"),
-];
+/// Returns the parameter that a column of `ecommerce` comes from. A refund has its value in
+/// `refund_value`, any other event in `purchase_revenue`.
+pub(crate) fn param_of(column: &str, is_refund: bool) -> Option<&'static str> {
+    Some(match column {
+        "transaction_id" => "transaction_id",
+        "refund_value" if is_refund => "value",
+        "purchase_revenue" if !is_refund => "value",
+        "tax_value" => "tax",
+        "shipping_value" => "shipping",
+        _ => return None,
+    })
+}
 
-/// Rewrites a row; `None` where `event_params` is no list of keys and values.
+/// Rewrites a row; `None` if `event_params` isn't a list of keys and values.
 pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<'a>> {
-    let params = params(
-        get(row, "event_params").filter(|list| !list.is_object())?,
-        arena,
-    )?;
-    let lifts = ECOMMERCE.map(|(column, param)| {
-        let is_said = params.entries.iter().any(|(key, _)| *key == param);
-        (column, (!is_said).then_some(param))
-    });
+    let list = get(row, "event_params").filter(|list| !list.is_object())?;
+    let params = params(list, arena)?;
+    let names: BTreeSet<&str> = params.entries.iter().map(|(key, _)| *key).collect();
+    let is_refund = get(row, "event_name").is_some_and(|name| name.get() == "\"refund\"");
     let mut out = JsonText::new(arena);
     out.begin_object();
     for (key, value) in row {
@@ -57,9 +58,9 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
         .into_iter()
         .filter(|(_, value)| !is_json_null(value))
     {
-        match lifts.iter().find(|(name, _)| *name == column) {
-            Some((_, Some(param))) => lifted.push((*param, value)),
-            _ => rest.push((column, value)),
+        match param_of(column, is_refund).filter(|param| !names.contains(param)) {
+            Some(param) => lifted.push((param, value)),
+            None => rest.push((column, value)),
         }
     }
     if !rest.is_empty() {
@@ -71,21 +72,22 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
     for (key, value) in lifted {
         out.entry(key, value.get());
     }
-    write_params(params, &mut out);
+    write_params(params, ("event_params", list), &mut out);
     out.end_object();
     out.end_object();
     Some(Rewritten::whole(out.finish()))
 }
 
-/// Parameters, each with the one of its typed values that is set.
+/// Parameters, each with the typed value that is set.
 pub(crate) struct Params<'a> {
     pub(crate) entries: Vec<(&'a str, Raw<'a>)>,
-    /// True where the list says more than keys and typed values.
+    /// True if the list holds more than keys and typed values.
     pub(crate) has_more: bool,
 }
 
-/// Reads a list of parameters, or an object with one for each of its keys. `None` where `list` is neither.
+/// Reads a list of parameters, or an object with a key for each. `None` for any other value.
 pub(crate) fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Params<'a>> {
+    let list = listed(list, arena);
     let mut entries = Vec::new();
     if list.is_object() {
         each_entry(list.get(), arena, |key, value| entries.push((key, value))).ok()?;
@@ -105,7 +107,7 @@ pub(crate) fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Params<'a>> 
             let value = scanner.value()?;
             match key {
                 "key" => param.key = unescape(value.get(), arena),
-                // Some pipelines leave the struct `value` out, or have the bare value there.
+                // Some pipelines omit the struct `value`, or put the plain value there.
                 "value" if value.is_object() => {
                     Scanner::new(value.get()).object(arena, |scanner, key| {
                         let value = scanner.value()?;
@@ -119,6 +121,7 @@ pub(crate) fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Params<'a>> 
             Ok(())
         })?;
         let key = param.key.ok_or(GiveUp)?;
+        has_more |= param.has_more;
         if let Some((_, value)) = param.value {
             entries.push((key, value));
         }
@@ -128,17 +131,25 @@ pub(crate) fn params<'a>(list: Raw<'a>, arena: &'a Arena) -> Option<Params<'a>> 
     Some(Params { entries, has_more })
 }
 
-/// Returns the parameters as a JSON object.
-pub(crate) fn object_of<'a>(params: Params<'_>, arena: &'a Arena) -> &'a str {
+/// Returns the parameters of a list as a JSON object; see [`write_params`].
+pub(crate) fn object_of<'a>(
+    params: Params<'_>,
+    list: (&str, Raw<'_>),
+    arena: &'a Arena,
+) -> &'a str {
     let mut out = JsonText::new(arena);
     out.begin_object();
-    write_params(params, &mut out);
+    write_params(params, list, &mut out);
     out.end_object();
     out.finish()
 }
 
-/// Writes each parameter as a key with its value. Of one that comes twice the first counts.
-fn write_params(params: Params<'_>, out: &mut JsonText<'_>) {
+/// Writes each parameter as a key with its value. The first value of a repeated parameter wins. The
+/// list is kept under its own key if it holds more.
+fn write_params(params: Params<'_>, list: (&str, Raw<'_>), out: &mut JsonText<'_>) {
+    if params.has_more {
+        out.entry(list.0, list.1.get());
+    }
     let mut known = BTreeSet::new();
     for (key, value) in params.entries {
         if known.insert(key) {
@@ -147,7 +158,7 @@ fn write_params(params: Params<'_>, out: &mut JsonText<'_>) {
     }
 }
 
-/// Returns the rank of a typed value by its name: of those that are set, the one with the lowest counts.
+/// Returns the rank of a typed value's name: of several that are set, the lowest rank wins.
 pub(crate) fn rank(name: &str) -> Option<usize> {
     const TYPED_VALUES: [&str; 4] = ["string_value", "int_value", "float_value", "double_value"];
     TYPED_VALUES.iter().position(|typed| *typed == name)
@@ -157,18 +168,21 @@ pub(crate) fn rank(name: &str) -> Option<usize> {
 #[derive(Default)]
 struct Param<'a> {
     key: Option<&'a str>,
-    /// The value that counts, with its rank.
+    /// The winning value, with its rank.
     value: Option<(usize, Raw<'a>)>,
+    /// True if other values are set too.
+    has_more: bool,
 }
 
 impl<'a> Param<'a> {
-    /// Takes a value, and tells whether its name has a rank or it is nothing. A number in a string is a number,
-    /// since exports write integers so.
+    /// Sets the value if its rank wins. Returns false if the value isn't null but its name has no
+    /// rank. A number in a string becomes a number, since exports write integers that way.
     fn set(&mut self, rank: Option<usize>, value: Raw<'a>) -> bool {
         if is_null(value) {
             return true;
         }
         let Some(rank) = rank else { return false };
+        self.has_more |= self.value.is_some();
         if self.value.is_none_or(|(other, _)| rank < other) {
             let bare = value.get().trim_matches('"');
             let is_number = rank > 0
@@ -185,7 +199,7 @@ impl<'a> Param<'a> {
     }
 }
 
-/// Writes the items without the columns that are null.
+/// Writes the items without null columns.
 fn items<'a>(list: Raw<'a>, arena: &'a Arena, out: &mut JsonText<'_>) {
     match list.elements() {
         Some(elements) if elements.iter().all(|element| element.is_object()) => {

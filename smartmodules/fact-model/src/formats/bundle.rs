@@ -1,29 +1,30 @@
-//! What Android's `Bundle.toString()` prints: `Bundle[{item_id=sku123, price=Double(19.99)}]`.
+//! Android bundles as `Bundle.toString()` prints them:
+//! `Bundle[{item_id=sku123, price=Double(19.99)}]`.
 //!
-//! `"Bundle[" + map + "]"`, the map as `{k=v, k=v}`, lists as `[v, v]` (AOSP, `android/os/Bundle.java`). Nothing is
-//! escaped, so a value ends only before `, name=` or at the end of its bundle, and never between brackets that
-//! belong together. Newer log lines tell types, `String(…)`, `Double(…)`; keys may have their
-//! short names behind them, `ga_screen(_sn)`.
+//! The format is `"Bundle[" + map + "]"` with maps as `{k=v, k=v}` and lists as `[v, v]` (AOSP,
+//! `android/os/Bundle.java`). Nothing is escaped, so a value ends only before `, name=` or at the
+//! end of its bundle, and never inside a pair of brackets. Newer log lines have types,
+//! `String(…)`, `Double(…)`. A key may be followed by its short name: `ga_screen(_sn)`.
 
-use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH, is_word};
+use crate::write::JsonText;
 
 const START: &str = "Bundle[";
 const TYPES: [&str; 7] = [
     "String(", "Double(", "Long(", "Integer(", "Int(", "Float(", "Boolean(",
 ];
 
-/// Whether a text is a bundle, or a list of them.
+/// Returns true if a text is a bundle or a list of bundles.
 pub(crate) fn is_bundle(text: &str) -> bool {
     text.starts_with(START) || text.starts_with("[Bundle[") || is_unprinted(text)
 }
 
-/// Whether a text is how older releases print an array: its address.
+/// Returns true for the address of an array, which older releases print instead of its content.
 fn is_unprinted(text: &str) -> bool {
     text.starts_with("[Landroid.os.") || text.starts_with("[Ljava.")
 }
 
-/// Writes the bundle, or the list of bundles, that stands at `at`, and returns where it ends.
+/// Writes the bundle or the list of bundles at `at` and returns its end.
 pub(crate) fn read(text: &str, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
     let bundles = Bundles {
         text,
@@ -42,12 +43,12 @@ pub(crate) fn read(text: &str, at: usize, out: &mut JsonText<'_>) -> Result<usiz
 
 struct Bundles<'t> {
     text: &'t str,
-    /// The byte behind each bracket that is closed, with that bracket's own, in the order of the latter.
+    /// The start of each closed bracket and the byte after its end, sorted by start.
     ends: Vec<(usize, usize)>,
 }
 
-/// Finds, in one pass, which brackets belong together. A brace alone is text: a bundle opens with `Bundle[{`
-/// and closes with `}]`. An opening bracket that something around it closes over is text too.
+/// Matches brackets in one pass. A single brace is text: a bundle opens with `Bundle[{` and closes
+/// with `}]`. An opening bracket that is still open when an outer one closes is text too.
 fn ends(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut open: Vec<(usize, u8)> = Vec::new();
@@ -101,7 +102,7 @@ impl Bundles<'_> {
         self.text.get(start..end).unwrap_or_default()
     }
 
-    /// Where the bracket that opens at `at` is closed.
+    /// Returns the end of the bracket that opens at `at`.
     fn end(&self, at: usize) -> Option<usize> {
         let index = self
             .ends
@@ -179,7 +180,7 @@ impl Bundles<'_> {
         Ok(())
     }
 
-    /// Writes what stands from `at` to `end`: the entries of a map, or the values of a list.
+    /// Writes the entries of a map or the values of a list from `at` to `end`.
     fn parts(
         &self,
         mut at: usize,
@@ -203,8 +204,8 @@ impl Bundles<'_> {
         Ok(())
     }
 
-    /// Where the value from `at` on ends: before the next `, ` outside of brackets, which in a map must be
-    /// followed by a key.
+    /// Returns the end of the value at `at`: the next `, ` outside of brackets, which in a map must
+    /// be followed by a key.
     fn next(&self, mut at: usize, end: usize, is_map: bool) -> usize {
         let bytes = self.text.as_bytes();
         while at < end {
@@ -225,7 +226,8 @@ impl Bundles<'_> {
     }
 }
 
-/// The key that `text` begins with, without its short name, and its length with the `=` behind it.
+/// Returns the leading key of `text` without its short name, and the length up to and including
+/// `=`.
 fn key(text: &str) -> Option<(&str, usize)> {
     /// Firebase's own limit is 40 characters.
     const LONGEST: usize = 100;
@@ -255,7 +257,7 @@ fn key(text: &str) -> Option<(&str, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Arena;
+    use crate::text::Arena;
 
     fn json(text: &str) -> Result<String, String> {
         let arena = Arena::new();
@@ -270,12 +272,20 @@ mod tests {
     fn bundles_become_objects() {
         for (text, expected) in [
             (
-                "Bundle[{items=[Bundle[{item_id=sku123, item_name=String(T-Shirt), price=Double(19.99)}], Bundle[{item_id=sku456}]], currency=USD}]",
-                r#"{"items":[{"item_id":"sku123","item_name":"T-Shirt","price":19.99},{"item_id":"sku456"}],"currency":"USD"}"#,
+                "Bundle[{items=[Bundle[{item_id=sku123, item_name=String(T-Shirt), \
+                 price=Double(19.99)}], Bundle[{item_id=sku456}]], currency=USD}]",
+                concat!(
+                    r#"{"items":[{"item_id":"sku123","item_name":"T-Shirt","price":19.99},"#,
+                    r#"{"item_id":"sku456"}],"currency":"USD"}"#
+                ),
             ),
             (
-                "Bundle[{screen_name=app:…, value=1, ga_screen(_sn)=app:credito, ga_event_origin (_o)=app}]",
-                r#"{"screen_name":"app:…","value":"1","ga_screen":"app:credito","ga_event_origin":"app"}"#,
+                "Bundle[{screen_name=app:…, value=1, ga_screen(_sn)=app:credito, \
+                 ga_event_origin (_o)=app}]",
+                concat!(
+                    r#"{"screen_name":"app:…","value":"1","#,
+                    r#""ga_screen":"app:credito","ga_event_origin":"app"}"#
+                ),
             ),
             ("[Bundle[{a=1}], Bundle[{}]]", r#"[{"a":"1"},{}]"#),
             ("Bundle[]", "{}"),
@@ -299,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_printed_is_lost() {
+    fn data_that_was_not_printed_is_lost() {
         for text in [
             "Bundle[mParcelledData.dataSize=512]",
             "[Landroid.os.Parcelable;@1a2b",

@@ -1,4 +1,4 @@
-//! Bodies in gzip, and in base64, which is how gzip goes through SQS.
+//! Bodies in gzip, and in base64, which gzip needs to pass through SQS.
 
 use std::io::Read as _;
 
@@ -14,23 +14,23 @@ const ANY_PADDING: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
 
-/// What any body may inflate to, and how many times its own size a larger one may.
+/// Bytes that any body may inflate to, and the factor by which a larger one may grow.
 const FREE: usize = 256 * 1024;
 const FACTOR: usize = 64;
 
-/// Whether a body is gzip: RFC 1952, the magic number and the only method there is.
+/// Returns true for gzip (RFC 1952): the magic number and the only compression method.
 pub(crate) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&[0x1f, 0x8b, 8])
 }
 
-/// Inflates a body, as long as it does not become larger than 256 KiB and 64 times its size, nor than `room`
-/// bytes. JSON in gzip becomes twenty times as large.
-pub(crate) fn inflate(body: &[u8], room: usize) -> Result<Vec<u8>, Refusal> {
+/// Inflates a body to at most 256 KiB plus 64 times its size, and at most `max` bytes. JSON
+/// typically grows twentyfold.
+pub(crate) fn inflate(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let limit = body
         .len()
         .saturating_mul(FACTOR)
         .saturating_add(FREE)
-        .min(room);
+        .min(max);
     let mut inflated = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     MultiGzDecoder::new(body)
@@ -47,7 +47,8 @@ pub(crate) fn inflate(body: &[u8], room: usize) -> Result<Vec<u8>, Refusal> {
     Ok(inflated)
 }
 
-/// The bytes that a text is in base64, with the alphabet of RFC 4648 or the one for addresses. Lines may be broken.
+/// Decodes base64 with the standard or the URL-safe alphabet of RFC 4648, with or without line
+/// breaks.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(&byte);
     if text.len() < 8 || !text.bytes().all(is_digit) {
@@ -66,4 +67,14 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
         &STANDARD
     };
     engine.decode(text).ok()
+}
+
+/// Undoes one layer of gzip or base64. Returns `None` for bytes in neither, and for gzip that
+/// inflates to more than `max` bytes.
+#[must_use]
+pub fn unpack(bytes: &[u8], max: usize) -> Option<Vec<u8>> {
+    if is_gzip(bytes) {
+        return inflate(bytes, max).ok();
+    }
+    from_base64(std::str::from_utf8(bytes).ok()?.trim())
 }

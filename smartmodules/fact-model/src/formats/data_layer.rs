@@ -1,18 +1,33 @@
-//! Pushes to the data layer of Google Tag Manager: an event whose values stand in `ecommerce`.
+//! Pushes to the data layer of Google Tag Manager: events with their values in `ecommerce`, or in
+//! `eventModel`, where gtag.js puts the parameters of a call.
 //!
-//! GA4's has the parameters there, items included. That of Universal Analytics has actions there,
-//! `ecommerce.detail.products`, and one push can carry impressions, promotions and an action; each becomes an
-//! event of its own (<https://developers.google.cn/tag-manager/enhanced-ecommerce>). The name of the push
-//! itself is kept in `extra`.
+//! GA4's push has the parameters there, including items. A push of Universal Analytics has actions
+//! there (`ecommerce.detail.products`); it can carry impressions, promotions and an action, each of
+//! which becomes an event (<https://developers.google.com/tag-manager/enhanced-ecommerce>). The
+//! push's own name is kept in `extra`. Its older, standard e-commerce has the order in keys of the
+//! push (`transactionId`, `transactionProducts`).
+//!
+//! A push may have several shapes of one event, such as `items` beside `purchase.products`. Then
+//! GA4's values count, as in Google's tag, which looks for those of Universal Analytics only where
+//! there are none of GA4
+//! (<https://developers.google.com/analytics/devguides/migration/ecommerce/gtm-compatibility>).
+//! Those of the other shape fill gaps, and what is left of it is in `extra`, under `ecommerce`.
 
-use crate::arena::Arena;
-use crate::formats::Rewritten;
-use crate::formats::json_text::JsonText;
-use crate::formats::shape::{Entries, Shape, entries, get};
-use crate::formats::universal::{IMPRESSION, PROMOTION_CLICK, PROMOTION_VIEW, event_of_action};
-use crate::json::unescape;
+use std::collections::btree_map::Entry;
+
+use crate::formats::container::{Object, listed, object, opened, write_object};
+use crate::formats::{Rewritten, bigquery};
+use crate::json::{Entries, entries, get, unescape};
+use crate::names::{
+    IMPRESSION, PROMOTION_CLICK, PROMOTION_VIEW, event_of_action, is_ecommerce_event,
+};
 use crate::raw::Raw;
+use crate::text::Arena;
+use crate::value::{self, Column, is_null};
+use crate::write::JsonText;
 
+/// The key of the product impressions of Universal Analytics.
+const IMPRESSIONS: &str = "impressions";
 const ACTIONS: [&str; 8] = [
     "detail",
     "click",
@@ -27,145 +42,354 @@ const PROMOTIONS: [(&str, &str); 2] = [
     ("promoView", PROMOTION_VIEW),
     ("promoClick", PROMOTION_CLICK),
 ];
+/// Keys of standard e-commerce besides `transactionProducts`.
+const TRANSACTION: [(&str, &str); 6] = [
+    ("transactionId", "transaction_id"),
+    ("transactionAffiliation", "affiliation"),
+    ("transactionTotal", "value"),
+    ("transactionTax", "tax"),
+    ("transactionShipping", "shipping"),
+    ("transactionCurrency", "currency"),
+];
+const TRANSACTION_PRODUCTS: &str = "transactionProducts";
 
-/// Rewrites a push; `None` where it has no `ecommerce`, or one that is no object, and is an event all the same.
-pub(crate) fn read<'a>(push: &Entries<'a>, is_named: bool, arena: &'a Arena) -> Option<Shape<'a>> {
-    let ecommerce = get(push, "ecommerce")?;
-    if !ecommerce.is_object() {
-        return (!is_named && ecommerce.get() == "null").then_some(Shape::Cleared);
+/// Rewrites a push; `None` if it is none.
+pub(crate) fn read<'a>(push: &Entries<'a>, arena: &'a Arena) -> Option<Vec<Rewritten<'a>>> {
+    let open = |key: &str| get(push, key).and_then(|value| object(value, arena));
+    let (ecommerce, model) = (open("ecommerce"), open("eventModel"));
+    if ecommerce.is_none() && model.is_none() {
+        return Some(vec![standard(push, arena)?]);
     }
-    let ecommerce = entries(ecommerce.get(), arena);
-    let mut events = universal(push, &ecommerce, arena);
-    if events.is_empty() {
-        events.push(ga4(push, &ecommerce, arena));
+    let mut ecommerce = ecommerce.unwrap_or_default();
+    let mut parts = universal(&mut ecommerce, arena);
+    let name = name(push, arena);
+    let has_items = ecommerce
+        .get("items")
+        .is_some_and(|items| !is_empty(*items));
+    if !has_items && !parts.is_empty() {
+        ecommerce.remove("items");
     }
-    Some(Shape::Events(events))
+    let of_ga4 = if has_items || parts.is_empty() {
+        twin(&parts, name).unwrap_or_else(|| {
+            parts.push(Part::default());
+            parts.len() - 1
+        })
+    } else {
+        usize::MAX
+    };
+    let push = Push {
+        push,
+        ecommerce: &ecommerce,
+        params: open("params"),
+        model,
+        is_refund: name == Some("refund"),
+    };
+    let events = parts.iter().enumerate().map(|(index, part)| {
+        let source = if !has_items && part.name.is_some() {
+            Source::Universal
+        } else if index == of_ga4 {
+            Source::Ga4
+        } else {
+            Source::Beside
+        };
+        push.event(part, source, arena)
+    });
+    Some(events.collect())
 }
 
-fn ga4<'a>(push: &Entries<'a>, ecommerce: &Entries<'a>, arena: &'a Arena) -> Rewritten<'a> {
-    let params = get(push, "params").filter(|params| params.is_object());
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in push {
-        if *key != "ecommerce" && !(*key == "params" && params.is_some()) {
-            out.entry(key, value.get());
+/// Returns the part of Universal Analytics that is the same event as GA4's `items`: that with the
+/// name of the push, else the only part or the action, unless the push is another event of GA4.
+fn twin(parts: &[Part<'_>], name: Option<&str>) -> Option<usize> {
+    let same = parts.iter().position(|part| part.name == name);
+    if same.is_some() || name.is_some_and(is_ecommerce_event) {
+        return same.filter(|_| name.is_some());
+    }
+    let action = parts.iter().position(|part| ACTIONS.contains(&part.key));
+    action.or((!parts.is_empty()).then_some(0))
+}
+
+/// Returns the event's name that a push has.
+fn name<'a>(push: &Entries<'a>, arena: &'a Arena) -> Option<&'a str> {
+    ["event_name", "event", "name"].iter().find_map(|key| {
+        match value::text(get(push, key)?, arena) {
+            Column::Value(name) => Some(name),
+            _ => None,
+        }
+    })
+}
+
+fn is_empty(list: Raw<'_>) -> bool {
+    is_null(list) || matches!(list.get(), "[]" | "{}" | "\"[]\"")
+}
+
+/// An event of Universal Analytics in a push, or that of GA4.
+#[derive(Default)]
+struct Part<'a> {
+    /// The event's name; the push has that of GA4.
+    name: Option<&'a str>,
+    /// The key in `ecommerce`, and its value.
+    key: &'static str,
+    whole: Option<Raw<'a>>,
+    /// The items and their location.
+    items: Option<&'a str>,
+    at: String,
+    params: Object<'a>,
+    /// True if two of its values are for one parameter.
+    clashes: bool,
+}
+
+impl<'a> Part<'a> {
+    fn put(&mut self, key: &'a str, value: Raw<'a>) {
+        match self.params.entry(key) {
+            Entry::Vacant(place) => drop(place.insert(value)),
+            Entry::Occupied(held) => self.clashes |= held.get().get() != value.get(),
         }
     }
-    out.key("params");
-    out.begin_object();
-    let params = params.map_or_else(Vec::new, |params| entries(params.get(), arena));
-    for (key, value) in ecommerce.iter().chain(&params) {
-        out.entry(key, value.get());
-    }
-    out.end_object();
-    out.end_object();
-    Rewritten {
-        names: vec![(".params", ".ecommerce".to_owned())],
-        ..Rewritten::whole(out.finish())
-    }
 }
 
-/// The events of a push of Universal Analytics; none where it is not one.
-fn universal<'a>(
-    push: &Entries<'a>,
-    ecommerce: &Entries<'a>,
+/// Takes the events of Universal Analytics out of `ecommerce`.
+fn universal<'a>(ecommerce: &mut Object<'a>, arena: &'a Arena) -> Vec<Part<'a>> {
+    let mut parts = Vec::new();
+    let keys = [(IMPRESSIONS, Some(IMPRESSION))].into_iter();
+    let keys = keys.chain(PROMOTIONS.map(|(key, name)| (key, Some(name))));
+    for (key, name) in keys.chain(ACTIONS.map(|key| (key, None))) {
+        let Some(whole) = ecommerce.get(key).copied() else {
+            continue;
+        };
+        let value = listed(opened(whole, arena), arena);
+        let part = if key == IMPRESSIONS && !value.is_object() && !is_null(value) {
+            Some(Part {
+                items: Some(value.get()),
+                at: ".ecommerce.impressions".to_owned(),
+                ..Part::default()
+            })
+        } else {
+            object(value, arena).and_then(|fields| action(key, value, fields, arena))
+        };
+        if let Some(part) = part {
+            ecommerce.remove(key);
+            parts.push(Part {
+                name: name.or(part.name),
+                key,
+                whole: Some(whole),
+                ..part
+            });
+        }
+    }
+    parts
+}
+
+/// Reads an action: its list, its `actionField`, and keys beside them, which are GA4's.
+fn action<'a>(
+    key: &'static str,
+    value: Raw<'a>,
+    mut fields: Object<'a>,
     arena: &'a Arena,
-) -> Vec<Rewritten<'a>> {
-    let mut events = Vec::new();
-    let common = Common { push, ecommerce };
-    if let Some(impressions) = get(ecommerce, "impressions").filter(|list| !list.is_object()) {
-        events.push(
-            common.event(IMPRESSION, arena, ".ecommerce.impressions", |out| {
-                out.entry("items", impressions.get());
-            }),
-        );
+) -> Option<Part<'a>> {
+    let list_key = match key {
+        IMPRESSIONS => "items",
+        "promoView" | "promoClick" => "promotions",
+        _ => "products",
+    };
+    let mut part = Part::default();
+    let list = fields.remove(list_key).map(|list| (list_key, list));
+    // An action in a container for Universal Analytics may have GA4's keys.
+    if let Some((list_key, list)) = list.or_else(|| Some(("items", fields.remove("items")?))) {
+        let list = listed(opened(list, arena), arena);
+        part.items = Some(if list_key == "promotions" {
+            promotions(list, arena)
+        } else {
+            list.get()
+        });
+        part.at = format!(".ecommerce.{key}.{list_key}");
+    } else if key == IMPRESSIONS {
+        // One product.
+        part.items = Some(value.get());
+        part.at = ".ecommerce.impressions".to_owned();
+        return Some(part);
+    } else if list_key == "promotions" {
+        return None;
+    } else {
+        part.at = format!(".ecommerce.{key}.{list_key}");
     }
-    for (key, name) in PROMOTIONS {
-        let Some(promotions) = common
-            .action(key, arena)
-            .and_then(|action| get(&action, "promotions"))
-        else {
-            continue;
-        };
-        events.push(common.event(
-            name,
-            arena,
-            &format!(".ecommerce.{key}.promotions"),
-            |out| {
-                out.key("items");
-                write_promotions(promotions, arena, out);
-            },
-        ));
-    }
-    for key in ACTIONS {
-        let Some(action) = common.action(key, arena) else {
-            continue;
-        };
-        let field =
-            get(&action, "actionField").map_or_else(Vec::new, |field| entries(field.get(), arena));
-        let step = get(&field, "step").and_then(|step| match step.get() {
+    let action_fields = fields
+        .get("actionField")
+        .and_then(|field| object(*field, arena));
+    if let Some(action_fields) = action_fields {
+        fields.remove("actionField");
+        let step = action_fields.get("step").and_then(|step| match step.get() {
             json if json.starts_with('"') => unescape(json, arena),
             number => Some(number),
         });
-        let name = event_of_action(key, step);
-        events.push(
-            common.event(name, arena, &format!(".ecommerce.{key}.products"), |out| {
-                for (key, value) in &field {
-                    out.entry(action_field(key), value.get());
-                }
-                if let Some(products) = get(&action, "products") {
-                    out.entry("items", products.get());
-                }
-            }),
-        );
+        part.name = Some(event_of_action(key, step));
+        for (key, value) in action_fields {
+            part.put(action_field(key), value);
+        }
     }
-    events
+    part.name = part.name.or(Some(event_of_action(key, None)));
+    for (key, value) in fields {
+        part.put(key, value);
+    }
+    Some(part)
 }
 
-/// What the events of one push share.
-struct Common<'e, 'a> {
+/// The shape that an event's values come from.
+#[derive(PartialEq)]
+enum Source {
+    /// Universal Analytics only.
+    Universal,
+    /// GA4, perhaps beside Universal Analytics.
+    Ga4,
+    /// Universal Analytics, beside another event that is GA4's.
+    Beside,
+}
+
+/// Values shared by all events of a push.
+struct Push<'e, 'a> {
     push: &'e Entries<'a>,
-    ecommerce: &'e Entries<'a>,
+    /// `ecommerce` without the parts of Universal Analytics.
+    ecommerce: &'e Object<'a>,
+    params: Option<Object<'a>>,
+    model: Option<Object<'a>>,
+    is_refund: bool,
 }
 
-impl<'a> Common<'_, 'a> {
-    fn action(&self, key: &str, arena: &'a Arena) -> Option<Entries<'a>> {
-        let action = get(self.ecommerce, key).filter(|action| action.is_object())?;
-        Some(entries(action.get(), arena))
+impl<'a> Push<'_, 'a> {
+    fn event(&self, part: &Part<'a>, source: Source, arena: &'a Arena) -> Rewritten<'a> {
+        let mut event = Event::default();
+        match source {
+            Source::Universal => {
+                event.add_part(part);
+                event.add_ecommerce(self, |_| true);
+                event.add_params(self, arena);
+            }
+            Source::Ga4 if part.name.is_some() => {
+                event.add_ecommerce(self, |_| true);
+                event.add_part(part);
+                event.add_params(self, arena);
+            }
+            Source::Ga4 => {
+                event.add_params(self, arena);
+                event.add_ecommerce(self, |_| true);
+            }
+            Source::Beside => {
+                event.add_part(part);
+                event.add_ecommerce(self, |key| matches!(key, "currency" | "currencyCode"));
+                event.add_params(self, arena);
+            }
+        }
+        event.add_model(self, arena);
+        event.write(self.push, part.name, arena)
+    }
+}
+
+/// An event that is put together.
+#[derive(Default)]
+struct Event<'a> {
+    params: Object<'a>,
+    /// Values of `ecommerce` that have no place in `params`.
+    rest: Object<'a>,
+    /// The location of the items in `params`.
+    at: String,
+}
+
+impl<'a> Event<'a> {
+    /// Adds a parameter. Returns false if there is another value already.
+    fn put(&mut self, key: &'a str, value: Raw<'a>, at: &str) -> bool {
+        match self.params.entry(key) {
+            Entry::Occupied(held) if !is_null(*held.get()) => {
+                return is_null(value) || held.get().get() == value.get();
+            }
+            Entry::Occupied(mut null) => drop(null.insert(value)),
+            Entry::Vacant(place) => drop(place.insert(value)),
+        }
+        if key == "items" {
+            at.clone_into(&mut self.at);
+        }
+        true
     }
 
-    fn event(
-        &self,
-        name: &str,
-        arena: &'a Arena,
-        items: &str,
-        params: impl FnOnce(&mut JsonText<'_>),
-    ) -> Rewritten<'a> {
+    fn add_part(&mut self, part: &Part<'a>) {
+        let mut fits = !part.clashes;
+        for (key, value) in &part.params {
+            fits &= self.put(key, *value, "");
+        }
+        if let Some(items) = part.items.map(|items| Raw::read(items, false)) {
+            fits &= is_empty(items) || self.put("items", items, &part.at);
+        }
+        if self.at.is_empty() {
+            part.at.clone_into(&mut self.at);
+        }
+        if let Some(whole) = part.whole.filter(|_| !fits) {
+            self.rest.insert(part.key, whole);
+        }
+    }
+
+    fn add_ecommerce(&mut self, push: &Push<'_, 'a>, passes: impl Fn(&str) -> bool) {
+        for (key, value) in push.ecommerce.iter().filter(|(key, _)| passes(key)) {
+            let name = match *key {
+                "currencyCode" => "currency",
+                key => bigquery::param_of(key, push.is_refund)
+                    .filter(|name| !push.ecommerce.contains_key(name))
+                    .unwrap_or(key),
+            };
+            if !self.put(name, *value, ".ecommerce.items") {
+                self.rest.insert(key, *value);
+            }
+        }
+    }
+
+    fn add_params(&mut self, push: &Push<'_, 'a>, arena: &'a Arena) {
+        self.add_object(push.params.as_ref(), "params", arena);
+    }
+
+    fn add_model(&mut self, push: &Push<'_, 'a>, arena: &'a Arena) {
+        self.add_object(push.model.as_ref(), "eventModel", arena);
+    }
+
+    fn add_object(&mut self, object: Option<&Object<'a>>, key: &'static str, arena: &'a Arena) {
+        let Some(object) = object else { return };
+        let at = format!(".{key}.items");
+        let mut fits = true;
+        for (key, value) in object {
+            fits &= self.put(key, *value, &at);
+        }
+        if !fits {
+            let mut out = JsonText::new(arena);
+            write_object(object, &mut out);
+            self.rest.insert(key, Raw::read(out.finish(), false));
+        }
+    }
+
+    fn write(mut self, push: &Entries<'a>, name: Option<&str>, arena: &'a Arena) -> Rewritten<'a> {
         let mut out = JsonText::new(arena);
         out.begin_object();
-        for (key, value) in self.push {
-            if *key != "ecommerce" {
-                out.entry(key, value.get());
-            }
-        }
-        // Last, since of a key that comes twice the later value counts.
-        out.text("event_name", name);
-        out.key("params");
-        out.begin_object();
-        for (key, value) in self.ecommerce {
+        for (key, value) in push {
             match *key {
-                "currencyCode" => out.entry("currency", value.get()),
-                "impressions" | "promoView" | "promoClick" => {}
-                key if ACTIONS.contains(&key) => {}
-                key => out.entry(key, value.get()),
+                "params" | "eventModel" | "ecommerce" if object(*value, arena).is_some() => {}
+                "ecommerce" | "params" if value.get() == "null" => {}
+                "ecommerce" | "params" => drop(self.rest.insert(key, *value)),
+                "event_name" if name.is_some() => {
+                    if value::text(*value, arena) != name.map_or(Column::Null, Column::Value) {
+                        self.rest.insert(key, *value);
+                    }
+                }
+                _ => out.entry(key, value.get()),
             }
         }
-        params(&mut out);
-        out.end_object();
+        if let Some(name) = name {
+            out.text("event_name", name);
+        }
+        if !self.rest.is_empty() {
+            out.key("ecommerce");
+            write_object(&self.rest, &mut out);
+        }
+        out.key("params");
+        write_object(&self.params, &mut out);
         out.end_object();
         Rewritten {
             names: vec![
-                (".params.items", items.to_owned()),
+                (".params.items", self.at),
                 (".params", ".ecommerce".to_owned()),
             ],
             ..Rewritten::whole(out.finish())
@@ -173,7 +397,43 @@ impl<'a> Common<'_, 'a> {
     }
 }
 
-/// What the keys of an `actionField` are called in GA4.
+/// Rewrites a push of standard e-commerce; `None` if it is none.
+fn standard<'a>(push: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<'a>> {
+    let products = get(push, TRANSACTION_PRODUCTS).map(|list| listed(opened(list, arena), arena));
+    let has = |key| get(push, key).is_some();
+    if products.is_none() && !(has("transactionId") && has("transactionTotal")) {
+        return None;
+    }
+    let mut event = Event::default();
+    let mut push = push.clone();
+    for (key, name) in TRANSACTION {
+        if let Some(value) = get(&push, key) {
+            event.put(name, value, "");
+        }
+    }
+    if let Some(products) = products {
+        let items = Raw::read(skus(products, arena), false);
+        event.put("items", items, ".transactionProducts");
+    }
+    push.retain(|(key, _)| {
+        *key != TRANSACTION_PRODUCTS && TRANSACTION.iter().all(|(name, _)| name != key)
+    });
+    if let Some(params) = get(&push, "params").and_then(|params| object(params, arena)) {
+        event.add_object(Some(&params), "params", arena);
+    }
+    let is_named = name(&push, arena).is_some_and(is_ecommerce_event);
+    Some(event.write(&push, (!is_named).then_some("purchase"), arena))
+}
+
+/// Renames `sku` in products of standard e-commerce.
+fn skus<'a>(list: Raw<'a>, arena: &'a Arena) -> &'a str {
+    rewrite_objects(list, arena, |key, product| match key {
+        "sku" if get(product, "id").is_none() => "id",
+        other => other,
+    })
+}
+
+/// Translates a key of an `actionField` to GA4's.
 fn action_field(key: &str) -> &str {
     match key {
         "id" => "transaction_id",
@@ -185,27 +445,47 @@ fn action_field(key: &str) -> &str {
     }
 }
 
-fn write_promotions<'a>(list: Raw<'a>, arena: &'a Arena, out: &mut JsonText<'_>) {
-    let Some(promotions) = list
-        .elements()
-        .filter(|list| list.iter().all(|element| element.is_object()))
-    else {
-        return out.raw(list.get());
+/// Renames the keys of promotions. A key whose new name the promotion has too stays.
+fn promotions<'a>(list: Raw<'a>, arena: &'a Arena) -> &'a str {
+    rewrite_objects(list, arena, |key, promotion| {
+        let name = match key {
+            "id" => "promotion_id",
+            "name" => "promotion_name",
+            "creative" => "creative_name",
+            "position" => "creative_slot",
+            other => other,
+        };
+        if get(promotion, name).is_some() {
+            key
+        } else {
+            name
+        }
+    })
+}
+
+/// Renames the keys of a list's objects, or of a single object.
+fn rewrite_objects<'a>(
+    list: Raw<'a>,
+    arena: &'a Arena,
+    rename: impl for<'t> Fn(&'t str, &Entries<'a>) -> &'t str,
+) -> &'a str {
+    let elements = match list.elements() {
+        Some(elements) => elements,
+        None => vec![list],
     };
+    if !elements.iter().all(|element| element.is_object()) {
+        return list.get();
+    }
+    let mut out = JsonText::new(arena);
     out.begin_list();
-    for promotion in promotions {
+    for element in elements {
+        let object = entries(element.get(), arena);
         out.begin_object();
-        for (key, value) in entries(promotion.get(), arena) {
-            let name = match key {
-                "id" => "promotion_id",
-                "name" => "promotion_name",
-                "creative" => "creative_name",
-                "position" => "creative_slot",
-                other => other,
-            };
-            out.entry(name, value.get());
+        for (key, value) in &object {
+            out.entry(rename(key, &object), value.get());
         }
         out.end_object();
     }
     out.end_list();
+    out.finish()
 }

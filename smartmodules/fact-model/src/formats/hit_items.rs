@@ -1,17 +1,17 @@
-//! The products, impressions and promotions in the parameters of a web hit.
+//! Products, impressions and promotions in the parameters of a web hit.
 //!
-//! GA4 (gtag.js) packs an item into one parameter, `pr1=idSKU~nmTee~pr9.99`: parts with two-letter keys, `~`
-//! between them, a `~` in a value doubled. Universal Analytics has a parameter for each value,
-//! `pr1id=SKU&pr1nm=Tee`, and lists of impressions, `il1nm=…&il1pi1id=…`. Where both know a key it means the
-//! same, so one table serves them. Its sources:
-//! <https://developers.google.cn/analytics/devguides/collection/protocol/v1/devguide> and gtag.js.
+//! GA4 (gtag.js) packs an item into one parameter, `pr1=idSKU~nmTee~pr9.99`: parts with two-letter
+//! keys, separated by `~`; a `~` in a value is doubled. Universal Analytics has a parameter for
+//! each value, `pr1id=SKU&pr1nm=Tee`, and lists of impressions, `il1nm=…&il1pi1id=…`. Common
+//! keys mean the same, so both use one table. Its sources are gtag.js and
+//! <https://developers.google.com/analytics/devguides/collection/protocol/v1/devguide>.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::formats::json_text::JsonText;
+use crate::write::JsonText;
 
-/// What a key of two letters stands for.
+/// Translates a two-letter key.
 fn name(key: &str) -> Option<&'static str> {
     Some(match key {
         "id" => "item_id",
@@ -40,9 +40,11 @@ fn name(key: &str) -> Option<&'static str> {
     })
 }
 
-/// The name of a key of Universal Analytics or GA4; unknown ones keep theirs.
+/// Translates a key of Universal Analytics or GA4; unknown keys are unchanged.
 fn full_name(key: &str) -> Cow<'_, str> {
     match (name(key), key.get(..2)) {
+        // A path, unlike GA4's.
+        (Some("item_category"), _) => Cow::Borrowed("category"),
         (Some(name), _) => Cow::Borrowed(name),
         (None, Some("cd")) => Cow::Owned(format!("dimension{}", key.get(2..).unwrap_or_default())),
         (None, Some("cm")) => Cow::Owned(format!("metric{}", key.get(2..).unwrap_or_default())),
@@ -50,7 +52,7 @@ fn full_name(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// What a parameter of a promotion stands for.
+/// Translates a parameter of a promotion.
 fn promotion_name(key: &str) -> &str {
     match key {
         "id" => "promotion_id",
@@ -61,7 +63,7 @@ fn promotion_name(key: &str) -> &str {
     }
 }
 
-/// Whether a text is an item in parts: at least two, each with a key that is known.
+/// Returns true if a text is an item in parts: at least two, each with a known key.
 pub(crate) fn is_parts(text: &str) -> bool {
     let is_part = |part: &str| part.get(..2).and_then(name).is_some();
     is_part(text) && matches!(split(text).as_slice(), [_, second, ..] if is_part(second))
@@ -75,7 +77,7 @@ pub(crate) fn write_parts(text: &str, out: &mut JsonText<'_>) {
 }
 
 fn parts(text: &str, out: &mut JsonText<'_>) {
-    // Custom parameters come as two parts, `k0color` and `v0red`.
+    // A custom parameter has two parts, `k0color` and `v0red`.
     let mut custom: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
     for part in split(text) {
         let mut letters = part.char_indices().skip(2);
@@ -103,7 +105,7 @@ fn parts(text: &str, out: &mut JsonText<'_>) {
     }
 }
 
-/// Splits at each `~` that is not doubled; a doubled one stands for itself.
+/// Splits at each single `~`; a doubled one is a `~` in a value.
 fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut rest = text;
@@ -144,7 +146,7 @@ struct List<'p> {
 }
 
 impl<'p> HitItems<'p> {
-    /// Takes a parameter if it belongs to an item, and tells whether it did.
+    /// Adds a parameter and returns true if it belongs to an item.
     pub(crate) fn take(&mut self, key: &'p str, value: &'p str) -> bool {
         self.try_take(key, value).is_some()
     }
@@ -214,7 +216,7 @@ impl<'p> HitItems<'p> {
         out.end_list();
     }
 
-    /// Writes the impressions of all lists, each with the name of its list.
+    /// Writes the impressions of all lists, each with its list's name.
     pub(crate) fn write_impressions(&self, out: &mut JsonText<'_>) {
         out.begin_list();
         for list in self.lists.values() {
@@ -241,7 +243,7 @@ fn write_product(values: &[(&str, &str)], out: &mut JsonText<'_>) {
     }
 }
 
-/// The number that a text begins with, and what follows.
+/// Splits a leading number off a text.
 fn numbered(text: &str) -> Option<(u32, &str)> {
     let length = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, rest) = text.split_at_checked(length)?;
@@ -251,7 +253,7 @@ fn numbered(text: &str) -> Option<(u32, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Arena;
+    use crate::text::Arena;
 
     fn item(text: &str) -> String {
         let arena = Arena::new();

@@ -1,23 +1,35 @@
-//! The lines in which the Firebase SDKs log their events.
+//! Log lines of the Firebase SDKs.
 //!
-//! Android: `Logging event: origin=app,name=purchase,params=Bundle[{…}]`, or `Logging event (FE): purchase,
-//! Bundle[{…}]`. iOS: `Logging event: origin, name, params: app, view_item, {…}`. Without what a logger puts in
-//! front it is `view_item, {…}`. A logger's own prefix says when the line was written, without a year or a time
-//! zone, so it is no time of the event.
+//! Android: `Logging event: origin=app,name=purchase,params=Bundle[{…}]` or `Logging event (FE):
+//! purchase, Bundle[{…}]`. iOS: `Logging event: origin, name, params: app, view_item, {…}`.
+//! Without the logger's prefix: `view_item, {…}`. The prefix has a time without a year and a time
+//! zone, so it isn't used as the event's.
+//!
+//! iOS logs an event up to three times: `Logging event`, in debug mode `Debug mode is enabled.
+//! Marking event as…`, and `Event logged. Event name, event params: …`
+//! (<https://github.com/firebase/firebase-ios-sdk/issues/10331>). In one body they count once.
 
-use crate::arena::Arena;
-use crate::formats::json_text::JsonText;
+use std::collections::BTreeMap;
+
 use crate::formats::plist::{self, without_short_name};
 use crate::formats::{Fault, Rewritten, bundle, is_word};
+use crate::text::Arena;
+use crate::write::JsonText;
 
+/// Beginnings of the SDKs' lines. The first is in the lines of all SDKs.
+const LINES: [&str; 3] = [
+    LOGGED,
+    "Debug mode is enabled. Marking event",
+    "Event logged.",
+];
 const LOGGED: &str = "Logging event";
 
-/// Whether a text is one or more such lines.
+/// Returns true if a text is one or more log lines.
 pub(crate) fn is_log_line(text: &str) -> bool {
-    text.contains(LOGGED) || text.starts_with("Bundle[") || is_short(text)
+    LINES.iter().any(|line| text.contains(line)) || text.starts_with("Bundle[") || is_short(text)
 }
 
-/// Whether a text begins with a name and its parameters.
+/// Returns true if a text starts with a name and parameters.
 fn is_short(text: &str) -> bool {
     let (head, rest) = text.split_once(',').unwrap_or((text, ""));
     let rest = rest.trim_start();
@@ -27,21 +39,27 @@ fn is_short(text: &str) -> bool {
         && (rest.starts_with('{') || rest.starts_with("Bundle["))
 }
 
-/// Reads the event of each line.
+/// Reads the event of each line. Of several kinds of lines about an event, the first counts: a name
+/// has as many events as its most frequent kind has lines.
 pub(crate) fn read<'a>(text: &str, arena: &'a Arena) -> Result<Vec<Rewritten<'a>>, Fault> {
-    let mut starts: Vec<usize> = text.match_indices(LOGGED).map(|(at, _)| at).collect();
+    let lines = LINES.iter().zip(0..);
+    let mut starts: Vec<(usize, usize)> = lines
+        .flat_map(|(line, kind)| text.match_indices(line).map(move |(at, _)| (at, kind)))
+        .collect();
+    starts.sort_unstable();
     if starts.is_empty() {
-        starts.push(0);
+        starts.push((0, 0));
     }
     let mut events = Vec::new();
-    for (index, start) in starts.iter().enumerate() {
+    let mut counts: BTreeMap<Option<&str>, [usize; LINES.len()]> = BTreeMap::new();
+    for (index, (start, kind)) in starts.iter().enumerate() {
         let next = starts.get(index + 1);
         let lines = text
-            .get(*start..next.copied().unwrap_or(text.len()))
+            .get(*start..next.map_or(text.len(), |(next, _)| *next))
             .unwrap_or_default();
         let fault = |fault: Fault| fault.after(*start);
-        let (mut event, end) = event(lines, arena).map_err(fault)?;
-        // Before the next event stands what the logger puts in front of its line.
+        let (mut event, name, end) = event(lines, arena).map_err(fault)?;
+        // The rest may hold the logger's prefix of the next line.
         let rest = lines.get(end..).unwrap_or_default();
         let line = rest.split('\n').next().unwrap_or_default();
         if !line.trim().is_empty() || next.is_none() && !rest.trim().is_empty() {
@@ -50,13 +68,24 @@ pub(crate) fn read<'a>(text: &str, arena: &'a Arena) -> Result<Vec<Rewritten<'a>
         if starts.len() > 1 {
             event.at = format!("[{index}]");
         }
-        events.push(event);
+        let counts = counts.entry(name).or_default();
+        let before = counts.iter().copied().max().unwrap_or_default();
+        let is_first = counts.get_mut(*kind).is_none_or(|count| {
+            *count += 1;
+            *count > before
+        });
+        if is_first {
+            events.push(event);
+        }
     }
     Ok(events)
 }
 
-/// Reads the event that `lines` begins with, and tells where its parameters end.
-fn event<'a>(lines: &str, arena: &'a Arena) -> Result<(Rewritten<'a>, usize), Fault> {
+/// Reads the first event in `lines` and returns it with its name and the end of its parameters.
+fn event<'a, 't>(
+    lines: &'t str,
+    arena: &'a Arena,
+) -> Result<(Rewritten<'a>, Option<&'t str>, usize), Fault> {
     let bundle = lines.find("Bundle[");
     let brace = lines.find('{');
     let is_bundle = bundle.is_some_and(|bundle| brace.is_none_or(|brace| bundle < brace));
@@ -72,7 +101,8 @@ fn event<'a>(lines: &str, arena: &'a Arena) -> Result<(Rewritten<'a>, usize), Fa
             origin.split(',').next().unwrap_or_default().trim(),
         );
     }
-    if let Some(name) = name(head) {
+    let name = name(head);
+    if let Some(name) = name {
         out.text("event_name", name);
     }
     out.key("params");
@@ -82,10 +112,10 @@ fn event<'a>(lines: &str, arena: &'a Arena) -> Result<(Rewritten<'a>, usize), Fa
         plist::read(lines, params, &mut out)?
     };
     out.end_object();
-    Ok((Rewritten::whole(out.finish()), end))
+    Ok((Rewritten::whole(out.finish()), name, end))
 }
 
-/// The event's name, the last word before the parameters or what stands behind `name=`.
+/// Returns the event's name: the word after `name=`, or the last word before the parameters.
 fn name(head: &str) -> Option<&str> {
     let named = match head.split_once("name=") {
         Some((_, rest)) => rest.split(',').next()?,
@@ -118,11 +148,13 @@ mod tests {
                 r#"{"origin":"app","event_name":"purchase","params":{"value":"1"}}"#,
             ),
             (
-                "11-22 21:20:00.123 V/FA-SVC ( 123): Logging event (FE): screen_view(_vs), Bundle[{a=b}]",
+                "11-22 21:20:00.123 V/FA-SVC ( 123): Logging event (FE): screen_view(_vs), \
+                 Bundle[{a=b}]",
                 r#"{"event_name":"screen_view","params":{"a":"b"}}"#,
             ),
             (
-                "[FirebaseAnalytics][I-ACS023051] Logging event: origin, name, params: app, view_item (_vi), {\n a = b;\n}\n",
+                "[FirebaseAnalytics][I-ACS023051] Logging event: origin, name, params: app, \
+                 view_item (_vi), {\n a = b;\n}\n",
                 r#"{"event_name":"view_item","params":{"a":"b"}}"#,
             ),
             (
@@ -133,6 +165,28 @@ mod tests {
         ] {
             assert!(is_log_line(text), "{text}");
             assert_eq!(json(text), [expected], "{text}");
+        }
+        let logged = |kind: &str, name: &str| format!("iOS {kind}: {name}, {{\n a = b;\n}}\n");
+        let [first, debug, last] = [
+            "Logging event: origin, name, params: app",
+            "Debug mode is enabled. Marking event as debug and real-time. Event name, parameters",
+            "Event logged. Event name, event params",
+        ];
+        let line = |kind: &str, name: &str| logged(kind, name).replacen("app:", "app,", 1);
+        for (lines, names) in [
+            (vec![(last, "a")], vec!["a"]),
+            (vec![(first, "a"), (debug, "a"), (last, "a")], vec!["a"]),
+            (
+                vec![(first, "a"), (first, "a"), (last, "a"), (last, "a")],
+                vec!["a", "a"],
+            ),
+            (vec![(last, "a"), (first, "b"), (last, "b")], vec!["a", "b"]),
+        ] {
+            let text: String = lines.iter().map(|(kind, name)| line(kind, name)).collect();
+            let expected = names
+                .iter()
+                .map(|name| format!(r#"{{"event_name":"{name}","params":{{"a":"b"}}}}"#));
+            assert_eq!(json(&text), expected.collect::<Vec<_>>(), "{text}");
         }
         let two = "Logging event (FE): a, Bundle[{}]\nV/FA: Logging event (FE): b, Bundle[{}]\n";
         assert_eq!(json(two).len(), 2);

@@ -1,52 +1,37 @@
-//! What iOS prints of an `NSDictionary` or `NSArray`: `{ item_id = "card 1"; price = 1.5; }`, `( a, b )`.
+//! `NSDictionary` and `NSArray` as iOS prints them: `{ item_id = "card 1"; price = 1.5; }`, `( a, b
+//! )`.
 //!
-//! OpenStep property lists: `;` behind each entry, quotes only around tokens with special characters, `\U00e9`
-//! for what is not ASCII. Lists may stand in square brackets too; keys may have their short names behind them,
-//! `ga_event_origin (_o)`.
+//! These are OpenStep property lists: each entry ends with `;`, only tokens with special characters
+//! are quoted, and `\U00e9` escapes non-ASCII characters. Lists may have square brackets too. A key
+//! may be followed by its short name: `ga_event_origin (_o)`.
 
-use crate::formats::json_text::JsonText;
+use crate::formats::cursor::Cursor;
 use crate::formats::{Fault, MAX_DEPTH};
+use crate::write::JsonText;
 
-/// Writes the dictionary or list that stands at `at`, and returns where it ends.
+/// Writes the dictionary or list at `at` and returns its end.
 pub(crate) fn read(text: &str, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
-    let mut reader = Reader { text, at };
+    let mut reader = Reader {
+        cursor: Cursor::new(text, at),
+    };
     reader.value(out, 0)?;
-    Ok(reader.at)
+    Ok(reader.cursor.at)
 }
 
 struct Reader<'t> {
-    text: &'t str,
-    at: usize,
+    cursor: Cursor<'t>,
 }
 
 impl<'t> Reader<'t> {
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
+    /// Skips white space, then `byte`, and returns true if it was next.
     fn eat(&mut self, byte: u8) -> bool {
-        self.space();
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
-    fn space(&mut self) {
-        let rest = self.rest();
-        self.at += rest.len() - rest.trim_start().len();
-    }
-
-    fn fault<T>(&self, what: impl Into<String>) -> Result<T, Fault> {
-        Err(Fault::new(self.at, what))
+        self.cursor.space();
+        self.cursor.eat(byte)
     }
 
     fn value(&mut self, out: &mut JsonText<'_>, depth: usize) -> Result<(), Fault> {
         if depth > MAX_DEPTH {
-            return self.fault(format!("more than {MAX_DEPTH} levels"));
+            return self.cursor.fault(format!("more than {MAX_DEPTH} levels"));
         }
         if self.eat(b'{') {
             self.dictionary(out, depth)
@@ -54,7 +39,7 @@ impl<'t> Reader<'t> {
             self.list(b')', out, depth)
         } else if self.eat(b'[') {
             self.list(b']', out, depth)
-        } else if self.peek() == Some(b'"') {
+        } else if self.cursor.peek() == Some(b'"') {
             out.string(&self.quoted()?);
             Ok(())
         } else {
@@ -69,20 +54,21 @@ impl<'t> Reader<'t> {
     fn dictionary(&mut self, out: &mut JsonText<'_>, depth: usize) -> Result<(), Fault> {
         out.begin_object();
         while !self.eat(b'}') {
-            let start = self.at;
-            if self.peek() == Some(b'"') {
+            let start = self.cursor.at;
+            if self.cursor.peek() == Some(b'"') {
                 out.key(without_short_name(&self.quoted()?));
             } else {
                 let key = self.token(&['=', ';', '{', '}', '\n'])?;
                 out.key(without_short_name(key));
             }
             if !self.eat(b'=') {
-                // At the key, since anything may be one: another reader of the text may know better.
+                // The fault is at the key, since any text may be one: another reader may get
+                // further.
                 return Err(Fault::new(start, "`=` is missing behind this key"));
             }
             self.value(out, depth + 1)?;
-            if !self.eat(b';') && self.peek() != Some(b'}') {
-                return self.fault("`;` is missing");
+            if !self.eat(b';') && self.cursor.peek() != Some(b'}') {
+                return self.cursor.fault("`;` is missing");
             }
         }
         out.end_object();
@@ -93,32 +79,34 @@ impl<'t> Reader<'t> {
         out.begin_list();
         while !self.eat(end) {
             self.value(out, depth + 1)?;
-            if !self.eat(b',') && self.peek() != Some(end) {
-                return self.fault(format!("`,` or `{}` is missing", char::from(end)));
+            if !self.eat(b',') && self.cursor.peek() != Some(end) {
+                return self
+                    .cursor
+                    .fault(format!("`,` or `{}` is missing", char::from(end)));
             }
         }
         out.end_list();
         Ok(())
     }
 
-    /// A token without quotes, which ends before one of `ends`.
+    /// Reads an unquoted token, which ends before one of `ends`.
     fn token(&mut self, ends: &[char]) -> Result<&'t str, Fault> {
-        self.space();
-        let rest = self.rest();
+        self.cursor.space();
+        let rest = self.cursor.rest();
         let Some(length) = rest.find(ends) else {
-            return self.fault("the text breaks off");
+            return self.cursor.fault("the text breaks off");
         };
         let token = rest.get(..length).unwrap_or_default().trim_end();
         if token.is_empty() {
-            return self.fault("a value or key is missing");
+            return self.cursor.fault("a value or key is missing");
         }
-        self.at += length;
+        self.cursor.at += length;
         Ok(token)
     }
 
     fn quoted(&mut self) -> Result<String, Fault> {
-        let start = self.at;
-        self.at += 1;
+        let start = self.cursor.at;
+        self.cursor.at += 1;
         let mut units: Vec<u16> = Vec::new();
         let mut text = String::new();
         let flush = |units: &mut Vec<u16>, text: &mut String| {
@@ -126,7 +114,7 @@ impl<'t> Reader<'t> {
             units.clear();
         };
         loop {
-            let rest = self.rest();
+            let rest = self.cursor.rest();
             let Some(length) = rest.find(['"', '\\']) else {
                 return Err(Fault::new(start, "a string does not end"));
             };
@@ -134,7 +122,7 @@ impl<'t> Reader<'t> {
                 flush(&mut units, &mut text);
                 text.push_str(rest.get(..length).unwrap_or_default());
             }
-            self.at += length + 1;
+            self.cursor.at += length + 1;
             if rest.as_bytes().get(length) == Some(&b'"') {
                 flush(&mut units, &mut text);
                 return Ok(text);
@@ -144,10 +132,10 @@ impl<'t> Reader<'t> {
                 continue;
             }
             flush(&mut units, &mut text);
-            let Some(escaped) = self.rest().chars().next() else {
+            let Some(escaped) = self.cursor.rest().chars().next() else {
                 return Err(Fault::new(start, "a string does not end"));
             };
-            self.at += escaped.len_utf8();
+            self.cursor.at += escaped.len_utf8();
             text.push(match escaped {
                 'n' => '\n',
                 't' => '\t',
@@ -157,18 +145,16 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The code unit of UTF-16 that an escape `UXXXX` is.
+    /// Reads an escape `UXXXX`, a UTF-16 code unit.
     fn code_unit(&mut self) -> Option<u16> {
-        let digits = self.rest().strip_prefix(['U', 'u'])?.get(..4)?;
-        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !matches!(self.cursor.peek(), Some(b'U' | b'u')) {
             return None;
         }
-        self.at += 5;
-        u16::from_str_radix(digits, 16).ok()
+        u16::try_from(self.cursor.hex(1, 4)?).ok()
     }
 }
 
-/// A name such as `ga_event_origin (_o)` without its short form.
+/// Removes the short form from a name such as `ga_event_origin (_o)`.
 pub(crate) fn without_short_name(name: &str) -> &str {
     match name
         .strip_suffix(')')
@@ -182,7 +168,7 @@ pub(crate) fn without_short_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Arena;
+    use crate::text::Arena;
 
     fn json(text: &str) -> Result<String, String> {
         let arena = Arena::new();
@@ -197,16 +183,26 @@ mod tests {
     fn dictionaries_become_objects() {
         for (text, expected) in [
             (
-                "{\n    currency = UAH;\n    ga_event_origin (_o) = app;\n    items = (\n        {\n        \"item_id\" = 123456789;\n    }\n);\n    value = 450;\n}",
-                r#"{"currency":"UAH","ga_event_origin":"app","items":[{"item_id":"123456789"}],"value":"450"}"#,
+                "{\n    currency = UAH;\n    ga_event_origin (_o) = app;\n    items = (\n\n {\n\
+                 \"item_id\" = 123456789;\n    }\n);\n    value = 450;\n}",
+                concat!(
+                    r#"{"currency":"UAH","ga_event_origin":"app","#,
+                    r#""items":[{"item_id":"123456789"}],"value":"450"}"#
+                ),
             ),
             (
                 "[ { item_id = card-1; price = 1.5; }, { item_id = card-2; } ]",
                 r#"[{"item_id":"card-1","price":"1.5"},{"item_id":"card-2"}]"#,
             ),
             (
-                r#"{ name = "Caf\U00e9 \U0001 \Ud83d\Ude00 \"x\";"; "ga_screen (_sn)" = "<null>"; n = "<null>"; e = ""; }"#,
-                "{\"name\":\"Café \\u0001 😀 \\\"x\\\";\",\"ga_screen\":\"<null>\",\"n\":\"<null>\",\"e\":\"\"}",
+                concat!(
+                    r#"{ name = "Caf\U00e9 \U0001 \Ud83d\Ude00 \"x\";"; "#,
+                    r#""ga_screen (_sn)" = "<null>"; n = "<null>"; e = ""; }"#
+                ),
+                concat!(
+                    r#"{"name":"Café \u0001 😀 \"x\";","#,
+                    r#""ga_screen":"<null>","n":"<null>","e":""}"#
+                ),
             ),
             (
                 "{ a = <null>; b = (); c = {}; d = (1, two words) }",
@@ -218,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dictionary_says_where() {
+    fn errors_have_a_location() {
         for (text, expected) in [
             ("{ a }", "`=` is missing behind this key at line 1 column 3"),
             ("{ a = 1\n", "the text breaks off at line 1 column 7"),

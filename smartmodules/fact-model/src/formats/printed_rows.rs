@@ -1,7 +1,8 @@
-//! Rows as Java prints them: `[{item_id=sku123, item_name=T-Shirt, price=19.99}, {item_id=sku456}]`.
+//! Rows as Java prints them: `[{item_id=sku123, item_name=T-Shirt, price=19.99},
+//! {item_id=sku456}]`.
 //!
-//! Java prints its maps this way, and so do the engines that are written in it (Athena, Presto, Trino,
-//! Hive, Spark) with an array of rows. Nothing is quoted and nothing is escaped:
+//! Java prints maps this way, and engines written in Java (Athena, Presto, Trino, Hive, Spark)
+//! print arrays of rows so. Nothing is quoted or escaped:
 //!
 //! ```text
 //! list   := "[" "]" | "[" element ("," element)* "]"
@@ -9,47 +10,48 @@
 //! value  := "null" | "(not set)" | nothing | number | text | list | row
 //! ```
 //!
-//! White space may follow a comma. A text may hold commas, equals signs and brackets, so these rules
-//! decide where it ends:
+//! White space may follow a comma. A text may contain commas, equals signs and brackets, so these
+//! rules decide where it ends:
 //!
-//! - A text ends before a comma and a **known field name** with `=`: the columns of an item in GA4's
-//!   BigQuery export (<https://support.google.com/analytics/answer/7029846>) and the keys of an event.
-//!   So `Sartén, diámetro=24 cm, antiadherente` is one name.
-//! - A text ends before a closing bracket only where all that follows fits: the next row, or the closing
-//!   brackets of all that is open and then the end. Brackets within such a text must be pairs, as in
-//!   all that is no free text.
-//! - No text can go on in an id, behind a number in a field that is no text, behind `null`, `(not set)`
-//!   and nothing, and behind a list or a row. There, an unknown name with `=` is a field, too.
-//!   So in these nothing else may follow a comma, but digits in a number.
-//! - In items without any of GA4's own names (`item_…`), and in rows that are neither items nor events, every
-//!   name with `=` is a field. Where an item has GA4's names and older ones (`id`, `name`), both end a text.
-//! - A field that comes twice in a row shows that a text holds a known name, and `{` with a known name
-//!   within a text that a bracket is missing. Neither can be mended, so the rows are refused.
+//! - A text ends before a comma and a **known field name** with `=`: the columns of an item in
+//!   GA4's BigQuery export (<https://support.google.com/analytics/answer/7029846>) and the keys of
+//!   an event. So `Sartén, diámetro=24 cm, antiadherente` is one name.
+//! - A text ends before a closing bracket only if everything after it fits: the next row, or the
+//!   closing brackets of all open lists and rows, then the end. Brackets in such a text, and in any
+//!   value that isn't free text, must be pairs.
+//! - A text can't continue in an id, after a number in a field that isn't text, after `null`, `(not
+//!   set)` and an empty value, or after a list or a row. There an unknown name with `=` is a field
+//!   too, and a comma must be followed by a field, or by digits in a number.
+//! - In items without any of GA4's own names (`item_…`), and in rows that are neither items nor
+//!   events, every name with `=` is a field. If an item has both GA4's and older names (`id`,
+//!   `name`), both end a text.
+//! - A field that is repeated in a row means that a text contains a known name; `{` with a known
+//!   name in a text means that a bracket is missing. Neither can be repaired, so the rows are
+//!   refused.
 //!
-//! A text that was cut off, or has a bracket too many or too few, is a fault at the byte that shows it.
-//! Each byte is looked at a bounded number of times, at most once for each open bracket and these are
-//! at most [`MAX_DEPTH`].
+//! A text that is cut off, or has a bracket too many or too few, is a fault at the byte that shows
+//! it. Each byte is read at most once for each open bracket, of which there are at most
+//! [`MAX_DEPTH`].
 //!
-//! Parameters (`item_params=[{key=in_stock, value={string_value=null, int_value=1, …}}]`) come out with
-//! the one value that is set, as in [`bigquery`]. Fields that are nothing are left out.
+//! Parameters (`item_params=[{key=in_stock, value={string_value=null, int_value=1, …}}]`) are
+//! written with the one value that is set, as in [`bigquery`]. Empty fields are omitted.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use crate::arena::Arena;
 use crate::formats::bigquery;
-use crate::formats::json_text::JsonText;
 use crate::formats::{Fault, MAX_DEPTH, is_word};
-use crate::item::{self, KnownName};
-use crate::keys;
+use crate::names::{KnownName, event_key, item_key, older_item_key};
+use crate::text::Arena;
 use crate::value::is_sentinel;
+use crate::write::JsonText;
 
 const NO_FIELD: &str = "expected a field name with `=`";
 /// The longest field name. Firebase's own limit is 40 characters.
 const LONGEST_NAME: usize = 100;
 
-/// Tells whether a text begins as a row or a list of rows, and not as a dictionary of iOS, whose entries end with
-/// semicolons.
+/// Returns true if a text starts like a row or a list of rows, and not like a dictionary of iOS,
+/// whose entries end with semicolons.
 pub(crate) fn is_rows(text: &str) -> bool {
     let rows = Rows::new(text);
     let Some(value) = rows.first_value() else {
@@ -73,13 +75,13 @@ pub(crate) fn is_rows(text: &str) -> bool {
     !is_list && !is_entry
 }
 
-/// Tells whether a text begins as a row or a list of rows.
+/// Returns true if a text starts like a row or a list of rows.
 pub(crate) fn may_be_rows(text: &str) -> bool {
     Rows::new(text).first_value().is_some()
 }
 
-/// Returns the JSON of the row or the list of rows that `text` is. `names` are those of its outermost rows, unless
-/// these are parameters.
+/// Rewrites a row or a list of rows as JSON. `names` are those of the outermost rows, unless these
+/// are parameters.
 pub(crate) fn read<'a>(text: &str, names: Names, arena: &'a Arena) -> Result<&'a str, Fault> {
     let mut rows = Rows::new(text);
     rows.items = rows.known(Names::Item);
@@ -95,7 +97,7 @@ pub(crate) fn read<'a>(text: &str, names: Names, arena: &'a Arena) -> Result<&'a
     if !rows.has_older_names {
         return Ok(json);
     }
-    // A row has both vocabularies, so that the names of either end a text.
+    // A row has both vocabularies, so the names of both end a text.
     rows.items = Names::AnyItem;
     let names = if names == Names::Item {
         Names::AnyItem
@@ -112,13 +114,13 @@ pub(crate) enum Names {
     Event,
     /// The columns of an item.
     Item,
-    /// The columns of an item, and the names that older tags give them.
+    /// The columns of an item, also under older tags' names.
     AnyItem,
     /// `key`, `value` and the typed values, of a parameter.
     Parameter,
     /// The typed values, of the row `value` of a parameter.
     TypedValue,
-    /// No name is known, so every name counts.
+    /// No name is known, so every name is a field.
     Any,
 }
 
@@ -126,9 +128,9 @@ impl Names {
     /// Looks up a known field name.
     fn known(self, name: &str) -> Option<KnownName> {
         let number = match self {
-            Self::Event => return keys::known_name(name),
-            Self::Item => return item::known_name(name),
-            Self::AnyItem => return item::known_name(name).or_else(|| item::older_name(name)),
+            Self::Event => return event_key(name),
+            Self::Item => return item_key(name),
+            Self::AnyItem => return item_key(name).or_else(|| older_item_key(name)),
             Self::Parameter if name == "key" => 4,
             Self::Parameter if name == "value" => 5,
             Self::Parameter | Self::TypedValue => bigquery::rank(name)?,
@@ -140,25 +142,25 @@ impl Names {
         })
     }
 
-    /// Tells whether a text ends before a field of this name.
+    /// Returns true if a text ends before a field of this name.
     fn has(self, name: &str) -> bool {
         self == Self::Any || self.known(name).is_some()
     }
 
-    /// Tells whether the rows are items.
+    /// Returns true for rows of items.
     fn are_items(self) -> bool {
         matches!(self, Self::Item | Self::AnyItem)
     }
 }
 
-/// The kind of value that a field holds.
+/// The kind of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Free text. Only a known name ends it.
     Text,
-    /// An id, a number, a list: nothing that could go on with a comma and a name.
+    /// An id, a number or a list, which can't continue with a comma and a name.
     Code,
-    /// Anything, of an unknown field.
+    /// The value of an unknown field.
     Unknown,
 }
 
@@ -172,14 +174,14 @@ impl Kind {
     }
 }
 
-/// A list or a row that is not closed yet, with the field names of its rows.
+/// An open list or row, with the field names of its rows.
 #[derive(Debug, Clone, Copy)]
 enum Open {
     List(Names),
     Row(Names),
 }
 
-/// A field whose value begins at `at`.
+/// A field with its value at `at`.
 #[derive(Debug, Clone, Copy)]
 struct Field<'t> {
     name: &'t str,
@@ -196,7 +198,7 @@ struct Seen<'t> {
 }
 
 impl<'t> Seen<'t> {
-    /// Adds a name, and tells whether it is new.
+    /// Adds a name and returns true if it is new.
     fn insert(&mut self, name: &'t str, known: Option<KnownName>) -> bool {
         let Some(number) = known.and_then(|known| known.number) else {
             return self.others.insert(name);
@@ -210,14 +212,15 @@ impl<'t> Seen<'t> {
 
 struct Rows<'t> {
     text: &'t str,
-    /// The end of the text without white space.
+    /// The end of the text without trailing white space.
     end: usize,
     open: Vec<Open>,
-    /// The names of the fields of items: those of GA4 where the text has any of them.
+    /// The field names of items: GA4's if the text has any of them.
     items: Names,
-    /// True once an item has a field by its older name.
+    /// True once an item has a field with an older name.
     has_older_names: bool,
-    /// The place and the length of the name that was found last. It ends one value, and begins the next field.
+    /// The position and length of the last name, cached since it ends one value and starts the next
+    /// field.
     last_name: Cell<(usize, usize)>,
 }
 
@@ -241,7 +244,7 @@ impl<'t> Rows<'t> {
         self.text.get(at..self.end).unwrap_or_default()
     }
 
-    /// The first byte from `at` on that is no white space.
+    /// Returns the position of the first byte from `at` on that isn't white space.
     fn space(&self, at: usize) -> usize {
         let next = self.text.as_bytes().get(at..).unwrap_or_default();
         match next {
@@ -254,7 +257,7 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// The place of the first value, if the text begins as a row or a list of rows.
+    /// Returns the position of the first value, if the text starts like a row or a list of rows.
     fn first_value(&self) -> Option<usize> {
         let mut at = 0;
         if self.byte(at) == Some(b'[') {
@@ -271,7 +274,7 @@ impl<'t> Rows<'t> {
         first.map(|(_, value)| value)
     }
 
-    /// The JSON of the whole text, whose outermost rows have these names.
+    /// Rewrites the whole text, whose outermost rows have these names.
     fn whole<'a>(&mut self, names: Names, arena: &'a Arena) -> Result<&'a str, Fault> {
         let mut out = JsonText::new(arena);
         self.open.clear();
@@ -282,7 +285,7 @@ impl<'t> Rows<'t> {
         Ok(out.finish())
     }
 
-    /// The field name at `at`, and where its value begins.
+    /// Returns the field name at `at` and the position of its value.
     fn name(&self, at: usize) -> Option<(&'t str, usize)> {
         let (place, mut length) = self.last_name.get();
         if place != at || length == 0 {
@@ -301,23 +304,23 @@ impl<'t> Rows<'t> {
         Some((self.text.get(at..at + length)?, at + length + 1))
     }
 
-    /// Tells whether a field of one of `names` begins at `at`.
+    /// Returns true if a field with one of `names` starts at `at`.
     fn starts_field(&self, at: usize, names: Names) -> bool {
         self.name(at).is_some_and(|(name, _)| names.has(name))
     }
 
-    /// Tells whether a row with a field of one of `names` begins at `at`.
+    /// Returns true if a row with a field with one of `names` starts at `at`.
     fn starts_row(&self, at: usize, names: Names) -> bool {
         self.byte(at) == Some(b'{') && self.starts_field(self.space(at + 1), names)
     }
 
-    /// Tells whether a null begins at `at` that is an element of a list.
+    /// Returns true if a null element of a list starts at `at`.
     fn is_null_element(&self, at: usize) -> bool {
         let behind = self.from(at).strip_prefix("null");
         behind.is_some_and(|behind| behind.trim_start().starts_with([',', ']']))
     }
 
-    /// `names` where the text has a field of an item that only GA4 calls so, or else any.
+    /// Returns `names` if the text has an item field with a name of GA4's own, else [`Names::Any`].
     fn known(&self, names: Names) -> Names {
         let is_of_ga4 = |name: &str| name.starts_with("item_") && names.has(name);
         let is_known = |(at, byte)| {
@@ -331,8 +334,8 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// Tells whether a text can end at `at`: what stands there goes on with the innermost `level` open lists and
-    /// rows, or closes them.
+    /// Returns true if a text can end at `at`: what follows continues or closes the innermost
+    /// `level` open lists and rows.
     fn fits(&self, at: usize, level: usize) -> bool {
         let Some(outer) = level.checked_sub(1) else {
             return at == self.end;
@@ -350,7 +353,7 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// Tells whether a value that no text can go on behind ends at `at`.
+    /// Returns true if a value that isn't text ends at `at`.
     fn ends(&self, at: usize) -> bool {
         match self.byte(at) {
             Some(b'}') => true,
@@ -359,7 +362,7 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// Writes the list or the row at `at`, and returns where it ends.
+    /// Writes the list or the row at `at` and returns its end.
     fn nested(&mut self, at: usize, names: Names, out: &mut JsonText<'_>) -> Result<usize, Fault> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Fault::new(at, format!("more than {MAX_DEPTH} levels")));
@@ -381,7 +384,7 @@ impl<'t> Rows<'t> {
         Ok(end)
     }
 
-    /// Writes the elements from `at` on up to the bracket behind them.
+    /// Writes the elements from `at` to the closing bracket and returns the end of the list.
     fn list(&mut self, at: usize, names: Names, out: &mut JsonText<'_>) -> Result<usize, Fault> {
         let mut at = self.space(at);
         if self.byte(at) == Some(b']') {
@@ -406,14 +409,14 @@ impl<'t> Rows<'t> {
                 _ => {
                     return Err(Fault::new(
                         at,
-                        "the list does not go on with `,` or end with `]`",
+                        "the list does not continue with `,` or end with `]`",
                     ));
                 }
             }
         }
     }
 
-    /// Writes a text in a list without rows.
+    /// Writes a text of a list without rows and returns its end.
     fn element(&self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
         let length = self.from(at).find([',', ']']);
         let length = length.ok_or_else(|| Fault::new(self.end, "a list does not end"))?;
@@ -426,8 +429,8 @@ impl<'t> Rows<'t> {
         Ok(at + length)
     }
 
-    /// Reads the fields of the row that opens at `at`, and returns where it ends. `read` reads the value of
-    /// one and returns where that ends.
+    /// Reads the fields of the row at `at` and returns its end. `read` reads the value of a field
+    /// and returns its end.
     fn row(
         &mut self,
         at: usize,
@@ -446,7 +449,7 @@ impl<'t> Rows<'t> {
             let known = names.known(name);
             if !seen.insert(name, known) {
                 let what =
-                    format!("`{name}` comes twice in a row: one of them may belong to a text");
+                    format!("`{name}` is repeated in a row: one of them may belong to a text");
                 return Err(Fault::new(at, what));
             }
             let field = Field {
@@ -462,14 +465,14 @@ impl<'t> Rows<'t> {
                 _ => {
                     return Err(Fault::new(
                         at,
-                        "the row does not go on with `,` or end with `}`",
+                        "the row does not continue with `,` or end with `}`",
                     ));
                 }
             }
         }
     }
 
-    /// Writes a field, and returns where its value ends.
+    /// Writes a field and returns the end of its value.
     fn field(
         &mut self,
         field: Field<'t>,
@@ -478,7 +481,7 @@ impl<'t> Rows<'t> {
     ) -> Result<usize, Fault> {
         let Field { name, kind, at } = field;
         self.has_older_names |=
-            names == Names::Item && kind == Kind::Unknown && item::older_name(name).is_some();
+            names == Names::Item && kind == Kind::Unknown && older_item_key(name).is_some();
         let inner = match name {
             "items" if !names.are_items() => Some(self.items),
             "events" | "params" | "ecommerce" if names == Names::Event => Some(Names::Event),
@@ -504,7 +507,7 @@ impl<'t> Rows<'t> {
         Ok(end)
     }
 
-    /// Tells whether a list or a row begins at `at`, and no text with a bracket in front.
+    /// Returns true if a list or a row starts at `at`, not a text with a leading bracket.
     fn is_nested(&self, at: usize) -> bool {
         let is_row = |at| self.starts_row(at, Names::Any);
         if self.byte(at) != Some(b'[') {
@@ -515,7 +518,7 @@ impl<'t> Rows<'t> {
         is_row(first) || is_empty() || self.is_null_element(first)
     }
 
-    /// Finds where the value of a field ends that is no list and no row.
+    /// Returns the end of a field's value that isn't a list or a row.
     fn scalar(&self, field: Field<'_>, names: Names) -> Result<usize, Fault> {
         let Field { name, kind, at } = field;
         let rest = self.from(at);
@@ -553,7 +556,7 @@ impl<'t> Rows<'t> {
             if names != Names::Any && self.starts_row(end, names) {
                 return Err(Fault::new(
                     end,
-                    format!("a row begins within the value of `{name}`"),
+                    format!("a row starts within the value of `{name}`"),
                 ));
             }
             let is_end = match kind {
@@ -597,16 +600,16 @@ impl<'t> Rows<'t> {
                 _ => continue,
             };
             if open.pop().is_none_or(|(byte, _)| *byte != opening) {
-                return Err(Fault::new(offset, "a bracket closes that was not opened"));
+                return Err(Fault::new(offset, "a closing bracket has no opening one"));
             }
         }
         open.pop().map_or(Ok(()), |(_, offset)| {
-            Err(Fault::new(offset, "a bracket opens that is not closed"))
+            Err(Fault::new(offset, "an opening bracket has no closing one"))
         })
     }
 
-    /// Writes the parameter at `at` with the one value that is set, if any is, and with its unknown fields.
-    /// Returns where it ends.
+    /// Writes the parameter at `at`, with the value that is set, if any, and its unknown fields.
+    /// Returns its end.
     fn parameter(&mut self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
         let mut param = Param::default();
         self.open.push(Open::Row(Names::Parameter));
@@ -650,13 +653,13 @@ impl<'t> Rows<'t> {
 #[derive(Default)]
 struct Param<'t> {
     key: Option<&'t str>,
-    /// The value that counts, with its [rank](bigquery::rank); a value without a type counts as a text.
+    /// The winning value, with its [rank](bigquery::rank). A value without a type ranks as a text.
     value: Option<(usize, &'t str)>,
     others: Vec<(&'t str, &'t str)>,
 }
 
 impl<'t> Param<'t> {
-    /// Takes a field of the parameter or of its `value`, and returns where it ends.
+    /// Sets a field of the parameter or of its `value` and returns the field's end.
     fn set(&mut self, rows: &Rows<'t>, field: Field<'t>, names: Names) -> Result<usize, Fault> {
         let end = rows.scalar(field, names)?;
         let text = rows.text.get(field.at..end).unwrap_or_default();

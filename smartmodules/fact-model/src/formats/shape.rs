@@ -1,52 +1,68 @@
-//! What a JSON object may be besides an event with GA4's names: an envelope of AWS, or of the SQS source, around one,
-//! or an event, or several, of another shape.
+//! Recognizes JSON objects that aren't plain events with GA4's names: envelopes of AWS or the SQS
+//! source, and events of another shape.
 
-use crate::arena::Arena;
-use crate::budget::Budget;
-use crate::formats::{Rewritten, bigquery, data_layer, literal_params, measurement};
-use crate::json::each_entry;
+use crate::explain::StepKind;
+use crate::formats::container::{self, Object, is_numbered, listed, opened, write_object};
+use crate::formats::printed::rewrite;
+use crate::formats::{Rewritten, bigquery, data_layer, vendors};
+use crate::json::{Entries, entries, get};
+use crate::limits::Budget;
 use crate::raw::Raw;
-use crate::rejection::Refusal;
+use crate::rejection::{Reason, Refusal};
+use crate::text::Arena;
+use crate::value::is_null;
+use crate::write::JsonText;
 
-/// The keys and values of an object.
-pub(crate) type Entries<'a> = Vec<(&'a str, Raw<'a>)>;
-
-/// An object that is no plain event.
+/// An object that isn't a plain event.
 #[derive(Debug)]
 pub(crate) enum Shape<'a> {
-    /// An envelope, what it holds, and where.
+    /// The content of an envelope and its location.
     Envelope(Raw<'a>, &'static str),
     /// Events of another shape, rewritten.
     Events(Vec<Rewritten<'a>>),
     /// A push that only clears the data layer's `ecommerce`.
     Cleared,
+    /// Bodies of their own: the messages of a batch.
+    Bodies(Vec<Body<'a>>),
+    /// A list of bodies that came as an object with numbers as keys.
+    List(Raw<'a>),
 }
 
-/// Whether a key that no column takes tells that its object may be no plain event.
-pub(crate) fn hints(key: &str, value: Raw<'_>) -> bool {
-    let first = value.get().as_bytes().first();
-    match key {
-        "events" => first == Some(&b'['),
-        "event_params" => matches!(first, Some(b'[' | b'"')),
-        "params" | "Message" => first == Some(&b'"'),
-        "detail" => matches!(first, Some(b'{' | b'"')),
-        "sqs" => first == Some(&b'{'),
-        "ecommerce" => true,
-        _ => false,
-    }
+/// A body in a batch.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    pub(crate) text: &'a str,
+    /// The source, for a rejection.
+    pub(crate) raw: &'a str,
+    pub(crate) at: String,
 }
 
-/// Tells the shape of an object; `None` for a plain event. `is_named` is whether it has an event's name.
+/// Returns the shape of an object; `None` for a plain event. `is_named` means that it has an
+/// event's name.
 ///
-/// In this order: an SNS notification, an EventBridge event, what the SQS source writes with `record-format: envelope`, a GA4 Measurement Protocol body, a
-/// BigQuery export row, parameters in a text, a push to a data layer.
+/// In order: a wrapper of AWS or another vendor's event (`formats::vendors`), an SNS notification,
+/// an EventBridge event, a record of the SQS source with `record-format: envelope`, a GA4
+/// Measurement Protocol body, a row of GA4's BigQuery export, a push to a data layer, an object or
+/// list in a text.
 pub(crate) fn read<'a>(
     json: &'a str,
     is_named: bool,
     arena: &'a Arena,
     budget: &mut Budget<'_>,
 ) -> Result<Option<Shape<'a>>, Refusal> {
-    let entries = entries(json, arena);
+    let mut entries = entries(json, arena);
+    if let Some(shape) = vendors::read(&entries, is_named, arena, budget)? {
+        return Ok(Some(shape));
+    }
+    if entries
+        .first()
+        .is_some_and(|(key, value)| is_numbered(key, *value))
+    {
+        let list = listed(Raw::read(json, false), arena);
+        if !list.is_object() {
+            return Ok(Some(Shape::List(list)));
+        }
+    }
     let has = |key| get(&entries, key).is_some();
     if let Some(message) = get(&entries, "Message")
         && (has("TopicArn")
@@ -65,20 +81,58 @@ pub(crate) fn read<'a>(
     {
         return Ok(Some(Shape::Envelope(body, place)));
     }
-    if !is_named && let Some(events) = get(&entries, "events") {
-        return measurement::read(&entries, events, arena, budget)
-            .map(|events| events.map(Shape::Events));
+    if !is_named
+        && let Some(events) = get(&entries, "events")
+        && let Some(events) = measurement_protocol(&entries, events, arena, budget)?
+    {
+        step("a body of GA4's Measurement Protocol", arena);
+        return Ok(Some(Shape::Events(events)));
     }
-    if let Some(row) = bigquery::read(&entries, arena) {
-        return Ok(Some(Shape::Events(vec![row])));
+    let ecommerce = get(&entries, "ecommerce");
+    if !is_named && ecommerce.is_some_and(|value| value.get() == "null") {
+        return Ok(Some(Shape::Cleared));
     }
-    if let Some(event) = literal_params::read(&entries, arena)? {
-        return Ok(Some(Shape::Events(vec![event])));
-    }
-    Ok(data_layer::read(&entries, is_named, arena))
+    Ok(events(&mut entries, arena)?.map(Shape::Events))
 }
 
-/// The message's body in an envelope of the SQS source: `body`, or `base64` where it is no UTF-8.
+fn step(format: &str, arena: &Arena) {
+    arena.step(StepKind::Format, || format.to_owned());
+}
+
+/// Returns the events of an object that has an event's values in another shape; `None` for a plain
+/// event.
+fn events<'a>(
+    entries: &mut Entries<'a>,
+    arena: &'a Arena,
+) -> Result<Option<Vec<Rewritten<'a>>>, Refusal> {
+    let has_opened = open_texts(entries, arena)?;
+    if let Some(row) = bigquery::read(entries, arena) {
+        step("a row of GA4's BigQuery export", arena);
+        return Ok(Some(vec![row]));
+    }
+    if let Some(events) = data_layer::read(entries, arena) {
+        step("a push to a data layer", arena);
+        return Ok(Some(events));
+    }
+    if has_opened {
+        step("an event with its parameters in a text", arena);
+        return Ok(Some(vec![whole(entries, arena)]));
+    }
+    Ok(None)
+}
+
+fn whole<'a>(entries: &Entries<'a>, arena: &'a Arena) -> Rewritten<'a> {
+    let mut out = JsonText::new(arena);
+    out.begin_object();
+    for (key, value) in entries {
+        out.entry(key, value.get());
+    }
+    out.end_object();
+    Rewritten::whole(out.finish())
+}
+
+/// Returns the message body in an envelope of the SQS source: `body`, or `base64` if it isn't
+/// UTF-8.
 fn sqs_body<'a>(entries: &Entries<'a>) -> Option<(Raw<'a>, &'static str)> {
     [("body", ".body"), ("base64", ".base64")]
         .into_iter()
@@ -86,8 +140,9 @@ fn sqs_body<'a>(entries: &Entries<'a>) -> Option<(Raw<'a>, &'static str)> {
         .filter(|(body, _)| body.get().starts_with('"'))
 }
 
-/// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, under this or an older
-/// name: what the SQS extended client sends in place of a large body.
+/// Returns true for the array that the SQS extended client sends in place of a large body:
+/// `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":…,"s3Key":…}]`, under
+/// this or an older name.
 pub(crate) fn is_s3_pointer(elements: &[Raw<'_>]) -> bool {
     let [name, pointer] = elements else {
         return false;
@@ -98,20 +153,134 @@ pub(crate) fn is_s3_pointer(elements: &[Raw<'_>]) -> bool {
         && pointer.contains("\"s3BucketName\"")
 }
 
-/// The entries of what is known to be an object; nothing otherwise.
-pub(crate) fn entries<'a>(json: &'a str, arena: &'a Arena) -> Entries<'a> {
-    let mut entries = Vec::new();
-    // What is no object has no entries.
-    if each_entry(json, arena, |key, value| entries.push((key, value))).is_err() {
-        entries.clear();
+/// Rewrites a body of GA4's Measurement Protocol: user and time once, then `events`, each with a
+/// name and `params`. The body's values apply to each event that has none of its own; else they
+/// are kept beside the event's. `None` if `events` isn't a list of objects.
+///
+/// <https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference>
+fn measurement_protocol<'a>(
+    body: &Entries<'a>,
+    events: Raw<'a>,
+    arena: &'a Arena,
+    budget: &mut Budget<'_>,
+) -> Result<Option<Vec<Rewritten<'a>>>, Refusal> {
+    let list = listed(opened(events, arena), arena);
+    let mut events = match list.elements() {
+        Some(events) => events,
+        None => vec![list],
+    };
+    for event in &mut events {
+        *event = opened(*event, arena);
     }
-    entries
+    if !events.iter().all(|event| event.is_object()) {
+        return Ok(None);
+    }
+    if events.is_empty() {
+        let detail = "the body has no events: its `events` is empty";
+        return Err(Refusal::at(Reason::NotAnEvent, detail, ".events"));
+    }
+    let common: Object<'a> = body
+        .iter()
+        .copied()
+        .filter(|(key, _)| *key != "events")
+        .collect();
+    let size: usize = common
+        .iter()
+        .map(|(key, value)| key.len() + value.get().len())
+        .sum();
+    let mut rewritten = Vec::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        budget.spend(size)?;
+        let mut own: Object<'a> = entries(event.get(), arena).into_iter().collect();
+        let (overruled, shared): (Object<'a>, Object<'a>) = common
+            .iter()
+            .partition(|(key, _)| own.get(*key).is_some_and(|value| !is_null(*value)));
+        let overruled: Object<'a> = overruled
+            .into_iter()
+            .filter(|(key, value)| {
+                !is_null(*value) && own.get(key).is_none_or(|own| own.get() != value.get())
+            })
+            .collect();
+        own.extend(shared);
+        if !overruled.is_empty() {
+            own.insert(
+                "event_params",
+                beside(overruled, own.get("event_params"), arena),
+            );
+        }
+        let at = format!(".events[{index}]");
+        let mut own: Entries<'a> = own.into_iter().collect();
+        match self::events(&mut own, arena) {
+            Ok(None) => rewritten.push(Rewritten {
+                at,
+                ..whole(&own, arena)
+            }),
+            Ok(Some(events)) => rewritten.extend(events.into_iter().map(|event| Rewritten {
+                at: at.clone(),
+                ..event
+            })),
+            Err(refusal) => rewritten.push(Rewritten {
+                at,
+                refused: Some(refusal),
+                ..Rewritten::whole("{}")
+            }),
+        }
+    }
+    Ok(Some(rewritten))
 }
 
-/// The value of a key; of one that came twice the later, as with every JSON parser.
-pub(crate) fn get<'a>(entries: &Entries<'a>, key: &str) -> Option<Raw<'a>> {
-    entries
-        .iter()
-        .rfind(|(name, _)| *name == key)
-        .map(|(_, value)| *value)
+/// Returns an event's `event_params` with the values of its body that it overrules: values there
+/// come after all others. Those for which the event has a parameter too are in an object `body`.
+fn beside<'a>(overruled: Object<'a>, own: Option<&Raw<'a>>, arena: &'a Arena) -> Raw<'a> {
+    let mut params = match own.map(|own| (*own, container::object(*own, arena))) {
+        None => Object::new(),
+        Some((_, Some(params))) => params,
+        Some((text, None)) => Object::from([("event_params", text)]),
+    };
+    if overruled.keys().any(|key| params.contains_key(key)) {
+        let mut body = JsonText::new(arena);
+        write_object(&overruled, &mut body);
+        params.insert("body", Raw::read(body.finish(), false));
+    } else {
+        params.extend(overruled);
+    }
+    let mut out = JsonText::new(arena);
+    write_object(&params, &mut out);
+    Raw::read(out.finish(), false)
+}
+
+/// Replaces texts that hold an event's objects: JSON in a string, or a map as some platform prints
+/// it. Returns true if there was one, or a list that came as an object.
+fn open_texts<'a>(entries: &mut Entries<'a>, arena: &'a Arena) -> Result<bool, Refusal> {
+    let mut has_opened = false;
+    for (key, value) in entries {
+        let object = match *key {
+            "params" | "event_params" if !is_null(*value) => params(*value, key, arena)?,
+            "ecommerce" | "eventModel" => container::opened_or_printed(*value, key, arena)?,
+            _ => continue,
+        };
+        has_opened |= object.get().len() != value.get().len();
+        *value = object;
+    }
+    Ok(has_opened)
+}
+
+/// Returns an object of parameters, or a list of those of the BigQuery export, that is in a text
+/// or came as an object with numbers as keys. A text that is neither stays a text.
+fn params<'a>(value: Raw<'a>, key: &str, arena: &'a Arena) -> Result<Raw<'a>, Refusal> {
+    let json = match container::text(value, arena) {
+        Some(text) => {
+            rewrite(text, key, arena).map_err(|refusal| refusal.within(&format!(".{key}")))?
+        }
+        None if value.is_object() => value.get(),
+        None => return Ok(value),
+    };
+    let list = listed(Raw::read(json, false), arena);
+    if list.is_object() || key == "event_params" && bigquery::params(list, arena).is_some() {
+        return Ok(list);
+    }
+    // Only `event_params` may be a list.
+    Ok(bigquery::params(list, arena).map_or(value, |params| {
+        Raw::read(bigquery::object_of(params, (key, list), arena), false)
+    }))
 }

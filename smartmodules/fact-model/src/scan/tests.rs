@@ -3,7 +3,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-/// What is found in an object, by the scanner.
+/// The entries of an object according to the scanner.
 fn scanned(json: &str) -> Option<Vec<(String, String)>> {
     let arena = Arena::new();
     let mut scanner = Scanner::new(json);
@@ -15,7 +15,7 @@ fn scanned(json: &str) -> Option<Vec<(String, String)>> {
     read.and_then(|()| scanner.end()).ok().map(|()| found)
 }
 
-/// The same, by `serde_json`.
+/// The entries of an object according to `serde_json`.
 fn expected(json: &str) -> Option<Vec<(String, String)>> {
     struct Entries(Vec<(String, String)>);
     impl<'de> serde::Deserialize<'de> for Entries {
@@ -40,7 +40,7 @@ fn expected(json: &str) -> Option<Vec<(String, String)>> {
 }
 
 #[test]
-fn what_is_json_and_what_is_not() {
+fn valid_and_invalid_json() {
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
     for json in [
         "{}",
@@ -102,21 +102,36 @@ fn what_is_json_and_what_is_not() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn any_text_of_json_s_own_signs(text in r#"[{}\[\]",:\\ \n\tau0-9.eE+\-truefalsnl]{0,24}"#) {
+    fn random_text_of_json_tokens(text in r#"[{}\[\]",:\\ \n\tau0-9.eE+\-truefalsnl]{0,24}"#) {
         for json in [text.clone(), format!("{{\"a\":{text}}}"), format!("{{\"{text}\":1}}")] {
             prop_assert_eq!(scanned(&json), expected(&json), "{}", json);
         }
     }
 
     #[test]
-    fn json_cut_or_changed_anywhere(at in 0..200_usize, sign in "[{}\\[\\]\",:\\\\0-9 ]", cut in any::<bool>()) {
-        let json = r#"{"event_id":"e","a":[1,-2.5E+3,{"b":"\u00e9 \" and a long text"},[],{}],"c":{"d":true,"e":null},"é":"x"}"#;
+    fn json_cut_or_changed_anywhere(
+        at in 0..200_usize,
+        sign in "[{}\\[\\]\",:\\\\0-9 ]",
+        cut in any::<bool>(),
+    ) {
+        let json = concat!(
+            r#"{"event_id":"e","a":[1,-2.5E+3,{"b":"\u00e9 \" and a long text"},[],{}],"#,
+            r#""c":{"d":true,"e":null},"é":"x"}"#
+        );
         let at = at % json.len();
         let Some((before, after)) = json.split_at_checked(at) else { return Ok(()) };
-        let json = if cut { before.to_owned() } else { format!("{before}{sign}{}", after.get(1..).unwrap_or_default()) };
+        let json = if cut {
+            before.to_owned()
+        } else {
+            format!("{before}{sign}{}", after.get(1..).unwrap_or_default())
+        };
         prop_assert_eq!(scanned(&json), expected(&json), "{}", json);
     }
 }

@@ -1,4 +1,4 @@
-//! What shops push to a data layer, as Universal Analytics wanted it and as GA4 does.
+//! Pushes to a data layer, of Universal Analytics and GA4.
 
 use std::slice;
 
@@ -9,18 +9,27 @@ use crate::golden::facts;
 
 #[test]
 fn data_layer_of_universal_analytics() {
-    let body = "{'ecommerce':{'currencyCode':'EUR','impressions':[{'name':'Triblend Android T-Shirt','id':'12345','price':'15.25','brand':'Google','category':'Apparel','variant':'Gray','list':'Search Results','position':1}]}}";
+    let body = concat!(
+        "{'ecommerce':{'currencyCode':'EUR','impressions':[{'name':'Triblend Android ",
+        "T-Shirt','id':'12345','price':'15.25','brand':'Google','category':'Apparel',",
+        "'variant':'Gray','list':'Search Results','position':1}]}}"
+    );
     assert_eq!(
         facts(body),
         [json!({
-            "event_name": "view_item_list", "product_id": "12345", "product_name": "Triblend Android T-Shirt",
+            "event_name": "view_item_list", "product_id": "12345",
+            "product_name": "Triblend Android T-Shirt",
             "product_brand": "Google", "product_category": "Apparel", "product_variant": "Gray",
-            "list_name": "Search Results", "list_position": 1, "item_ordinal": 1, "price": "15.25", "currency": "EUR"
+            "list_name": "Search Results", "list_position": 1, "item_ordinal": 1, "price": "15.25",
+            "currency": "EUR"
         })]
     );
-    let body = "{'event':'productClick','ecommerce':{'click':{'actionField':{'list':'Search Results'},'products':[{'name':'Triblend Android T-Shirt','id':'12345','price':'15.25','position':1}]}}}";
+    let body = "{'event':'productClick','ecommerce':{'click':{'actionField':{'list':'Search \
+         Results'},'products':[{'name':'Triblend Android \
+         T-Shirt','id':'12345','price':'15.25','position':1}]}}}";
     let click = json!({
-        "event_name": "select_item", "product_id": "12345", "product_name": "Triblend Android T-Shirt",
+        "event_name": "select_item", "product_id": "12345",
+        "product_name": "Triblend Android T-Shirt",
         "list_name": "Search Results", "list_position": 1, "item_ordinal": 1, "price": "15.25",
         "extra": {"event": {"event": "productClick"}}
     });
@@ -34,18 +43,24 @@ fn data_layer_of_universal_analytics() {
     let both = r#"{"event":"x","ts":1795382400,"ecommerce":{
         "impressions":[{"id":"i"}],
         "promoView":{"promotions":[{"id":"p","name":"n","creative":"c","position":"s"}]},
-        "purchase":{"actionField":{"id":"T1","affiliation":"Shop","revenue":"1.234,56","tax":"4.90","shipping":"5","coupon":"C","x":1},
+        "purchase":{"actionField":{"id":"T1","affiliation":"Shop","revenue":"1.234,56","tax":"4.90",
+        "shipping":"5","coupon":"C","x":1},
                     "products":[{"id":"a","coupon":"D","dimension1":"d"}]}}}"#;
     let extra = json!({"event": {"event": "x"}});
     assert_eq!(
         facts(both),
         [
-            json!({"event_name": "view_item_list", "product_id": "i", "item_ordinal": 1, "extra": extra}),
-            json!({"event_name": "view_promotion", "promotion_id": "p", "promotion_name": "n", "creative_name": "c",
-                   "creative_slot": "s", "item_ordinal": 1, "extra": extra}),
-            json!({"event_name": "purchase", "product_id": "a", "item_ordinal": 1, "item_coupon": "D",
-                   "affiliation": "Shop", "value": "1234.56", "transaction_id": "T1", "tax": "4.9", "shipping": "5",
-                   "event_coupon": "C", "extra": {"event": {"event": "x", "x": 1}, "item": {"dimension1": "d"}}}),
+            json!({"event_name": "view_item_list", "product_id": "i", "item_ordinal": 1,
+                "extra": extra}),
+            json!({"event_name": "view_promotion", "promotion_id": "p", "promotion_name": "n",
+                "creative_name": "c",
+                "creative_slot": "s", "item_ordinal": 1, "extra": extra}),
+            json!({"event_name": "purchase", "product_id": "a", "item_ordinal": 1,
+                "item_coupon": "D",
+                "affiliation": "Shop", "value": "1234.56", "transaction_id": "T1", "tax": "4.9",
+                "shipping": "5",
+                "event_coupon": "C", "extra": {"event": {"event": "x", "x": 1},
+                "item": {"dimension1": "d"}}}),
         ]
     );
     let checkout = |step: &str| {
@@ -62,14 +77,28 @@ fn data_layer_of_universal_analytics() {
 
 #[test]
 fn data_layer_of_ga4() {
-    let push = r#"{"event":"view_item_list","ts":1795382400,"ecommerce":{"item_list_id":"l","currency":"eur","items":[{"item_id":"a"}]}}"#;
-    let fact = json!({"event_name": "view_item_list", "product_id": "a", "list_id": "l", "currency": "EUR", "item_ordinal": 1});
+    let push = concat!(
+        r#"{"event":"view_item_list","ts":1795382400,"ecommerce":{"item_list_id":"l","#,
+        r#""currency":"eur","items":[{"item_id":"a"}]}}"#
+    );
+    let fact = json!({"event_name": "view_item_list", "product_id": "a", "list_id": "l",
+        "currency": "EUR", "item_ordinal": 1});
     assert_eq!(facts(push), slice::from_ref(&fact));
     assert_eq!(
         facts(format!(r#"[{{"ecommerce":null}},{push}]"#)),
         slice::from_ref(&fact)
     );
     assert_eq!(facts(format!("{{\"ecommerce\": null}}\n{push}")), [fact]);
+    let landed = push.replacen(
+        '{',
+        r#"{"utm_source":"google","utm_medium":"cpc","utm_campaign":"summer","#,
+        1,
+    );
+    let landed = &facts(landed)[0];
+    assert_eq!(landed["traffic_source"], "google");
+    assert_eq!(landed["traffic_medium"], "cpc");
+    assert_eq!(landed["traffic_campaign"], "summer");
+    assert_eq!(landed.get("extra"), None);
     let cleared = flatten(br#"{"ecommerce":null}"#);
     assert_eq!(cleared.rejected[0].reason, "not-an-event");
     let cleared = flatten(br#"[{"ecommerce":null}, {"ecommerce": null}]"#);

@@ -1,9 +1,9 @@
-//! The facts of a body and what is said of the rest, for the tests that compare them one by one.
+//! Helpers that return a body's facts and rejections for comparison.
 
 use fact_model::{Arena, Envelope, Options, Rejection, flatten, flatten_in};
 use serde_json::{Value, json};
 
-/// The facts of a body, without their hashes; an event without a time gets that of its record,
+/// The facts of a body without their hashes. An event without a time gets its record's,
 /// 2026-11-22T21:20:00Z.
 pub fn facts(body: impl AsRef<[u8]>) -> Vec<Value> {
     let body = body.as_ref();
@@ -24,7 +24,7 @@ pub fn facts(body: impl AsRef<[u8]>) -> Vec<Value> {
     facts
 }
 
-/// Reason, place and text of all that could not be read.
+/// Reason, location and source text of all rejections.
 pub fn rejected<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'e str, &'e str, &'e str)> {
     let rejected = envelope.rejected.iter();
     rejected
@@ -32,7 +32,7 @@ pub fn rejected<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'e str, &'e str, &'e st
         .collect()
 }
 
-/// What is said of a body that holds nothing else.
+/// The only rejection of a body without facts.
 pub fn rejection(body: &[u8]) -> Rejection<'static> {
     let mut envelope = flatten(body);
     assert_eq!(envelope.facts, []);
@@ -40,7 +40,7 @@ pub fn rejection(body: &[u8]) -> Rejection<'static> {
     envelope.rejected.remove(0)
 }
 
-/// An event in the plainest of its forms.
+/// A plain event.
 pub const EVENT: &str = r#"{"event_name":"view_item","ts":1795382400,"items":[{"item_id":"a"}]}"#;
 
 /// Its facts.

@@ -1,4 +1,4 @@
-//! Events as Python prints them and JavaScript writes them.
+//! Events as Python or JavaScript literals.
 
 use fact_model::flatten;
 
@@ -8,10 +8,14 @@ use crate::golden::{EVENT, event, facts};
 fn literals_of_python_and_javascript() {
     for body in [
         "{'event_name': 'view_item', 'ts': 1795382400, 'items': [{'item_id': 'a', 'x': None}]}",
-        "[{'event_name': u'view_item', 'ts': Decimal('1795382400.0'), 'items': ({'item_id': 'a'},)}]",
-        "({'event_name': 'view_item', 'event_time': datetime.datetime(2026, 11, 22, 22, 20, tzinfo=datetime.timezone(datetime.timedelta(seconds=3600))), 'items': \"[{'item_id': 'a'}]\"},)",
+        "[{'event_name': u'view_item', 'ts': Decimal('1795382400.0'), 'items': ({'item_id': \
+         'a'},)}]",
+        "({'event_name': 'view_item', 'event_time': datetime.datetime(2026, 11, 22, 22, 20, \
+         tzinfo=datetime.timezone(datetime.timedelta(seconds=3600))), 'items': \"[{'item_id': \
+         'a'}]\"},)",
         "{event: 'view_item', ts: 1795382400, items: [{item_id: 'a',},],}",
-        "window.dataLayer.push({event: \"view_item\", time: new Date(1795382400000), ecommerce: {items: [{item_id: `a`}]}}) // x",
+        "window.dataLayer.push({event: \"view_item\", time: new Date(1795382400000), \
+         ecommerce: {items: [{item_id: `a`}]}}) // x",
     ] {
         let mut facts = facts(body);
         facts[0].as_object_mut().unwrap().remove("extra");
@@ -25,12 +29,17 @@ fn literals_of_python_and_javascript() {
     ] {
         assert_eq!(facts(&body), event(), "{body}");
     }
+    let swift = r#"["event_name": "view_item", "ts": 1795382400, "items": [["item_id": "a"]]]"#;
+    assert_eq!(facts(swift), event());
+    let dart = flatten(b"{event_name: view_item, ts: 1795382400, items: [{item_id: a}]}");
+    assert_eq!(dart.rejected[0].reason, "malformed");
+    assert!(dart.rejected[0].detail.contains("as Dart prints it"));
     let bad = flatten(b"window.dataLayer = [];\ndataLayer.push({event: x})");
     assert_eq!(&*bad.rejected[0].at, "$");
     assert!(
         bad.rejected[0]
             .detail
-            .ends_with("is no value at line 2 column 24"),
+            .ends_with("is not a value at line 2 column 24"),
         "{}",
         bad.rejected[0].detail
     );
@@ -39,7 +48,7 @@ fn literals_of_python_and_javascript() {
     assert!(
         bad.rejected[0]
             .detail
-            .ends_with("is no value at line 2 column 9"),
+            .ends_with("is not a value at line 2 column 9"),
         "{}",
         bad.rejected[0].detail
     );

@@ -1,5 +1,4 @@
-//! What becomes of a body, in whatever format and wrapping it comes: a golden case for each sample, each trap in one,
-//! and each reason to refuse one.
+//! Bodies in every format and wrapping: a golden case for each sample, special case and rejection.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,4 +14,6 @@ mod hits;
 mod literals;
 mod nuls;
 mod rejections;
+mod vendors;
+mod wild;
 mod wrapped;

@@ -1,4 +1,4 @@
-//! U+0000, which a text of PostgreSQL can't hold: how much of it was removed is said.
+//! U+0000 is removed and counted, since PostgreSQL can't store it in a text.
 
 use fact_model::{Envelope, flatten};
 
@@ -6,7 +6,10 @@ use crate::golden::EVENT;
 
 #[test]
 fn removed_u0000_is_counted() {
-    let body = r#"{"name":"a\u0000","ts":1795382400,"x":"\u0000\u0000","items":"[{'item_id': '\\x00a'}]"}"#;
+    let body = concat!(
+        r#"{"name":"a\u0000","ts":1795382400,"x":"\u0000\u0000","items":"[{'item_id': "#,
+        r#"'\\x00a'}]"}"#
+    );
     let envelope = flatten(body.as_bytes());
     assert_eq!(envelope.nuls_removed, 4);
     assert_eq!(envelope.facts[0].event_name, "a");
@@ -19,6 +22,11 @@ fn removed_u0000_is_counted() {
             .nuls_removed,
         4
     );
+    let params = r#"{"name":"a","ts":1795382400,"params":"{\"x\":\"\\u0000\\ud800\"}"}"#;
+    let envelope = flatten(params.as_bytes());
+    assert_eq!(envelope.nuls_removed, 1);
+    let extra = envelope.facts[0].extra.as_ref().unwrap().json();
+    assert_eq!(extra, "{\"event\":{\"x\":\"\u{fffd}\"}}");
     assert_eq!(
         flatten(b"v=2&en=a%00&ep.event_time=2026-11-22T21:20:00Z").nuls_removed,
         1

@@ -1,4 +1,4 @@
-//! A body within a body: texts of JSON, several documents, envelopes of SNS and others, gzip.
+//! Wrapped bodies: JSON strings, several documents, envelopes of SNS and others, gzip.
 
 use std::io::Write as _;
 
@@ -57,17 +57,20 @@ fn several_documents_and_texts_in_texts() {
 #[test]
 fn envelopes_are_unwrapped() {
     let sns = |message: &str| {
-        json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": message,
-               "Timestamp": "2026-11-22T21:20:09.000Z", "Signature": "x"})
+        json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t",
+            "Message": message,
+            "Timestamp": "2026-11-22T21:20:09.000Z", "Signature": "x"})
         .to_string()
     };
     let bridge = |detail: Value| {
-        json!({"version": "0", "id": "i", "detail-type": "purchase", "source": "app", "time": "2026-11-22T21:20:09Z", "detail": detail})
-            .to_string()
+        json!({"version": "0", "id": "i", "detail-type": "purchase", "source": "app",
+            "time": "2026-11-22T21:20:09Z", "detail": detail})
+        .to_string()
     };
     let sqs = |key: &str, body: &str| {
-        json!({"sqs": {"queue": "shop-events", "message_id": "m", "receive_count": 1, "attributes": {"source": "ios"}}, key: body})
-            .to_string()
+        json!({"sqs": {"queue": "shop-events", "message_id": "m", "receive_count": 1,
+            "attributes": {"source": "ios"}}, key: body})
+        .to_string()
     };
     let packed = gzip(EVENT.as_bytes());
     for body in [
@@ -108,20 +111,24 @@ fn envelopes_are_unwrapped() {
     let bad = flatten(sqs("body", r#"{"name":"a"}"#).as_bytes());
     assert_eq!(bad.rejected[0].at, "$.body");
     assert!(bad.rejected[0].raw.contains("message_id"));
-    // Events that only look like one.
+    // Events that only resemble an envelope.
     assert_eq!(
         facts(r#"{"name":"a","ts":1795382400,"sqs":{"x":1},"body":"y"}"#)[0]["extra"]["event"],
         json!({"body": "y", "sqs": {"x": 1}})
     );
+    let plain = r#"{"name":"a","ts":1795382400,"Message":"x","detail":{"y":1}}"#;
     assert_eq!(
-        facts(r#"{"name":"a","ts":1795382400,"Message":"x","detail":{"y":1}}"#)[0]["extra"]["event"],
+        facts(plain)[0]["extra"]["event"],
         json!({"Message": "x", "detail": {"y": 1}})
     );
 }
 
 #[test]
 fn a_pointer_to_s3_has_a_reason_of_its_own() {
-    let pointer = r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","s3Key":"k"}]"#;
+    let pointer = concat!(
+        r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","#,
+        r#""s3Key":"k"}]"#
+    );
     for body in [
         pointer.to_owned(),
         pointer.replace(
@@ -132,6 +139,11 @@ fn a_pointer_to_s3_has_a_reason_of_its_own() {
     ] {
         let rejection = rejection(body.as_bytes());
         assert_eq!(rejection.reason, "s3-pointer", "{body}");
+        assert!(
+            rejection.detail.contains("`s3-payloads: true`"),
+            "{}",
+            rejection.detail
+        );
         assert_eq!(rejection.raw, body);
     }
 }

@@ -2,7 +2,8 @@
 WITH column_tables AS (
     SELECT oid, string_agg(concat('| `', name, '` | ', type, ' | ',
                CASE WHEN is_nullable THEN 'yes' END, ' | ',
-               concat_ws(', ', CASE WHEN is_primary THEN 'primary' END, CASE WHEN is_unique THEN 'unique' END, '→ `' || parent || '`'), ' | ',
+               concat_ws(', ', CASE WHEN is_primary THEN 'primary' END, CASE WHEN is_unique
+                   THEN 'unique' END, '→ `' || parent || '`'), ' | ',
                pg_temp.prose(comment), ' |'), E'\n' ORDER BY attnum) AS lines
     FROM columns GROUP BY oid
 ), view_tables AS (
@@ -10,7 +11,8 @@ WITH column_tables AS (
                            E'\n' ORDER BY attnum) AS lines
     FROM columns GROUP BY oid
 ), result_tables AS (
-    SELECT oid, string_agg(format('| `%s` | %s | %s |', name, type, pg_temp.prose(comment)), E'\n' ORDER BY ordinal) AS lines
+    SELECT oid, string_agg(format('| `%s` | %s | %s |', name, type, pg_temp.prose(comment)), E'\n'
+        ORDER BY ordinal) AS lines
     FROM results GROUP BY oid
 ), entries AS (
     SELECT r.schema, 1 AS part, r.oid, format(E'### `%s`\n\nA table. %s\n\n| column | type | nullable | key | |\n|---|---|---|---|---|\n%s\n', r.name,
@@ -32,8 +34,10 @@ WITH column_tables AS (
     FROM functions f WHERE f.is_inner
 ), schemas AS (
     SELECT schema, CASE schema
-               WHEN '~' THEN E'## For operators, and inner workings\n\n| | |\n|---|---|\n' || string_agg(entry, E'\n' ORDER BY part, oid) || E'\n'
-               ELSE format(E'## Schema `%s`\n\n', schema) || string_agg(entry, E'\n' ORDER BY part, oid)
+               WHEN '~' THEN E'## For operators, and inner workings\n\n| | |\n|---|---|\n'
+                   || string_agg(entry, E'\n' ORDER BY part, oid) || E'\n'
+               ELSE format(E'## Schema `%s`\n\n', schema) || string_agg(entry, E'\n' ORDER BY part,
+                   oid)
            END AS text
     FROM entries GROUP BY schema
 )

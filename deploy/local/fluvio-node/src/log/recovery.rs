@@ -1,9 +1,8 @@
-//! Opens the segment files of a log and finds out how far they can be trusted.
+//! Opens and verifies the segment files of a log.
 //!
-//! Every batch header of every segment is read: lengths and offsets have to add up. In the last
-//! segment the checksums are verified too. There, and only there, a crash can leave a torn
-//! batch: it and what follows is cut off, and kept in a file of its own in case somebody needs
-//! to look at it.
+//! It reads every batch header: lengths and offsets must add up. In the last segment it verifies
+//! the checksums too. Only there can a crash leave a torn batch, which is cut off with everything
+//! after it and kept in a separate file for inspection.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,15 +10,14 @@ use std::path::{Path, PathBuf};
 
 use fluvio_protocol::record::{BATCH_FILE_HEADER_SIZE, Batch, Offset};
 
-use super::batches::{read_header, records_len};
-use super::segment::{IndexEntry, Segment, segment_path};
-use super::{LogSlice, OpenError};
+use super::OpenError;
+use super::segment::{IndexEntry, LogSlice, Segment, read_header, records_len, segment_path};
 
-/// What a batch's checksum covers begins behind the base offset, the length, the leader epoch,
-/// the magic byte and the checksum itself.
+/// A batch's checksum covers everything after the base offset, the length, the leader epoch, the
+/// magic byte and the checksum itself.
 const CHECKSUMMED_FROM: usize = 8 + 4 + 4 + 1 + 4;
 
-/// How much of a segment is looked at.
+/// The parts of a segment to verify.
 #[derive(Clone, Copy, PartialEq)]
 enum Check {
     Headers,
@@ -64,7 +62,7 @@ pub(super) fn open_segments(dir: &Path) -> Result<Vec<Segment>, OpenError> {
                 .map_err(io_error("can't cut off the torn end of", &path))?;
             tracing::warn!(
                 file = %path.display(), position, reason,
-                "the log ends in a batch that was not written whole; it was cut off and set aside"
+                "the log ends in a torn batch, which was moved to a separate file"
             );
         }
         segments.push(segment);
@@ -72,8 +70,8 @@ pub(super) fn open_segments(dir: &Path) -> Result<Vec<Segment>, OpenError> {
     Ok(segments)
 }
 
-/// Reads a segment's batches into its index. Returns where and why it stopped before the end
-/// of the file, if it did.
+/// Reads a segment's batches into its index. Returns the position and the reason if it stops before
+/// the end of the file.
 fn scan(segment: &mut Segment, check: Check) -> io::Result<Option<(u64, String)>> {
     let file_len = segment.file.metadata()?.len();
     let slice = LogSlice::new(segment.file.clone(), 0, file_len);
@@ -112,7 +110,7 @@ fn whole_batch(
         return damage("a batch without records".to_owned());
     }
     if position + len as u64 > slice.len() {
-        return damage(format!("a batch of {len} bytes ends behind the file"));
+        return damage(format!("a batch of {len} bytes ends after the file"));
     }
     if check == Check::Checksums {
         let bytes = slice.read(position, len)?;
@@ -135,7 +133,7 @@ fn is_damage(err: &io::Error) -> bool {
     )
 }
 
-/// Moves what follows `position` into a file next to the segment.
+/// Moves the bytes from `position` on to a file next to the segment.
 fn set_aside(mut file: &File, path: &Path, position: u64) -> io::Result<()> {
     let aside = path.with_extension(format!("torn-at-{position}"));
     file.seek(SeekFrom::Start(position))?;

@@ -1,4 +1,4 @@
-//! List: the objects of one kind.
+//! Lists the objects of one kind.
 
 use anyhow::bail;
 use fluvio_controlplane_metadata::partition::PartitionSpec;
@@ -40,7 +40,7 @@ impl Sc {
         } else if (request.downcast()? as Option<ListRequest<MirrorSpec>>).is_some() {
             ObjectApiListResponse::try_encode_from(none::<MirrorSpec>(), version)
         } else {
-            bail!("a list of objects that this release of Fluvio doesn't know")
+            bail!("a list of objects that are unknown to this release of Fluvio")
         }
     }
 
@@ -56,7 +56,7 @@ impl Sc {
         )
     }
 
-    /// Like the real server this pays no attention to names.
+    /// Ignores name filters, like the real server.
     async fn list_partitions(
         &self,
         request: ListRequest<PartitionSpec>,

@@ -1,7 +1,7 @@
-//! Watch: all objects of one kind at first, then what changes, until the connection ends.
+//! Watches: send all objects of one kind, then changes, until the connection ends.
 //!
-//! A partition's offsets and size change with every record; a watch tells them as they were
-//! when the partition was opened. [`list`](super::list) tells them as they are.
+//! A partition's offsets and size change with every record. A watch has those of the time when the
+//! partition was opened; [`list`](super::list) has the current ones.
 
 use std::fmt::Debug;
 use std::io;
@@ -25,9 +25,8 @@ use fluvio_sc_schema::objects::{
 use fluvio_sc_schema::{AdminSpec, TryEncodableFrom};
 
 use super::Sc;
-use crate::listener::Connection;
+use crate::connection::{Connection, Responder};
 use crate::metadata::Store;
-use crate::wire::Responder;
 
 impl Sc {
     pub(super) fn watch(
@@ -61,7 +60,7 @@ impl Sc {
                 connection,
             );
         } else {
-            bail!("a watch on objects that this release of Fluvio doesn't know");
+            bail!("a watch of objects that are unknown to this release of Fluvio");
         }
         Ok(())
     }
@@ -114,8 +113,8 @@ where
     let epoch = changes.epoch;
     let all = changes.is_sync_all();
     let (updated, deleted) = changes.parts();
-    // Clients apply deletions last: an object that was deleted and made again since the last
-    // time must not be among them.
+    // Clients apply deletions last, so an object that was deleted and created again since the last
+    // update must not be among them.
     let deleted: Vec<_> = deleted
         .into_iter()
         .filter(|it| updated.iter().all(|updated| updated.key != it.key))

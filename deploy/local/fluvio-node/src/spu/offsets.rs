@@ -1,11 +1,21 @@
-//! What consumers ask and tell about offsets: a partition's bounds, how far a stream's consumer
-//! has come, and the offsets that are kept under a consumer's id.
+//! Offsets: bounds of partitions, progress of streams, and stored consumer offsets.
+//!
+//! Consumer offsets are kept in a file that is replaced on every change. As in the real server, an
+//! offset outlives its topic and applies again to a topic of the same name.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{fs, io};
+
+use anyhow::Context;
 use fluvio_protocol::link::ErrorCode;
-use fluvio_protocol::record::ReplicaKey;
+use fluvio_protocol::record::{Offset, ReplicaKey};
 use fluvio_spu_schema::server::consumer_offset::{
-    DeleteConsumerOffsetRequest, DeleteConsumerOffsetResponse, FetchConsumerOffsetsRequest,
-    FetchConsumerOffsetsResponse, UpdateConsumerOffsetRequest, UpdateConsumerOffsetResponse,
+    ConsumerOffset, DeleteConsumerOffsetRequest, DeleteConsumerOffsetResponse,
+    FetchConsumerOffsetsRequest, FetchConsumerOffsetsResponse, UpdateConsumerOffsetRequest,
+    UpdateConsumerOffsetResponse,
 };
 use fluvio_spu_schema::server::fetch_offset::{
     FetchOffsetPartitionResponse, FetchOffsetTopicResponse, FetchOffsetsRequest,
@@ -14,13 +24,137 @@ use fluvio_spu_schema::server::fetch_offset::{
 use fluvio_spu_schema::server::update_offset::{
     OffsetUpdateStatus, UpdateOffsetsRequest, UpdateOffsetsResponse,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Session, Spu};
+use crate::data_dir::{Durability, replace_file};
+
+/// The stored consumer offsets.
+#[derive(Debug)]
+pub(crate) struct ConsumerOffsets {
+    path: PathBuf,
+    entries: Mutex<BTreeMap<(String, u32, String), Consumed>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Consumed {
+    /// The last consumed record.
+    offset: Offset,
+    /// Seconds of Unix time.
+    modified_time: u64,
+}
+
+/// An element of the file.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    topic: String,
+    partition: u32,
+    consumer_id: String,
+    offset: Offset,
+    modified_time: u64,
+}
+
+impl ConsumerOffsets {
+    /// Reads the file, if it exists.
+    pub fn load(path: PathBuf) -> anyhow::Result<Self> {
+        let entries: Vec<Entry> = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("can't read {}; restore or delete it", path.display()))?,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(err) => {
+                return Err(err).with_context(|| format!("can't read {}", path.display()));
+            }
+        };
+        let entries = entries
+            .into_iter()
+            .map(|it| {
+                let consumed = Consumed {
+                    offset: it.offset,
+                    modified_time: it.modified_time,
+                };
+                ((it.topic, it.partition, it.consumer_id), consumed)
+            })
+            .collect();
+        Ok(Self {
+            path,
+            entries: Mutex::new(entries),
+        })
+    }
+
+    /// Returns the last record that a consumer has consumed.
+    pub fn get(&self, key: &ReplicaKey, consumer_id: &str) -> Option<Offset> {
+        self.entries()
+            .get(&(key.topic.clone(), key.partition, consumer_id.to_owned()))
+            .map(|it| it.offset)
+    }
+
+    pub fn list(&self) -> Vec<ConsumerOffset> {
+        self.entries()
+            .iter()
+            .map(|((topic, partition, consumer_id), consumed)| {
+                ConsumerOffset::new(
+                    consumer_id.clone(),
+                    ReplicaKey::new(topic.clone(), *partition),
+                    consumed.offset,
+                    consumed.modified_time,
+                )
+            })
+            .collect()
+    }
+
+    /// Stores an offset. Blocks on the file system.
+    pub fn put(&self, key: ReplicaKey, consumer_id: String, offset: Offset) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let consumed = Consumed {
+            offset,
+            modified_time: now.map_or(0, |it| it.as_secs()),
+        };
+        self.change(|entries| {
+            entries.insert((key.topic, key.partition, consumer_id), consumed);
+        })
+    }
+
+    /// Deletes an offset. Blocks on the file system.
+    pub fn delete(&self, key: &ReplicaKey, consumer_id: &str) -> io::Result<()> {
+        self.change(|entries| {
+            entries.remove(&(key.topic.clone(), key.partition, consumer_id.to_owned()));
+        })
+    }
+
+    /// Applies a change to the file, then to memory, so offsets that couldn't be stored aren't
+    /// visible.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<(String, u32, String), Consumed>),
+    ) -> io::Result<()> {
+        let mut entries = self.entries();
+        let mut changed = entries.clone();
+        change(&mut changed);
+        let file: Vec<Entry> = changed
+            .iter()
+            .map(|((topic, partition, consumer_id), consumed)| Entry {
+                topic: topic.clone(),
+                partition: *partition,
+                consumer_id: consumer_id.clone(),
+                offset: consumed.offset,
+                modified_time: consumed.modified_time,
+            })
+            .collect();
+        let bytes = serde_json::to_vec(&file)?;
+        replace_file(&self.path, &bytes, Durability::Kill)?;
+        *entries = changed;
+        Ok(())
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<(String, u32, String), Consumed>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Spu {
-    /// The first and the next offset of partitions.
+    /// Returns the first and the next offset of partitions.
     pub(super) fn fetch_offsets(&self, request: FetchOffsetsRequest) -> FetchOffsetsResponse {
-        // Clients before the consumer offset requests name the consumer here.
+        // Older clients, without the consumer offset requests, name the consumer here.
         #[allow(deprecated)]
         let consumer_id = request.consumer_id.as_deref();
         let mut response = FetchOffsetsResponse::default();
@@ -61,7 +195,7 @@ impl Spu {
         response
     }
 
-    /// Stores how far the consumer of a stream has come.
+    /// Stores the offset of a stream's consumer.
     pub(super) async fn update_consumer_offset(
         &self,
         request: UpdateConsumerOffsetRequest,
@@ -93,7 +227,7 @@ impl Spu {
         }
     }
 
-    /// Forgets how far a consumer has come.
+    /// Deletes a consumer's offset.
     pub(super) async fn delete_consumer_offset(
         &self,
         request: DeleteConsumerOffsetRequest,
@@ -106,7 +240,7 @@ impl Spu {
         }
     }
 
-    /// Lists how far consumers have come. Those of deleted topics are left out.
+    /// Lists consumer offsets, except those of deleted topics.
     pub(super) fn fetch_consumer_offsets(
         &self,
         request: FetchConsumerOffsetsRequest,
@@ -131,7 +265,7 @@ impl Spu {
     }
 }
 
-/// Tells streams how far their consumers have come.
+/// Passes consumers' progress to their streams.
 pub(super) fn update_offsets(
     request: UpdateOffsetsRequest,
     session: &Session,

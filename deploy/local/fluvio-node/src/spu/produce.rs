@@ -1,4 +1,4 @@
-//! Produce: appends batches as they were sent and answers with their base offsets.
+//! Produce requests: appends batches unchanged and answers with their base offsets.
 //!
 //! With one replica a record is committed once it is in the log, so `ReadCommitted` waits no
 //! longer than `ReadUncommitted`.
@@ -12,25 +12,21 @@ use fluvio_protocol::record::{Batch, Offset, RawRecords, RecordSet, ReplicaKey};
 use fluvio_spu_schema::produce::{
     DefaultProduceRequest, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use fluvio_spu_schema::server::smartmodule::SmartModuleInvocation;
 
-use super::transform::{Chain, InputBatch};
-use super::{Replica, Spu};
+use super::Spu;
 use crate::log::AppendError;
+use crate::replicas::Replica;
 
 impl Spu {
-    pub(super) async fn produce(
-        &self,
-        request: DefaultProduceRequest,
-        version: i16,
-    ) -> ProduceResponse {
+    pub(super) async fn produce(&self, request: DefaultProduceRequest) -> ProduceResponse {
+        let has_smartmodules = !request.smartmodules.is_empty();
         let mut responses = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in topic.partitions {
                 let key = ReplicaKey::new(topic.name.clone(), partition.partition_index);
                 let produced = self
-                    .produce_partition(&key, partition.records, &request.smartmodules, version)
+                    .produce_partition(&key, partition.records, has_smartmodules)
                     .await;
                 let (error_code, base_offset) = match produced {
                     Ok(base_offset) => (ErrorCode::None, base_offset),
@@ -61,30 +57,20 @@ impl Spu {
         &self,
         key: &ReplicaKey,
         records: RecordSet<RawRecords>,
-        smartmodules: &[SmartModuleInvocation],
-        version: i16,
+        has_smartmodules: bool,
     ) -> Result<Offset, ErrorCode> {
         let replica = self
             .replicas
             .get(key)
             .ok_or(ErrorCode::NotLeaderForPartition)?;
-        let invocations = self.resolve(smartmodules.to_vec()).await?;
-        let engine = self.engine.clone();
-        let work = move || {
-            let records = match Chain::build(invocations, version, &engine)? {
-                None => records,
-                Some(mut chain) => {
-                    chain.look_back(&replica.log)?;
-                    transform(&mut chain, &records)?
-                }
-            };
-            // What a SmartModule has filtered out altogether was still produced.
-            if records.total_records() == 0 {
-                return Ok(0);
-            }
-            append(&replica, records)
-        };
-        tokio::task::spawn_blocking(work)
+        if has_smartmodules {
+            let reason = "this node runs SmartModules on streams, not on produce requests";
+            return Err(ErrorCode::Other(reason.to_owned()));
+        }
+        if records.total_records() == 0 {
+            return Ok(0);
+        }
+        tokio::task::spawn_blocking(move || append(&replica, records))
             .await
             .unwrap_or_else(|err| Err(ErrorCode::Other(format!("produce failed: {err}"))))
     }
@@ -133,23 +119,4 @@ fn may_be_compressed_like(batch: &Batch<RawRecords>, wanted: &CompressionAlgorit
         CompressionAlgorithm::Lz4 => compression == Compression::Lz4,
         CompressionAlgorithm::Zstd => compression == Compression::Zstd,
     }
-}
-
-/// Runs the producer's SmartModules: all its batches become one.
-fn transform(
-    chain: &mut Chain,
-    records: &RecordSet<RawRecords>,
-) -> Result<RecordSet<RawRecords>, ErrorCode> {
-    let batches = records.batches.iter().map(InputBatch::from_produced);
-    let transformed = chain
-        .process(batches, usize::MAX)
-        .map_err(|err| ErrorCode::Other(format!("smartmodule chain failed: {err}")))?;
-    if let Some(error) = transformed.error {
-        return Err(ErrorCode::SmartModuleRuntimeError(Box::new(error)));
-    }
-    let batch = Batch::<RawRecords>::try_from(transformed.batch)
-        .map_err(|err| ErrorCode::Other(format!("Compression Error: {err:?}")))?;
-    Ok(RecordSet {
-        batches: vec![batch],
-    })
 }

@@ -1,9 +1,9 @@
-//! Streams: sends records as they come, one response at a time.
+//! Streams: send records as they are appended, one response at a time.
 //!
-//! After a response with records the SPU waits until the consumer says how far it has come,
-//! then sends what follows that offset. Without a SmartModule a response is the raw log, cut at
-//! `max_bytes` wherever that falls: the client drops the batch that was cut. With SmartModules
-//! whole batches are read, see [`transform`](super::transform).
+//! After a response with records, the SPU waits until the consumer reports its position, then sends
+//! what follows that offset. Without a SmartModule a response is the raw log, cut at `max_bytes`
+//! even in the middle of a batch, which the client then drops. With SmartModules whole batches are
+//! read, see [`transform`](super::transform).
 
 use std::io;
 use std::sync::Arc;
@@ -15,25 +15,29 @@ use fluvio_spu_schema::fetch::{FetchablePartitionResponse, FilePartitionResponse
 use fluvio_spu_schema::server::stream_fetch::{FileStreamFetchRequest, StreamFetchResponse};
 use tokio::sync::watch;
 
-use super::transform::{Chain, InputBatch, Transformed};
-use super::{MAX_RAW_BYTES, Replica, Session, Spu, record_set};
-use crate::listener::Connection;
+use super::transform::{Chain, Transformed};
+use super::{Session, Spu};
+use crate::connection::{Connection, Responder, record_set};
 use crate::log::{Batches, LogSlice};
-use crate::wire::Responder;
+use crate::replicas::Replica;
 
-/// What the real server itself tells a stream whose consumer has not said anything yet. It is
-/// passed over when a client says it.
+/// The real server's internal position of a consumer that hasn't reported one. It is ignored if a
+/// client sends it.
 const NOTHING_CONSUMED: Offset = -1;
 
-/// What the real server itself tells a stream whose topic is deleted. It ends the stream when a
-/// client says it, too.
+/// The real server's internal position for a deleted topic. It also ends the stream if a client
+/// sends it.
 const TOPIC_DELETED: Offset = -2;
 
-/// Why a stream ended.
+/// The most bytes of raw log in a response, even if the client allows more: a frame's length must
+/// fit into 31 bits.
+const MAX_RAW_BYTES: u32 = 1024 * 1024 * 1024;
+
+/// The reason why a stream ended.
 enum End {
-    /// The connection ended, or can't be used any more.
+    /// The connection has ended or is unusable.
     Connection,
-    /// The consumer is told why.
+    /// An error, which is sent to the consumer.
     Error(ErrorCode),
 }
 
@@ -49,11 +53,11 @@ impl From<ErrorCode> for End {
     }
 }
 
-/// Where a stream is after a read.
+/// The state of a stream after a read.
 struct Progress {
-    /// The next offset to read, if nobody says otherwise.
+    /// The next offset to read, unless the consumer reports another one.
     next: Offset,
-    /// Records were sent: the consumer has to say how far it has come before it gets more.
+    /// True if records were sent: the consumer must report its position before it gets more.
     sent: bool,
 }
 
@@ -101,7 +105,7 @@ impl Spu {
             match end.await {
                 Err(End::Error(code)) => {
                     tracing::info!(stream = stream_id, partition = %key, %code, "stream ended");
-                    // When this fails the connection has ended, and the stream with it.
+                    // If this fails, the connection has ended and the stream with it.
                     let _ = send_error(&responder, &header, &key, stream_id, code).await;
                 }
                 Err(End::Connection) | Ok(()) => {
@@ -135,7 +139,7 @@ impl Stream {
     async fn run(mut self, from: Offset) -> Result<(), End> {
         let mut log_end = self.replica.log.watch_end();
         let mut progress = self.send_from(from).await?;
-        // Where to go on from. Unknown while the consumer has not said how far it has come.
+        // The offset to continue from, unknown until the consumer reports its position.
         let mut consumer_at = (!progress.sent).then_some(progress.next);
         let mut read_to = progress.next;
 
@@ -144,8 +148,8 @@ impl Stream {
                 () = self.responder.closed() => return Ok(()),
                 () = self.replica.deleted.cancelled() => return Err(ErrorCode::TopicDeleted.into()),
 
-                told = self.consumed.changed() => {
-                    if told.is_err() {
+                changed = self.consumed.changed() => {
+                    if changed.is_err() {
                         return Err(End::Connection);
                     }
                     let consumed = *self.consumed.borrow_and_update();
@@ -178,7 +182,7 @@ impl Stream {
     }
 
     async fn send_from(&mut self, from: Offset) -> Result<Progress, End> {
-        // A chain takes whole batches; what it puts out is limited instead.
+        // A chain needs whole batches; its output is limited instead.
         let max_len = match self.chain {
             Some(_) => u32::MAX,
             None => self.max_bytes.min(MAX_RAW_BYTES),
@@ -234,10 +238,7 @@ impl Stream {
     async fn transform(&mut self, mut chain: Chain, slice: LogSlice) -> Result<Transformed, End> {
         let max_bytes = self.max_bytes as usize;
         let work = move || {
-            let transformed = chain.process::<InputBatch>(
-                Batches::new(slice).map(|batch| batch.map(InputBatch::from)),
-                max_bytes,
-            );
+            let transformed = chain.process(Batches::new(slice), max_bytes);
             (chain, transformed)
         };
         let (chain, transformed) = run_blocking(work).await?;
@@ -245,7 +246,7 @@ impl Stream {
         transformed.map_err(|err| End::Error(ErrorCode::Other(format!("SmartModule err {err}"))))
     }
 
-    /// Returns whether there was anything to send.
+    /// Sends the output and returns true if there is any.
     async fn send_transformed(
         &self,
         read: FilePartitionResponse,
@@ -305,11 +306,11 @@ async fn send_error(
     responder.send(header, response).await
 }
 
-/// Runs what reads files or computes for long where it keeps nobody else waiting.
+/// Runs blocking or long work on a thread for it.
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ErrorCode> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|err| ErrorCode::Other(format!("a stream's work failed: {err}")))
+        .map_err(|err| ErrorCode::Other(format!("a task of the stream failed: {err}")))
 }

@@ -1,26 +1,25 @@
-//! SmartModules: a chain of them, applied to batches the way the real SPU does.
+//! Applies a chain of SmartModules to batches like the real SPU.
 //!
-//! What clients of the real SPU rely on, or stumble over, is kept exactly:
+//! It reproduces exactly what clients of the real SPU see, faults included:
 //!
-//! - All output of one read becomes one batch, whose base offset is that of the first input
-//!   batch with output. A client derives a record's offset from the batch's base offset and the
-//!   record's place, so a SmartModule that changes the number of records shifts offsets.
+//! - All output of one read becomes one batch, with the base offset of the first input batch that
+//!   has output. A client computes a record's offset from the batch's base offset and the record's
+//!   position, so a SmartModule that changes the number of records shifts offsets.
 //! - The output's timestamps are those of a new batch: −1.
-//! - A batch whose output does not fit into what is left of `max_bytes` ends the read and its
-//!   output is dropped; when it was the first one, nothing is put out at all.
-//! - A read ends with its segment at the latest. When nothing is put out the stream goes on at the
-//!   end of the log all the same.
-//! - A SmartModule that returns an error ends the read: what it had put out so far counts, the
-//!   rest of its batch does not. A trap is an error of the chain as a whole.
+//! - A batch whose output exceeds the rest of `max_bytes` ends the read, and its output is dropped.
+//!   If it is the first one, there is no output at all.
+//! - A read ends with its segment at the latest. Without output the stream continues at the end of
+//!   the log.
+//! - A SmartModule that returns an error ends the read: its output so far is sent, the rest of its
+//!   batch is lost. A trap is an error of the whole chain.
 
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fluvio_compression::{Compression, CompressionError};
 use fluvio_controlplane_metadata::smartmodule::SmartModulePackageKey;
 use fluvio_protocol::link::ErrorCode;
 use fluvio_protocol::link::smartmodule::SmartModuleTransformRuntimeError;
-use fluvio_protocol::record::{Batch, Offset, RawRecords, Record};
+use fluvio_protocol::record::{Batch, Offset, Record};
 use fluvio_protocol::types::Timestamp;
 use fluvio_protocol::{Decoder, Encoder};
 use fluvio_smartengine::{
@@ -37,62 +36,22 @@ use futures_util::FutureExt;
 use super::Spu;
 use crate::log::{Batches, PartitionLog, StoredBatch};
 
-/// A batch on its way into a chain.
-pub(super) struct InputBatch {
-    base_offset: Offset,
-    base_timestamp: Timestamp,
-    last_offset_delta: i32,
-    compression: Result<Compression, CompressionError>,
-    /// The encoded records, decompressed.
-    records: Vec<u8>,
-}
-
-impl InputBatch {
-    /// A batch as a producer has sent it.
-    pub fn from_produced(batch: &Batch<RawRecords>) -> io::Result<Self> {
-        let compression = batch.get_compression().map_err(io::Error::other)?;
-        let raw = &batch.records().0;
-        let records = match compression.uncompress(raw).map_err(io::Error::other)? {
-            Some(records) => records,
-            None => raw.to_vec(),
-        };
-        Ok(Self::new(batch, records))
-    }
-
-    fn new<R>(header: &Batch<R>, records: Vec<u8>) -> Self {
-        Self {
-            base_offset: header.base_offset,
-            base_timestamp: header.get_base_timestamp(),
-            last_offset_delta: header.last_offset_delta(),
-            compression: header.get_compression(),
-            records,
-        }
-    }
-}
-
-impl From<StoredBatch> for InputBatch {
-    fn from(stored: StoredBatch) -> Self {
-        Self::new(&stored.header, stored.records)
-    }
-}
-
-/// What a chain has made of one read.
+/// The output of a chain for one read.
 pub(super) struct Transformed {
     /// All output. Without output its base offset is −1.
     pub batch: Batch,
-    /// What a SmartModule returned instead of an output.
+    /// The error of a SmartModule.
     pub error: Option<SmartModuleTransformRuntimeError>,
 }
 
-/// SmartModules in a row, each with its state.
+/// A chain of SmartModules with their state.
 pub(super) struct Chain {
     instance: SmartModuleChainInstance,
     version: i16,
 }
 
 impl Chain {
-    /// Compiles the SmartModules, which have to be resolved. `None` when there are none.
-    /// Takes a while.
+    /// Compiles the SmartModules, which must be resolved and takes long. `None` if there are none.
     pub fn build(
         invocations: Vec<SmartModuleInvocation>,
         version: i16,
@@ -121,10 +80,10 @@ impl Chain {
         Ok(Some(Self { instance, version }))
     }
 
-    /// Shows the SmartModules that ask for it the records before.
+    /// Passes earlier records to the SmartModules that request them.
     pub fn look_back(&mut self, log: &PartitionLog) -> Result<(), ErrorCode> {
         let version = self.version;
-        // Nothing in it waits.
+        // The future is always ready.
         self.instance
             .look_back(|lookback| std::future::ready(look_back(log, lookback, version)))
             .now_or_never()
@@ -132,36 +91,32 @@ impl Chain {
             .map_err(|err| ErrorCode::SmartModuleLookBackError(err.root_cause().to_string()))
     }
 
-    /// Runs batches through the chain until `max_bytes` of output are reached.
-    pub fn process<B: Into<InputBatch>>(
-        &mut self,
-        batches: impl Iterator<Item = io::Result<B>>,
-        max_bytes: usize,
-    ) -> anyhow::Result<Transformed> {
+    /// Runs batches through the chain until the output reaches `max_bytes`.
+    pub fn process(&mut self, batches: Batches, max_bytes: usize) -> anyhow::Result<Transformed> {
         let mut output = Batch::default();
         output.base_offset = -1;
         output.set_offset_delta(-1);
         let mut output_bytes = 0;
 
         for batch in batches {
-            let input: InputBatch = batch?.into();
+            let StoredBatch { header, records } = batch?;
             let processed = self.instance.process(SmartModuleInput::new(
-                input.records,
-                input.base_offset,
-                input.base_timestamp,
+                records,
+                header.base_offset,
+                header.get_base_timestamp(),
             ))?;
             let error = processed.error;
             let mut records = processed.successes;
 
             if !records.is_empty() {
                 if output.base_offset == -1 {
-                    if let Ok(compression) = input.compression {
+                    if let Ok(compression) = header.get_compression() {
                         output.header.set_compression(compression);
                     }
-                    output.base_offset = input.base_offset;
+                    output.base_offset = header.base_offset;
                 }
                 for record in &mut records {
-                    record.add_base_offset(output.base_offset - input.base_offset);
+                    record.add_base_offset(output.base_offset - header.base_offset);
                 }
                 let bytes = records.write_size(0);
                 if output_bytes + bytes > max_bytes {
@@ -174,7 +129,7 @@ impl Chain {
                 output.mut_records().append(&mut records);
             }
             if output.base_offset != -1 {
-                output.add_to_offset_delta(input.last_offset_delta + 1);
+                output.add_to_offset_delta(header.last_offset_delta() + 1);
             }
             if error.is_some() {
                 return Ok(Transformed {
@@ -191,7 +146,7 @@ impl Chain {
 }
 
 impl Spu {
-    /// Puts the WebAssembly of SmartModules in the place of their names.
+    /// Replaces names of SmartModules by their WebAssembly.
     pub(super) async fn resolve(
         &self,
         invocations: Vec<SmartModuleInvocation>,
@@ -250,14 +205,15 @@ fn init_error(err: anyhow::Error) -> ErrorCode {
     }
 }
 
-/// A record of the log on its way into a chain's look back.
+/// An earlier record for a chain that looks back.
 struct Past {
     offset: Offset,
     timestamp: Timestamp,
     record: Record,
 }
 
-/// The last records of the log, or those that are young enough, or the young of the last.
+/// Returns the last records of the log, the records younger than an age, or both conditions
+/// combined.
 fn look_back(log: &PartitionLog, lookback: Lookback, version: i16) -> anyhow::Result<Vec<Record>> {
     let (past, oldest) = match lookback {
         Lookback::Last(count) => (last(log, count, version)?, Timestamp::MIN),
@@ -271,7 +227,7 @@ fn look_back(log: &PartitionLog, lookback: Lookback, version: i16) -> anyhow::Re
     Ok(young_enough.map(|it| it.record).collect())
 }
 
-/// The last `count` records, up to the end of the segment that the first of them is in: the real
+/// Returns the last `count` records, up to the end of the first one's segment, since the real
 /// server reads once.
 fn last(log: &PartitionLog, count: u64, version: i16) -> anyhow::Result<Vec<Past>> {
     let (start, end) = (log.start_offset(), log.end_offset());
@@ -286,9 +242,9 @@ fn last(log: &PartitionLog, count: u64, version: i16) -> anyhow::Result<Vec<Past
     Ok(found)
 }
 
-/// The records of the batches that are young enough, from the end backwards. The real server
-/// looks one record further back than it should each time: a batch of one record is passed over
-/// when another one is before it, and an error when none is.
+/// Returns the records of batches that are young enough, searching backwards from the end. The real
+/// server goes one record too far back each time: it skips a batch of one record if there is one
+/// before it, and fails otherwise.
 fn young(log: &PartitionLog, oldest: Timestamp, version: i16) -> anyhow::Result<Vec<Past>> {
     let mut batches = Vec::new();
     let mut at = log.end_offset() - 1;

@@ -1,4 +1,4 @@
-//! Offsets kept under a consumer's id.
+//! Consumer offsets with the published client.
 
 use fluvio::consumer::{ConsumerConfigExt, ConsumerStream, OffsetManagementStrategy};
 use fluvio::dataplane::link::ErrorCode;

@@ -1,4 +1,4 @@
-//! The node against Fluvio's own client, in this process and as a process of its own.
+//! Tests the node with Fluvio's client, in this process and as a separate process.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

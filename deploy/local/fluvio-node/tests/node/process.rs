@@ -1,4 +1,4 @@
-//! The node as a process: started, killed, started again; and what it refuses to start with.
+//! The node as a process: started, killed, restarted, and refusing to start.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ impl Process {
         }
     }
 
-    /// Connects the way any program does that finds the profile.
+    /// Connects through the profile, like any other program.
     async fn connect(&self) -> Fluvio {
         let file = ConfigFile::load(Some(self.profile.to_str().unwrap().to_owned())).unwrap();
         assert_eq!(file.config().current_profile_name(), Some("local"));
@@ -108,7 +108,7 @@ async fn killed_in_the_middle_it_keeps_all_that_was_acknowledged() {
     let status = process.signal(Signal::SIGKILL);
     assert!(!status.success());
 
-    // A write that the kill has interrupted.
+    // A write that was interrupted by the kill.
     let log = segment(dir.path(), "t", 1);
     let mut bytes = std::fs::read(&log).unwrap();
     let whole = bytes.len();
@@ -137,7 +137,7 @@ async fn killed_in_the_middle_it_keeps_all_that_was_acknowledged() {
     assert_eq!(send(&producer, &numbered("after", 1)).await, 1000);
     drop((producer, admin, fluvio));
 
-    // Politely this time. The rest is read in this process.
+    // A clean stop. The rest is read in this process.
     assert!(process.signal(Signal::SIGTERM).success());
     let fixture = Fixture::start_in(dir).await;
     let batches = fixture.batches("t", 1, 0, 11).await;
@@ -214,12 +214,12 @@ async fn it_says_why_it_does_not_start() {
             .spawn()
             .unwrap();
         assert!(!child.wait().unwrap().success());
-        let (mut said, mut out) = (String::new(), String::new());
-        child.stderr.unwrap().read_to_string(&mut said).unwrap();
+        let (mut stderr, mut out) = (String::new(), String::new());
+        child.stderr.unwrap().read_to_string(&mut stderr).unwrap();
         child.stdout.unwrap().read_to_string(&mut out).unwrap();
         assert!(
-            said.starts_with("error: ") && said.contains(reason),
-            "{said}"
+            stderr.starts_with("error: ") && stderr.contains(reason),
+            "{stderr}"
         );
         assert!(out.is_empty(), "{out}");
     }

@@ -1,4 +1,4 @@
-//! Requests as they go over the wire: what Fluvio's client never asks, or asks wrongly.
+//! Requests that Fluvio's client never sends: invalid ones, and for missing partitions.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,6 @@ use fluvio::dataplane::link::ErrorCode;
 use fluvio_protocol::api::{Request, RequestMessage};
 use fluvio_protocol::record::{Batch, RawRecords, Record, RecordSet};
 use fluvio_socket::FluvioSocket;
-use fluvio_spu_schema::fetch::{DefaultFetchRequest, FetchPartition, FetchableTopic};
 use fluvio_spu_schema::produce::{DefaultProduceRequest, PartitionProduceData, TopicProduceData};
 use fluvio_spu_schema::server::consumer_offset::UpdateConsumerOffsetRequest;
 use fluvio_spu_schema::server::fetch_offset::FetchOffsetsRequest;
@@ -16,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{Fixture, numbered, send, within};
+use crate::wasm::by_name;
 
 async fn ask<R: Request>(addr: SocketAddr, request: R) -> R::Response {
     let mut socket = FluvioSocket::connect(&addr.to_string()).await.unwrap();
@@ -124,43 +124,20 @@ async fn streams_that_are_not_there_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plain_fetch_reads_several_partitions() {
-    let fixture = Fixture::with_topic("t", 3).await;
-    for partition in [0, 2] {
-        let sent = numbered(&format!("p{partition}"), 2);
-        send(&fixture.producer("t", partition).await, &sent).await;
-    }
-    let request = DefaultFetchRequest {
-        max_bytes: 1_000_000,
-        topics: vec![FetchableTopic {
-            name: "t".to_owned(),
-            fetch_partitions: (0..4)
-                .map(|partition_index| FetchPartition {
-                    partition_index,
-                    ..Default::default()
-                })
-                .collect(),
-        }],
-        ..Default::default()
-    };
-    let response = ask(fixture.node.spu_addr(), request).await;
-    let partitions = &response.topics[0].partitions;
-    let read: Vec<_> = partitions
-        .iter()
-        .map(|it| (it.high_watermark, it.records.total_records()))
-        .collect();
-    assert_eq!(read[..3], [(2, 2), (0, 0), (2, 2)]);
-    assert_eq!(partitions[3].error_code, ErrorCode::NotLeaderForPartition);
-    assert_eq!(
-        partitions[2].records.batches[0].records()[0]
-            .value()
-            .as_ref(),
-        b"p2-0"
-    );
+async fn smartmodules_of_a_producer_are_refused() {
+    let fixture = Fixture::with_topic("t", 1).await;
+    let spu = fixture.node.spu_addr();
+    let mut request = produce("t", 0, batch());
+    request.smartmodules = vec![by_name("any")];
+    let response = ask(spu, request).await;
+    let code = &response.responses[0].partitions[0].error_code;
+    assert!(matches!(code, ErrorCode::Other(_)), "{code:?}");
+    let offsets = ask(spu, FetchOffsetsRequest::new("t".to_owned(), 0)).await;
+    assert_eq!(offsets.topics[0].partitions[0].last_stable_offset, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_closes_the_connection_and_only_that() {
+async fn an_invalid_request_closes_only_its_connection() {
     let fixture = Fixture::with_topic("t", 1).await;
     // API key, version, correlation id, client id
     let unknown_api = b"\x00\x00\x00\x0c\x7f\xff\x00\x00\x00\x00\x00\x01\x00\x02me".to_vec();
@@ -182,7 +159,7 @@ async fn what_cannot_be_read_closes_the_connection_and_only_that() {
                 socket.shutdown().await.unwrap();
             }
             let mut answer = Vec::new();
-            // A reset is a closed connection, too.
+            // A reset also means a closed connection.
             let _ = within(socket.read_to_end(&mut answer)).await;
             assert!(answer.is_empty());
         }

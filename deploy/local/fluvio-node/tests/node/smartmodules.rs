@@ -1,4 +1,4 @@
-//! SmartModules on streams and on produce requests, with all that the real server does to them.
+//! SmartModules on streams, with the behaviour of the real server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use fluvio::dataplane::link::ErrorCode;
 use fluvio::metadata::smartmodule::SmartModuleSpec;
 use fluvio_smartmodule::dataplane::smartmodule::Lookback;
 
-use crate::support::{Fixture, next, numbered, producer_with, send, values};
+use crate::support::{Fixture, next, numbered, send, values};
 use crate::wasm::{self, ad_hoc, by_name};
 
 fn config(chain: Vec<SmartModuleInvocation>) -> ConsumerConfig {
@@ -66,7 +66,7 @@ async fn more_records_out_than_in_shift_the_offsets_that_a_consumer_sees() {
         .stream("t", 0, Offset::beginning(), config(chain))
         .await;
     let batch = next(&mut stream).await.unwrap();
-    // The header counts what went in, the records are what came out.
+    // The header counts the input; the records are the output.
     assert_eq!((batch.get_base_offset(), batch.get_last_offset()), (0, 4));
     assert_eq!(batch.records().len(), 10);
     let records: Vec<_> = batch.into_consumer_records_iter(0).collect();
@@ -114,7 +114,7 @@ async fn smartmodules_are_found_by_name_chained_and_given_parameters() {
         "{err:?}"
     );
 
-    // Replaced under the same name, gone after a restart only if deleted.
+    // A replaced SmartModule survives a restart; a deleted one doesn't.
     let nothing = wasm::spec(&wasm::identity());
     admin
         .create("twice".to_owned(), false, nothing)
@@ -168,7 +168,7 @@ async fn a_smartmodule_looks_back_on_the_last_records_or_the_young() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_smartmodule_is_refused() {
+async fn invalid_smartmodules_are_refused() {
     let fixture = filled().await;
     for (wasm, what) in [
         (&b"no wasm"[..], "garbage"),
@@ -193,7 +193,7 @@ async fn an_error_of_a_smartmodule_is_told_and_the_stream_goes_on_behind_the_rea
     let mut stream = fixture
         .stream("t", 0, Offset::beginning(), config(chain))
         .await;
-    // The empty batch that carries it comes first.
+    // The error comes with an empty batch, which is returned first.
     assert!(next(&mut stream).await.unwrap().records().is_empty());
     let ErrorCode::SmartModuleRuntimeError(err) = next(&mut stream).await.unwrap_err() else {
         panic!("another error");
@@ -215,8 +215,8 @@ async fn a_trap_ends_the_stream() {
     );
 }
 
-/// As the real server does it: when the first batch's output is larger than `max_bytes` nothing
-/// comes, and the stream goes on behind all that was there at the time.
+/// Like the real server: if the first batch's output is larger than `max_bytes`, nothing is sent,
+/// and the stream continues at the end that the log had at the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_large_an_output_is_passed_over() {
     let fixture = Fixture::with_topic("t", 1).await;
@@ -257,21 +257,4 @@ async fn a_second_batch_that_does_not_fit_comes_with_the_next_response() {
         assert_eq!(batch.get_base_offset(), offset);
         assert_eq!(values(&batch), [letter.repeat(600)]);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn smartmodules_run_on_what_a_producer_sends() {
-    let fixture = Fixture::with_topic("t", 1).await;
-    let sender = |wasm: Vec<u8>| {
-        producer_with(&fixture.fluvio, "t", move |config| {
-            config.smartmodules(vec![ad_hoc(&wasm)]);
-        })
-    };
-    send(&sender(wasm::nothing()).await, &numbered("filtered", 2)).await;
-    assert_eq!(
-        send(&sender(wasm::identity()).await, &numbered("kept", 2)).await,
-        0
-    );
-    let batches = fixture.batches("t", 0, 0, 1).await;
-    assert_eq!(values(&batches[0]), numbered("kept", 2));
 }

@@ -55,7 +55,7 @@ async fn a_stream_begins_where_it_is_told_to() {
     for prefix in ["a", "b", "c"] {
         send(&producer, &numbered(prefix, 4)).await;
     }
-    // (where, the base offset of the first batch)
+    // (start, base offset of the first batch)
     let starts = [
         (Offset::beginning(), 0),
         (Offset::from_beginning(5), 4),
@@ -75,7 +75,7 @@ async fn a_stream_begins_where_it_is_told_to() {
 
     let mut from_end = fixture.stream("t", 0, Offset::end(), config()).await;
     let first = tokio::spawn(async move { next(&mut from_end).await.unwrap() });
-    // The stream may ask where the end is before this or after: then it waits for the second.
+    // The stream may ask for the end before or after this; then it waits for the second.
     let mut sent = 12;
     while !first.is_finished() {
         assert_eq!(send(&producer, &numbered("later", 1)).await, sent);
@@ -153,9 +153,9 @@ async fn compressed_batches_are_kept_compressed() {
     }
 }
 
-/// As the real server does it, to the loss of whoever reads without SmartModule: a response is
-/// cut in the middle of a batch, the client gets the whole records before the cut, and goes on
-/// behind the batch.
+/// Like the real server, which loses records for readers without a SmartModule: a response is cut
+/// in the middle of a batch; the client returns the complete records before the cut and continues
+/// after the batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_is_cut_at_max_bytes() {
     let fixture = Fixture::with_topic("t", 1).await;
@@ -225,7 +225,7 @@ async fn reads_all_of_it(fixture: &Fixture) {
     }
 }
 
-/// A consumer that asks for everything and reads nothing fills its connection and no other.
+/// A consumer that requests everything and reads nothing blocks only its own connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_does_not_read_keeps_nobody_waiting() {
     let fixture = Fixture::with_topic("t", 4).await;

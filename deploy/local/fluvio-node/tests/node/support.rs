@@ -1,4 +1,4 @@
-//! A node, a client connected to it, and shorthands for what all tests do.
+//! A node with a connected client, and helpers for all tests.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,8 +17,8 @@ use fluvio_node::{Node, NodeConfig};
 use futures_util::{Stream, StreamExt};
 use tempfile::TempDir;
 
-/// What a test waits for at most before it fails; nothing is expected to take that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait before a test fails, far longer than expected.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Fixture {
     pub node: Node,
@@ -46,7 +46,7 @@ impl Fixture {
         }
     }
 
-    /// A node with a topic.
+    /// Starts a node and creates a topic.
     pub async fn with_topic(name: &str, partitions: u32) -> Self {
         let fixture = Self::start().await;
         fixture.create_topic(name, partitions).await;
@@ -61,7 +61,7 @@ impl Fixture {
             .unwrap();
     }
 
-    /// Stops the node and starts it again on the same folder.
+    /// Restarts the node on the same folder.
     pub async fn restart(self) -> Self {
         drop((self.fluvio, self.admin));
         self.node.stop().await.unwrap();
@@ -126,14 +126,14 @@ pub async fn batch_stream(
     Box::pin(stream)
 }
 
-/// A producer that sends only when told to.
+/// Returns a producer that sends only on flush.
 pub async fn producer_with(
     fluvio: &Fluvio,
     topic: &str,
     configure: impl FnOnce(&mut TopicProducerConfigBuilder),
 ) -> TopicProducerPool {
     let mut config = TopicProducerConfigBuilder::default();
-    config.linger(PATIENCE).batch_size(10_000_000);
+    config.linger(TIMEOUT).batch_size(10_000_000);
     configure(&mut config);
     fluvio
         .topic_producer_with_config(topic, config.build().unwrap())
@@ -141,7 +141,7 @@ pub async fn producer_with(
         .unwrap()
 }
 
-/// Sends the values as one batch; returns the offset of the first.
+/// Sends the values as one batch and returns the first offset.
 pub async fn send(producer: &TopicProducerPool, values: &[String]) -> i64 {
     let mut outputs = Vec::new();
     for value in values {
@@ -175,24 +175,24 @@ pub fn at(offset: i64) -> Offset {
     Offset::absolute(offset).unwrap()
 }
 
-/// The stream's next item. Fails when nothing comes.
+/// Returns the stream's next item. Fails if none comes.
 pub async fn next<S: Stream + Unpin>(stream: &mut S) -> S::Item {
-    tokio::time::timeout(PATIENCE, stream.next())
+    tokio::time::timeout(TIMEOUT, stream.next())
         .await
         .expect("nothing came")
         .expect("the stream ended")
 }
 
-/// Waits for anything else, no longer than a test should.
+/// Waits for a future with the timeout.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("hangs")
+    tokio::time::timeout(TIMEOUT, future).await.expect("hangs")
 }
 
-/// Looks again and again until it is so: clients learn of changes a little later.
-pub async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until the result is `Some`: clients learn of changes with a delay.
+pub async fn eventually<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     within(async {
         loop {
-            if let Some(found) = look().await {
+            if let Some(found) = poll().await {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -201,7 +201,7 @@ pub async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     .await
 }
 
-/// Bytes of batches in the partition's one segment file.
+/// Returns the size of the partition's only segment file.
 pub fn log_len(data_dir: &Path, topic: &str, partition: u32) -> u64 {
     std::fs::metadata(segment(data_dir, topic, partition))
         .unwrap()

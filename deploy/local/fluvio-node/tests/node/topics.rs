@@ -1,4 +1,4 @@
-//! Topics: created, listed, watched, given partitions, deleted; and what is refused.
+//! Topics: created, refused, listed, watched, extended, deleted.
 
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::metadata::customspu::CustomSpuSpec;
@@ -11,7 +11,7 @@ use fluvio_sc_schema::ApiError;
 
 use crate::support::{Fixture, eventually, next, numbered, send, values, within};
 
-/// The code of the error that the node has answered with.
+/// Returns the code of the node's error.
 fn code(result: Result<(), anyhow::Error>) -> ErrorCode {
     match result.expect_err("refused").downcast::<ApiError>() {
         Ok(ApiError::Code(code, _)) => code,
@@ -81,7 +81,7 @@ async fn topics_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_created_is_refused_with_fluvios_codes() {
+async fn refused_topics_have_fluvios_codes() {
     let fixture = Fixture::with_topic("there", 1).await;
     let admin = &fixture.admin;
     let computed = |partitions, replicas| TopicSpec::new_computed(partitions, replicas, None);
@@ -127,7 +127,7 @@ async fn what_cannot_be_created_is_refused_with_fluvios_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_node_does_not_have_is_answered_not_left_hanging() {
+async fn unsupported_objects_are_answered() {
     let fixture = Fixture::start().await;
     let admin = &fixture.admin;
     let create = admin.create("t".to_owned(), false, TableFormatSpec::default());
@@ -135,7 +135,7 @@ async fn what_the_node_does_not_have_is_answered_not_left_hanging() {
     let create = admin.create("s".to_owned(), false, CustomSpuSpec::default());
     assert!(matches!(code(within(create).await), ErrorCode::Other(_)));
     let delete = admin.delete::<TableFormatSpec>("t");
-    assert_eq!(code(within(delete).await), ErrorCode::TableFormatNotFound);
+    assert!(matches!(code(within(delete).await), ErrorCode::Other(_)));
     assert!(
         within(admin.all::<TableFormatSpec>())
             .await

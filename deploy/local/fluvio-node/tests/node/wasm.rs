@@ -1,8 +1,8 @@
-//! SmartModules, small enough to be written by hand.
+//! Small handwritten SmartModules.
 //!
-//! What they get: the base offset (8 bytes), the length of the records (4), the records (their
-//! number in 4 bytes, then each), the base timestamp (8). What they put out: the number of
-//! records, the records, and a byte that is 0 when there is no error.
+//! Their input is the base offset (8 bytes), the length of the records (4), the records (their
+//! number in 4 bytes, then each), and the base timestamp (8). Their output is the number of
+//! records, the records, and a byte that is 0 without an error.
 
 use fluvio::consumer::{SmartModuleInvocation, SmartModuleInvocationWasm};
 use fluvio::metadata::smartmodule::{SmartModuleSpec, SmartModuleWasm};
@@ -40,12 +40,12 @@ const IDENTITY: &str = r#"
             (i32.add (local.get $len) (i32.const 1)))
         (i32.const 0))"#;
 
-/// Every record as it is.
+/// Returns every record unchanged.
 pub fn identity() -> Vec<u8> {
     module(IDENTITY)
 }
 
-/// [`identity`], if it was shown three records before.
+/// Like [`identity`], but fails unless it looks back on three records.
 pub fn identity_with_three_to_look_back_on() -> Vec<u8> {
     module(&format!(
         r#"(func (export "look_back") (param $in i32) (param i32 i32) (result i32)
@@ -56,7 +56,7 @@ pub fn identity_with_three_to_look_back_on() -> Vec<u8> {
     ))
 }
 
-/// Every batch's records twice over.
+/// Returns the records of each batch twice.
 pub fn twice() -> Vec<u8> {
     module(
         r#"(func (export "array_map") (param $in i32) (param i32 i32) (result i32)
@@ -81,7 +81,7 @@ pub fn twice() -> Vec<u8> {
     )
 }
 
-/// No record at all.
+/// Returns no record.
 pub fn nothing() -> Vec<u8> {
     module(
         r#"(func (export "filter") (param i32 i32 i32) (result i32)
@@ -90,7 +90,7 @@ pub fn nothing() -> Vec<u8> {
     )
 }
 
-/// An error that names itself `refused`, after nothing.
+/// Returns the error `refused` and no record.
 pub fn error() -> Vec<u8> {
     let refuse = refuse(Vec::new());
     module(&format!(
@@ -98,7 +98,7 @@ pub fn error() -> Vec<u8> {
     ))
 }
 
-/// A function that puts out the records and then the error `refused`.
+/// The text of a function that returns the records and then the error `refused`.
 fn refuse(before: Vec<Record>) -> String {
     let error = SmartModuleTransformRuntimeError {
         hint: "refused".to_owned(),
@@ -117,19 +117,19 @@ fn refuse(before: Vec<Record>) -> String {
     )
 }
 
-/// What a SmartModule does with a batch.
+/// The behaviour of a SmartModule for a batch.
 #[derive(Debug, Clone, Copy)]
 pub enum With {
-    /// Each record as it is.
+    /// Returns each record unchanged.
     Pass,
-    /// No record.
+    /// Returns no record.
     Drop,
-    /// One record, `before`, then the error `refused`.
+    /// Returns one record, `before`, then the error `refused`.
     Refuse,
     Trap,
 }
 
-/// One thing with the batch at offset 0, another with all that follow.
+/// Behaves differently for the batch at offset 0 and for all others.
 pub fn by_batch(first: With, others: With) -> Vec<u8> {
     let identity = IDENTITY.replace(r#"(export "map")"#, "$identity");
     let refuse = refuse(vec![Record::new("before")]);
@@ -147,7 +147,7 @@ pub fn by_batch(first: With, others: With) -> Vec<u8> {
     ))
 }
 
-/// [`identity`], asking for more memory than an SPU gives.
+/// Requests more memory than an SPU allows.
 pub fn too_much_memory() -> Vec<u8> {
     wat::parse_str(
         r#"(module
@@ -158,12 +158,12 @@ pub fn too_much_memory() -> Vec<u8> {
     .unwrap()
 }
 
-/// A trap.
+/// Traps.
 pub fn trap() -> Vec<u8> {
     module(r#"(func (export "map") (param i32 i32 i32) (result i32) unreachable)"#)
 }
 
-/// [`identity`], if it was given parameters: without any they are encoded in fewer bytes.
+/// Like [`identity`], but fails without parameters, which it recognizes by their encoded length.
 pub fn identity_with_parameters() -> Vec<u8> {
     module(&format!(
         r#"(func (export "init") (param i32) (param $len i32) (param i32) (result i32)
@@ -187,7 +187,7 @@ pub fn by_name(name: &str) -> SmartModuleInvocation {
     }
 }
 
-/// What `fluvio smartmodule create` sends.
+/// Returns the spec that `fluvio smartmodule create` sends.
 pub fn spec(wasm: &[u8]) -> SmartModuleSpec {
     let SmartModuleInvocationWasm::AdHoc(gzipped) = ad_hoc(wasm).wasm else {
         unreachable!()

@@ -7,6 +7,7 @@ fn content(body: &str) -> Content {
         body: body.into(),
         body_md5: "".into(),
         attributes: MessageAttributes::default(),
+        trace_header: None,
     }
 }
 

@@ -1,14 +1,13 @@
-//! Batches: up to ten entries in a request, each of which succeeds or fails for itself.
+//! Batches: up to ten entries in a request, each of which succeeds or fails separately.
 
 use std::collections::HashSet;
 
 use serde::Serialize;
 
 use super::Context;
-use crate::error::{Code, SqsError};
 use crate::faults::Fault;
 use crate::limits;
-use crate::operation::Operation;
+use crate::protocol::{Code, Operation, SqsError};
 
 /// An entry of a batch request.
 pub(super) trait Entry {
@@ -33,7 +32,7 @@ struct FailedEntry {
     message: String,
 }
 
-/// A successful entry that says nothing but its id.
+/// A successful entry without a result.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Done {
@@ -48,7 +47,7 @@ impl Done {
     }
 }
 
-/// Does each entry, unless a fault is to fail it.
+/// Performs each entry, unless a fault fails it.
 pub(super) fn each<E: Entry, T>(
     context: &Context,
     operation: Operation,
@@ -63,13 +62,13 @@ pub(super) fn each<E: Entry, T>(
         let outcome = match context.faults.of_entry(operation) {
             Some(Fault::FailEntry { sender_fault: true }) => Err(SqsError::new(
                 Code::ReceiptHandleIsInvalid,
-                "failed on purpose, by the sender's fault",
+                "injected failure, by the sender's fault",
             )),
             Some(Fault::FailEntry {
                 sender_fault: false,
             }) => Err(SqsError::new(
                 Code::InternalFailure,
-                "failed on purpose, not by the sender's fault",
+                "injected failure, not by the sender's fault",
             )),
             fault => perform(entry, fault),
         };
@@ -86,7 +85,7 @@ pub(super) fn each<E: Entry, T>(
     result
 }
 
-/// The rules for the batch as a whole; what breaks them fails the whole call.
+/// Checks the rules for a whole batch, which fail the whole call.
 pub(super) fn check<E: Entry>(entries: &[E]) -> Result<(), SqsError> {
     if entries.is_empty() {
         return Err(SqsError::new(
@@ -105,8 +104,8 @@ pub(super) fn check<E: Entry>(entries: &[E]) -> Result<(), SqsError> {
     let mut seen = HashSet::new();
     for id in entries.iter().map(Entry::id) {
         if !limits::is_plain_name(id, limits::BATCH_ID_CHARS) {
-            let message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. \
-                           It can be at most 80 letters long.";
+            let message = "A batch entry id can only contain alphanumeric characters, hyphens and \
+                           underscores. It can be at most 80 letters long.";
             return Err(SqsError::new(Code::InvalidBatchEntryId, message));
         }
         if !seen.insert(id) {

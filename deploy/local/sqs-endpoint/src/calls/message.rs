@@ -1,4 +1,4 @@
-//! Sending and receiving messages.
+//! Messages: send, receive, delete, change visibility.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,17 +7,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::batch::{self, BatchResult, Entry};
-use super::{Context, required, within};
+use super::batch::{self, BatchResult, Done, Entry};
+use super::{Context, Empty, required, within};
 use crate::attributes::{self, MessageAttribute, MessageAttributes};
 use crate::backlog::{Content, Delivery};
-use crate::error::{Code, SqsError};
 use crate::faults::Fault;
 use crate::limits;
-use crate::operation::Operation;
+use crate::protocol::{Code, Operation, SqsError};
 use crate::queue::Queue;
 
-/// The id of the account that every message comes from.
+/// The sender's account id of every message.
 const SENDER: &str = "000000000000";
 
 #[derive(Deserialize)]
@@ -35,6 +34,8 @@ struct Outgoing {
     delay_seconds: Option<i64>,
     #[serde(default)]
     message_attributes: BTreeMap<String, MessageAttribute>,
+    #[serde(default)]
+    message_system_attributes: BTreeMap<String, MessageAttribute>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +75,11 @@ pub(super) struct Sent {
         skip_serializing_if = "Option::is_none"
     )]
     attributes_md5: Option<String>,
+    #[serde(
+        rename = "MD5OfMessageSystemAttributes",
+        skip_serializing_if = "Option::is_none"
+    )]
+    system_attributes_md5: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +123,37 @@ struct Incoming {
     attributes_md5: Option<String>,
     #[serde(serialize_with = "as_map", skip_serializing_if = "Option::is_none")]
     message_attributes: Option<MessageAttributes>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ReceiptRequest {
+    queue_url: Option<String>,
+    receipt_handle: Option<String>,
+    visibility_timeout: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ReceiptBatchRequest {
+    queue_url: Option<String>,
+    #[serde(default)]
+    entries: Vec<ReceiptEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReceiptEntry {
+    #[serde(default)]
+    id: String,
+    receipt_handle: Option<String>,
+    visibility_timeout: Option<i64>,
+}
+
+impl Entry for ReceiptEntry {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 pub(super) fn send(context: &Context, request: SendRequest) -> Result<Sent, SqsError> {
@@ -196,14 +233,100 @@ pub(super) async fn receive(
     Ok(Received { messages })
 }
 
-/// Checks what fails a whole call, and returns the body's length in bytes.
+pub(super) fn delete(context: &Context, request: ReceiptRequest) -> Result<Empty, SqsError> {
+    let queue = context.queue(request.queue_url.as_deref())?;
+    let fault = context.faults.of_entry(Operation::DeleteMessage);
+    delete_one(&queue, request.receipt_handle.as_deref(), fault)?;
+    Ok(Empty {})
+}
+
+pub(super) fn delete_batch(
+    context: &Context,
+    request: ReceiptBatchRequest,
+) -> Result<BatchResult<Done>, SqsError> {
+    let queue = context.queue(request.queue_url.as_deref())?;
+    batch::check(&request.entries)?;
+    Ok(batch::each(
+        context,
+        Operation::DeleteMessageBatch,
+        &request.entries,
+        |entry, fault| {
+            delete_one(&queue, entry.receipt_handle.as_deref(), fault)?;
+            Ok(Done::of(entry))
+        },
+    ))
+}
+
+pub(super) fn change(context: &Context, request: ReceiptRequest) -> Result<Empty, SqsError> {
+    let queue = context.queue(request.queue_url.as_deref())?;
+    let fault = context.faults.of_entry(Operation::ChangeMessageVisibility);
+    change_one(
+        &queue,
+        request.receipt_handle.as_deref(),
+        request.visibility_timeout,
+        fault,
+    )?;
+    Ok(Empty {})
+}
+
+pub(super) fn change_batch(
+    context: &Context,
+    request: ReceiptBatchRequest,
+) -> Result<BatchResult<Done>, SqsError> {
+    let queue = context.queue(request.queue_url.as_deref())?;
+    batch::check(&request.entries)?;
+    Ok(batch::each(
+        context,
+        Operation::ChangeMessageVisibilityBatch,
+        &request.entries,
+        |entry, fault| {
+            change_one(
+                &queue,
+                entry.receipt_handle.as_deref(),
+                entry.visibility_timeout,
+                fault,
+            )?;
+            Ok(Done::of(entry))
+        },
+    ))
+}
+
+fn delete_one(queue: &Queue, handle: Option<&str>, fault: Option<Fault>) -> Result<(), SqsError> {
+    let receipt = queue.receipt(required("ReceiptHandle", handle)?)?;
+    if fault != Some(Fault::DropSilently) {
+        queue.delete(receipt);
+    }
+    Ok(())
+}
+
+fn change_one(
+    queue: &Queue,
+    handle: Option<&str>,
+    timeout: Option<i64>,
+    fault: Option<Fault>,
+) -> Result<(), SqsError> {
+    let receipt = queue.receipt(required("ReceiptHandle", handle)?)?;
+    let timeout = required("VisibilityTimeout", timeout)?;
+    let timeout = within(
+        "VisibilityTimeout",
+        timeout,
+        0..=limits::VISIBILITY.as_secs(),
+    )?;
+    if fault != Some(Fault::DropSilently) {
+        queue.change_visibility(receipt, Duration::from_secs(timeout))?;
+    }
+    Ok(())
+}
+
+/// Checks the body's length, which fails a whole call, and returns it in bytes.
 fn check_length(message: &Outgoing, parameter: &str, most: usize) -> Result<usize, SqsError> {
     match message.message_body.as_deref() {
         None | Some("") => Err(SqsError::missing(parameter)),
         Some(body) if body.len() > most => Err(SqsError::new(
             Code::InvalidParameterValue,
             format!(
-                "One or more parameters are invalid. Reason: Message must be shorter than {most} bytes."
+                "One or more parameters are invalid. \
+                 Reason: Message must be shorter than {most} bytes."
             ),
         )),
         Some(body) => Ok(body.len()),
@@ -226,22 +349,26 @@ fn enqueue(queue: &Queue, message: &Outgoing, id: Option<String>) -> Result<Sent
         None => None,
     };
     let attributes_md5 = attributes::checksum(&message.message_attributes)?;
+    let trace_header = attributes::trace_header(&message.message_system_attributes)?;
+    let system_attributes_md5 = attributes::checksum(&message.message_system_attributes)?;
     let body_md5 = attributes::md5_hex(body.as_bytes());
     let content = Content {
         body: body.into(),
         body_md5: body_md5.as_str().into(),
         attributes: Arc::new(message.message_attributes.clone()),
+        trace_header,
     };
     Ok(Sent {
         id,
         message_id: queue.send(content, delay),
         body_md5,
         attributes_md5,
+        system_attributes_md5,
     })
 }
 
 fn incoming(delivery: Delivery, request: &ReceiveRequest) -> Result<Incoming, SqsError> {
-    let message_attributes = attributes::asked_for(
+    let message_attributes = attributes::requested(
         &delivery.content.attributes,
         &request.message_attribute_names,
     );
@@ -284,7 +411,10 @@ fn system_attributes(
         ("SenderId", SENDER.to_owned()),
         ("SentTimestamp", delivery.sent_ms.to_string()),
     ];
+    let trace = delivery.content.trace_header.as_ref();
+    let trace = trace.map(|header| (attributes::TRACE_HEADER, header.to_string()));
     all.into_iter()
+        .chain(trace)
         .filter(|(name, _)| names().any(|asked| asked == "All" || asked == name))
         .collect()
 }

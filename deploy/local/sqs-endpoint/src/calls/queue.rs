@@ -1,12 +1,12 @@
-//! Queues: making, finding, describing and removing them.
+//! Queues: create, find, list, describe, purge, delete.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Nothing, required, within};
-use crate::error::{Code, SqsError};
+use super::{Context, Empty, required, within};
 use crate::limits;
+use crate::protocol::{Code, SqsError};
 use crate::queue::{Queue, Settings};
 
 #[derive(Deserialize)]
@@ -79,18 +79,18 @@ pub(super) fn create(context: &Context, request: CreateRequest) -> Result<QueueU
     let name = required("QueueName", request.queue_name)?;
     let mut settings = Settings::default();
     apply(&mut settings, &request.attributes)?;
-    context.shelf.create(&name, settings)?;
+    context.queues.create(&name, settings)?;
     Ok(QueueUrl {
-        queue_url: context.shelf.url(&name),
+        queue_url: context.queues.url(&name),
     })
 }
 
 pub(super) fn get_url(context: &Context, request: NameRequest) -> Result<QueueUrl, SqsError> {
     let queue = context
-        .shelf
+        .queues
         .by_name(&required("QueueName", request.queue_name)?)?;
     Ok(QueueUrl {
-        queue_url: context.shelf.url(&queue.name),
+        queue_url: context.queues.url(&queue.name),
     })
 }
 
@@ -100,7 +100,7 @@ pub(super) fn list(context: &Context, request: ListRequest) -> Result<ListRespon
         None => limits::LISTED_QUEUES as u64,
     };
     let most = usize::try_from(most).unwrap_or(limits::LISTED_QUEUES);
-    let names = context.shelf.names(
+    let names = context.queues.names(
         &request.queue_name_prefix,
         request.next_token.as_deref(),
         most + 1,
@@ -110,13 +110,13 @@ pub(super) fn list(context: &Context, request: ListRequest) -> Result<ListRespon
         queue_urls: names
             .iter()
             .take(most)
-            .map(|name| context.shelf.url(name))
+            .map(|name| context.queues.url(name))
             .collect(),
         next_token,
     })
 }
 
-/// Attributes of SQS that a queue has only once they are set, which this endpoint refuses.
+/// Attributes that a queue has only if they were set. This endpoint doesn't support setting them.
 const UNSET: [&str; 3] = ["Policy", "RedriveAllowPolicy", "RedrivePolicy"];
 
 pub(super) fn get_attributes(
@@ -147,22 +147,22 @@ pub(super) fn get_attributes(
 pub(super) fn set_attributes(
     context: &Context,
     request: SetAttributesRequest,
-) -> Result<Nothing, SqsError> {
+) -> Result<Empty, SqsError> {
     let queue = context.queue(request.queue_url.as_deref())?;
     queue.set(|settings| apply(settings, &request.attributes))?;
-    Ok(Nothing {})
+    Ok(Empty {})
 }
 
-pub(super) fn purge(context: &Context, request: UrlRequest) -> Result<Nothing, SqsError> {
+pub(super) fn purge(context: &Context, request: UrlRequest) -> Result<Empty, SqsError> {
     context.queue(request.queue_url.as_deref())?.purge()?;
-    Ok(Nothing {})
+    Ok(Empty {})
 }
 
-pub(super) fn delete(context: &Context, request: UrlRequest) -> Result<Nothing, SqsError> {
+pub(super) fn delete(context: &Context, request: UrlRequest) -> Result<Empty, SqsError> {
     context
-        .shelf
+        .queues
         .remove(&context.queue(request.queue_url.as_deref())?);
-    Ok(Nothing {})
+    Ok(Empty {})
 }
 
 fn describe(queue: &Queue) -> BTreeMap<&'static str, String> {

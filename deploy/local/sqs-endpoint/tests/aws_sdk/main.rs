@@ -1,4 +1,4 @@
-//! The endpoint as a program that uses the real AWS SDK sees it.
+//! Tests the endpoint with the real AWS SDK.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,7 +6,7 @@
     clippy::indexing_slicing
 )]
 
-mod bench;
 mod faults;
+mod fixture;
 mod messages;
 mod queues;

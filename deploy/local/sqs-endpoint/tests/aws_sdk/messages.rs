@@ -1,4 +1,4 @@
-//! Messages: sent, received, hidden, delivered again, deleted.
+//! Messages: sent, received, hidden, redelivered, deleted.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeName,
-    SendMessageBatchRequestEntry,
+    MessageSystemAttributeNameForSends, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
 };
 
-use crate::bench::{Bench, receive_count};
+use crate::fixture::{Fixture, receive_count};
 
 #[tokio::test]
 async fn a_message_travels_unchanged_and_is_gone_after_its_delete() {
-    let bench = Bench::new().await;
+    let fixture = Fixture::new().await;
     let body = "{\"name\":\"Wärmflasche 🛒\",\"path\":\"a\\\\b\\n\"}\t\u{FFFD}";
-    let id = bench.send(body).await;
+    let id = fixture.send(body).await;
 
-    let messages = bench.receive(30, 0).await;
+    let messages = fixture.receive(30, 0).await;
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].message_id.as_deref(), Some(id.as_str()));
     assert_eq!(messages[0].body.as_deref(), Some(body));
@@ -29,26 +29,51 @@ async fn a_message_travels_unchanged_and_is_gone_after_its_delete() {
             .unwrap()
             .contains_key(&MessageSystemAttributeName::SentTimestamp)
     );
-    assert!(bench.receive(30, 0).await.is_empty());
+    assert!(fixture.receive(30, 0).await.is_empty());
 
-    bench
+    fixture
         .delete(messages[0].receipt_handle.as_deref().unwrap())
         .await;
-    assert_eq!(bench.undeleted(), 0);
+    assert_eq!(fixture.undeleted(), 0);
+}
+
+#[tokio::test]
+async fn the_trace_header_of_a_message_arrives_and_is_the_only_system_attribute() {
+    let fixture = Fixture::new().await;
+    let send = |name: &'static str| {
+        let value = MessageSystemAttributeValue::builder().data_type("String");
+        let value = value.string_value("Root=1-5759e988-bd862e3f").build();
+        let message = fixture.client.send_message().queue_url(&fixture.queue);
+        message
+            .message_body("{}")
+            .message_system_attributes(
+                MessageSystemAttributeNameForSends::from(name),
+                value.unwrap(),
+            )
+            .send()
+    };
+    assert!(send("SenderId").await.is_err());
+    send("AWSTraceHeader").await.unwrap();
+    let received = fixture.receive(30, 0).await;
+    let attributes = received[0].attributes.as_ref().unwrap();
+    assert_eq!(
+        attributes[&MessageSystemAttributeName::AwsTraceHeader],
+        "Root=1-5759e988-bd862e3f"
+    );
 }
 
 #[tokio::test]
 async fn checksums_are_those_that_aws_computes() {
-    let bench = Bench::new().await;
+    let fixture = Fixture::new().await;
     let text = MessageAttributeValue::builder()
         .data_type("String")
         .string_value("shop")
         .build()
         .unwrap();
-    let sent = bench
+    let sent = fixture
         .client
         .send_message()
-        .queue_url(&bench.queue)
+        .queue_url(&fixture.queue)
         .message_body("This is a test message")
         .message_attributes("origin", text)
         .send()
@@ -64,7 +89,7 @@ async fn checksums_are_those_that_aws_computes() {
         sent.md5_of_message_attributes.as_deref(),
         Some("77f3ccefcbdd31eaec2779750020915f")
     );
-    let received = bench.receive(30, 0).await;
+    let received = fixture.receive(30, 0).await;
     assert_eq!(received[0].md5_of_body, sent.md5_of_message_body);
     assert_eq!(
         received[0].md5_of_message_attributes,
@@ -80,39 +105,41 @@ async fn checksums_are_those_that_aws_computes() {
 
 #[tokio::test]
 async fn an_undeleted_message_comes_back_with_a_new_handle_and_the_old_one_deletes_nothing() {
-    let bench = Bench::new().await;
-    bench.send("again").await;
-    let first = bench.receive(1, 0).await.remove(0);
-    let second = bench.receive(30, 20).await.remove(0);
+    let fixture = Fixture::new().await;
+    fixture.send("again").await;
+    let first = fixture.receive(1, 0).await.remove(0);
+    let second = fixture.receive(30, 20).await.remove(0);
     assert_eq!(first.message_id, second.message_id);
     assert_ne!(first.receipt_handle, second.receipt_handle);
     assert_eq!(receive_count(&second), "2");
 
-    bench.delete(first.receipt_handle.as_deref().unwrap()).await;
-    assert_eq!(bench.undeleted(), 1);
-    let stale = bench
+    fixture
+        .delete(first.receipt_handle.as_deref().unwrap())
+        .await;
+    assert_eq!(fixture.undeleted(), 1);
+    let stale = fixture
         .client
         .change_message_visibility()
-        .queue_url(&bench.queue)
+        .queue_url(&fixture.queue)
         .receipt_handle(first.receipt_handle.unwrap())
         .visibility_timeout(60)
         .send()
         .await
         .unwrap_err();
     assert_eq!(stale.code(), Some("InvalidParameterValue"));
-    bench
+    fixture
         .delete(second.receipt_handle.as_deref().unwrap())
         .await;
-    assert_eq!(bench.undeleted(), 0);
+    assert_eq!(fixture.undeleted(), 0);
 }
 
 #[tokio::test]
 async fn a_message_made_visible_wakes_a_long_poll() {
-    let bench = Bench::new().await;
-    bench.send("now").await;
-    let first = bench.receive(43_200, 0).await.remove(0);
-    // A poll that nobody wakes would sleep for its full 20 seconds.
-    let poll = tokio::time::timeout(Duration::from_secs(15), bench.receive(30, 20));
+    let fixture = Fixture::new().await;
+    fixture.send("now").await;
+    let first = fixture.receive(43_200, 0).await.remove(0);
+    // A poll that isn't woken would sleep for its full 20 seconds.
+    let poll = tokio::time::timeout(Duration::from_secs(15), fixture.receive(30, 20));
     let (again, ()) = tokio::join!(poll, async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
@@ -121,10 +148,10 @@ async fn a_message_made_visible_wakes_a_long_poll() {
             .visibility_timeout(0)
             .build()
             .unwrap();
-        let changed = bench
+        let changed = fixture
             .client
             .change_message_visibility_batch()
-            .queue_url(&bench.queue)
+            .queue_url(&fixture.queue)
             .entries(entry)
             .send()
             .await
@@ -136,14 +163,17 @@ async fn a_message_made_visible_wakes_a_long_poll() {
 
 #[tokio::test]
 async fn every_waiting_poll_gets_its_share_of_what_is_sent() {
-    let bench = Bench::new().await;
+    let fixture = Fixture::new().await;
     let (a, b, c, ()) = tokio::join!(
-        bench.receive(30, 20),
-        bench.receive(30, 20),
-        bench.receive(30, 20),
+        fixture.receive(30, 20),
+        fixture.receive(30, 20),
+        fixture.receive(30, 20),
         async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let mut batch = bench.client.send_message_batch().queue_url(&bench.queue);
+            let mut batch = fixture
+                .client
+                .send_message_batch()
+                .queue_url(&fixture.queue);
             for id in 0..10 {
                 let entry = SendMessageBatchRequestEntry::builder()
                     .id(id.to_string())
@@ -151,12 +181,12 @@ async fn every_waiting_poll_gets_its_share_of_what_is_sent() {
                 batch = batch.entries(entry.build().unwrap());
             }
             assert_eq!(batch.send().await.unwrap().successful.len(), 10);
-            while bench.endpoint.queue("events").unwrap().depth() > 0 {
+            while fixture.endpoint.queue("events").unwrap().depth() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            // Whoever still waits is released by one message each.
-            bench.send("10").await;
-            bench.send("11").await;
+            // One message for each receiver that still waits.
+            fixture.send("10").await;
+            fixture.send("11").await;
         }
     );
     let bodies: HashSet<_> = a

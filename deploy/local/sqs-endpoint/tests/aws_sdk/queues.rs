@@ -1,4 +1,4 @@
-//! Queues and batches, and what is refused.
+//! Queues, batches, and refused requests.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use aws_sdk_sqs::types::{
 };
 use sqs_endpoint::{Fault, Operation};
 
-use crate::bench::{Bench, delete_entry};
+use crate::fixture::{Fixture, delete_entry};
 
 #[tokio::test]
 async fn a_batch_fails_in_part_and_says_which_entry_and_whose_fault() {
-    let bench = Bench::new().await;
-    bench.send("a").await;
-    bench.send("b").await;
-    let messages = bench.receive(30, 0).await;
-    let deleted = bench
+    let fixture = Fixture::new().await;
+    fixture.send("a").await;
+    fixture.send("b").await;
+    let messages = fixture.receive(30, 0).await;
+    let deleted = fixture
         .client
         .delete_message_batch()
-        .queue_url(&bench.queue)
+        .queue_url(&fixture.queue)
         .entries(delete_entry(
             0,
             messages[0].receipt_handle.as_deref().unwrap(),
@@ -38,22 +38,22 @@ async fn a_batch_fails_in_part_and_says_which_entry_and_whose_fault() {
         ),
         ("1", "ReceiptHandleIsInvalid", true)
     );
-    assert_eq!(bench.undeleted(), 1);
+    assert_eq!(fixture.undeleted(), 1);
 
     let fault = Fault::FailEntry {
         sender_fault: false,
     };
-    bench
+    fixture
         .endpoint
         .faults()
         .fail_next(Operation::DeleteMessageBatch, fault, 1)
         .unwrap();
     let retried = || {
         let entry = delete_entry(0, messages[1].receipt_handle.as_deref().unwrap());
-        bench
+        fixture
             .client
             .delete_message_batch()
-            .queue_url(&bench.queue)
+            .queue_url(&fixture.queue)
             .entries(entry)
             .send()
     };
@@ -63,17 +63,17 @@ async fn a_batch_fails_in_part_and_says_which_entry_and_whose_fault() {
         (1, false)
     );
     assert_eq!(retried().await.unwrap().successful.len(), 1);
-    assert_eq!(bench.undeleted(), 0);
+    assert_eq!(fixture.undeleted(), 0);
 }
 
 #[tokio::test]
 async fn broken_batches_are_refused_whole_with_aws_own_codes() {
-    let bench = Bench::new().await;
+    let fixture = Fixture::new().await;
     let code_of = async |entries: Vec<DeleteMessageBatchRequestEntry>| {
-        let batch = bench
+        let batch = fixture
             .client
             .delete_message_batch()
-            .queue_url(&bench.queue)
+            .queue_url(&fixture.queue)
             .set_entries(Some(entries));
         batch.send().await.unwrap_err().into_service_error()
     };
@@ -98,12 +98,12 @@ async fn broken_batches_are_refused_whole_with_aws_own_codes() {
 
 #[tokio::test]
 async fn bodies_that_aws_refuses_are_refused() {
-    let bench = Bench::new().await;
+    let fixture = Fixture::new().await;
     let send = async |body: String| {
-        let sent = bench
+        let sent = fixture
             .client
             .send_message()
-            .queue_url(&bench.queue)
+            .queue_url(&fixture.queue)
             .message_body(body)
             .send()
             .await;
@@ -128,10 +128,10 @@ async fn bodies_that_aws_refuses_are_refused() {
             .build()
             .unwrap()
     };
-    let batch = bench
+    let batch = fixture
         .client
         .send_message_batch()
-        .queue_url(&bench.queue)
+        .queue_url(&fixture.queue)
         .entries(entry("a"))
         .entries(entry("b"));
     assert!(
@@ -142,13 +142,13 @@ async fn bodies_that_aws_refuses_are_refused() {
             .into_service_error()
             .is_batch_request_too_long()
     );
-    assert_eq!(bench.undeleted(), 1);
+    assert_eq!(fixture.undeleted(), 1);
 }
 
 #[tokio::test]
 async fn queues_are_created_found_described_changed_listed_and_deleted() {
-    let bench = Bench::new().await;
-    let created = bench
+    let fixture = Fixture::new().await;
+    let created = fixture
         .client
         .create_queue()
         .queue_name("orders")
@@ -157,7 +157,7 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .await
         .unwrap();
     let url = created.queue_url.unwrap();
-    let conflict = bench
+    let conflict = fixture
         .client
         .create_queue()
         .queue_name("orders")
@@ -165,7 +165,7 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .await
         .unwrap_err();
     assert!(conflict.into_service_error().is_queue_name_exists());
-    let fifo = bench
+    let fifo = fixture
         .client
         .create_queue()
         .queue_name("orders.fifo")
@@ -174,7 +174,7 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .unwrap_err();
     assert!(fifo.into_service_error().is_unsupported_operation());
 
-    let found = bench
+    let found = fixture
         .client
         .get_queue_url()
         .queue_name("orders")
@@ -182,7 +182,7 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .await
         .unwrap();
     assert_eq!(found.queue_url.as_deref(), Some(url.as_str()));
-    let listed = bench
+    let listed = fixture
         .client
         .list_queues()
         .send()
@@ -190,15 +190,15 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .unwrap()
         .queue_urls
         .unwrap();
-    assert_eq!(listed, [bench.queue.clone(), url.clone()]);
-    let page = bench
+    assert_eq!(listed, [fixture.queue.clone(), url.clone()]);
+    let page = fixture
         .client
         .list_queues()
         .max_results(1)
         .send()
         .await
         .unwrap();
-    let rest = bench
+    let rest = fixture
         .client
         .list_queues()
         .max_results(1)
@@ -211,13 +211,13 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         (vec![url.clone()], None)
     );
 
-    let change = bench.client.set_queue_attributes().queue_url(&url);
+    let change = fixture.client.set_queue_attributes().queue_url(&url);
     change
         .attributes(QueueAttributeName::DelaySeconds, "900")
         .send()
         .await
         .unwrap();
-    bench
+    fixture
         .client
         .send_message()
         .queue_url(&url)
@@ -225,7 +225,7 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .send()
         .await
         .unwrap();
-    let described = bench
+    let described = fixture
         .client
         .get_queue_attributes()
         .queue_url(&url)
@@ -242,14 +242,14 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
     );
     assert!(attributes[&QueueAttributeName::QueueArn].ends_with(":orders"));
 
-    bench
+    fixture
         .client
         .purge_queue()
         .queue_url(&url)
         .send()
         .await
         .unwrap();
-    let again = bench
+    let again = fixture
         .client
         .purge_queue()
         .queue_url(&url)
@@ -257,16 +257,16 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         .await
         .unwrap_err();
     assert!(again.into_service_error().is_purge_queue_in_progress());
-    assert_eq!(bench.endpoint.queue("orders").unwrap().delayed(), 0);
+    assert_eq!(fixture.endpoint.queue("orders").unwrap().delayed(), 0);
 
-    bench
+    fixture
         .client
         .delete_queue()
         .queue_url(&url)
         .send()
         .await
         .unwrap();
-    let gone = bench
+    let gone = fixture
         .client
         .get_queue_url()
         .queue_name("orders")
@@ -277,7 +277,7 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
         gone.into_service_error(),
         GetQueueUrlError::QueueDoesNotExist(_)
     ));
-    let gone = bench
+    let gone = fixture
         .client
         .receive_message()
         .queue_url(&url)
@@ -289,9 +289,9 @@ async fn queues_are_created_found_described_changed_listed_and_deleted() {
 
 #[tokio::test]
 async fn a_stop_ends_long_polls_and_closes_the_port() {
-    let bench = Bench::new().await;
-    let client = bench.client.clone();
-    let queue = bench.queue.clone();
+    let fixture = Fixture::new().await;
+    let client = fixture.client.clone();
+    let queue = fixture.queue.clone();
     let poll = tokio::spawn(async move {
         client
             .receive_message()
@@ -301,7 +301,7 @@ async fn a_stop_ends_long_polls_and_closes_the_port() {
             .await
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    bench.endpoint.stop().await;
+    fixture.endpoint.stop().await;
     assert!(
         poll.await
             .unwrap()
@@ -311,7 +311,7 @@ async fn a_stop_ends_long_polls_and_closes_the_port() {
             .is_empty()
     );
     assert!(matches!(
-        bench.client.list_queues().send().await.unwrap_err(),
+        fixture.client.list_queues().send().await.unwrap_err(),
         SdkError::DispatchFailure(_)
     ));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::arena::Arena;
+use crate::text::Arena;
 
 fn json(text: &str) -> Result<String, String> {
     let arena = Arena::new();
@@ -34,7 +34,8 @@ fn python_and_javascript_become_the_json_that_they_mean() {
             r#"[{"t":"2024-01-02T03:04:00.000000+00:00"}]"#,
         ),
         (
-            "datetime.datetime(2024, 1, 2, 3, 4, 5, 678, tzinfo=datetime.timezone(datetime.timedelta(days=-1, seconds=64800)))",
+            "datetime.datetime(2024, 1, 2, 3, 4, 5, 678, \
+             tzinfo=datetime.timezone(datetime.timedelta(days=-1, seconds=64800)))",
             r#"["2024-01-02T03:04:05.000678-06:00"]"#,
         ),
         (
@@ -46,7 +47,8 @@ fn python_and_javascript_become_the_json_that_they_mean() {
             r#"[{"a":"café é 😀 😀","b":"café"}]"#,
         ),
         (
-            "dataLayer.push({ecommerce: null}); // clears\nwindow.dataLayer.push({\n event: 'purchase', /* x */ value: 9.90, });",
+            "dataLayer.push({ecommerce: null}); // clears\n\
+             window.dataLayer.push({\n event: 'purchase', /* x */ value: 9.90, });",
             r#"[{"ecommerce":null},{"event":"purchase","value":9.90}]"#,
         ),
         (
@@ -61,11 +63,11 @@ fn python_and_javascript_become_the_json_that_they_mean() {
 }
 
 #[test]
-fn what_is_no_literal_says_where() {
+fn errors_have_a_location() {
     for (text, expected) in [
         (
             "{price: productPrice}",
-            "`productPrice}` is no value at line 1 column 9",
+            "`productPrice}` is not a value at line 1 column 9",
         ),
         ("[{'a':\n 'b]", "a string does not end at line 2 column 2"),
         ("{'a' 1}", "`:` is missing at line 1 column 6"),

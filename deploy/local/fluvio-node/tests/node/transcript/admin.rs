@@ -1,63 +1,24 @@
-//! What the SC and the SPU say about themselves, the lists of an administrator, and watches.
+//! Lists of SPUs and SmartModules, and watches.
 
 use std::fmt::Debug;
 
 use fluvio::metadata::customspu::CustomSpuSpec;
 use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::smartmodule::SmartModuleSpec;
-use fluvio::metadata::spg::SpuGroupSpec;
 use fluvio::metadata::spu::SpuSpec;
-use fluvio::metadata::tableformat::TableFormatSpec;
 use fluvio::metadata::topic::TopicSpec;
-use fluvio_protocol::link::versions::{ApiVersionsRequest, ApiVersionsResponse};
-use fluvio_sc_schema::mirror::MirrorSpec;
 use fluvio_sc_schema::objects::{ListRequest, WatchResponse};
 use futures_util::Stream;
 
-use super::scene::{Scene, answer, shown};
-use super::wire::Connection;
+use super::scene::{Scene, answer};
 use crate::support::{eventually, next, within};
 use crate::wasm;
 
 pub async fn scene(scene: &mut Scene) {
-    versions(scene).await;
+    scene.topic("any", 1).await;
     spus(scene).await;
     smartmodules(scene).await;
-    others(scene).await;
     watches(scene).await;
-}
-
-async fn versions(scene: &mut Scene) {
-    scene.section("versions");
-    let topic = scene.topic("any", 1).await;
-    let spu = scene.spu(&topic).await;
-    for client_version in ["0.50.1", "", "new"] {
-        let sc = Connection::open(&scene.sc_addr).await;
-        for (who, connection) in [("SC", &sc), ("SPU", &spu)] {
-            let request = ApiVersionsRequest {
-                client_version: client_version.to_owned(),
-                ..ApiVersionsRequest::default()
-            };
-            match connection.try_ask(request).await {
-                Ok(response) => said(scene, who, client_version, &response),
-                Err(_) => scene.note(format!("{who} to client {client_version:?}: no answer")),
-            }
-        }
-    }
-}
-
-fn said(scene: &mut Scene, who: &str, client: &str, response: &ApiVersionsResponse) {
-    scene.note(format!(
-        "{who} to client {client:?}: {}, platform {:?}",
-        shown(&response.error_code),
-        response.platform_version
-    ));
-    for it in &response.api_keys {
-        scene.note(format!(
-            "  {}: {} to {}",
-            it.api_key, it.min_version, it.max_version
-        ));
-    }
 }
 
 async fn spus(scene: &mut Scene) {
@@ -141,24 +102,10 @@ async fn smartmodules(scene: &mut Scene) {
     }
 }
 
-async fn others(scene: &mut Scene) {
-    scene.section("other objects");
-    let spgs = scene.admin.all::<SpuGroupSpec>().await.unwrap();
-    scene.note(format!("{} SPU groups", spgs.len()));
-    let formats = scene.admin.all::<TableFormatSpec>().await.unwrap();
-    scene.note(format!("{} table formats", formats.len()));
-    let mirrors = scene.admin.all::<MirrorSpec>().await.unwrap();
-    scene.note(format!("{} mirrors", mirrors.len()));
-    let deleted = within(scene.admin.delete::<TableFormatSpec>("missing")).await;
-    scene.note(format!("deleting a table format: {}", answer(deleted)));
-    let deleted = within(scene.admin.delete::<MirrorSpec>("missing")).await;
-    scene.note(format!("deleting a mirror: {}", answer(deleted)));
-}
-
 async fn watches(scene: &mut Scene) {
     scene.section("a watch on topics");
     let before = scene.topic("before", 1).await;
-    // An administrator of its own: the watch borrows it for as long as it lasts.
+    // A separate admin client, since the watch borrows it.
     let admin = scene.fluvio.admin().await;
     let mut watch = admin.watch::<TopicSpec>().await.unwrap();
     let first = next(&mut watch).await.unwrap().inner();
@@ -175,7 +122,7 @@ async fn watches(scene: &mut Scene) {
     scene.note(change(&mut watch, &before, "DELETE").await);
 }
 
-/// Waits until the watch tells this change of this topic, provisioned as it is.
+/// Waits until the watch reports this change of the provisioned topic.
 async fn change<E: Debug>(
     watch: &mut (impl Stream<Item = Result<WatchResponse<TopicSpec>, E>> + Unpin),
     topic: &str,

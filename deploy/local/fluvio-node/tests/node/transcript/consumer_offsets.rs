@@ -1,4 +1,4 @@
-//! Offsets kept under a consumer's id, request by request.
+//! Consumer offsets, request by request.
 
 use fluvio::metadata::topic::TopicSpec;
 use fluvio_protocol::record::ReplicaKey;
@@ -14,7 +14,7 @@ use super::wire::{Connection, batch};
 use crate::support::{eventually, within};
 
 pub async fn scene(scene: &mut Scene) {
-    scene.section("kept for the consumer of a stream");
+    scene.section("stored for the consumer of a stream");
     let (topic, spu) = scene.one_partition("consumed").await;
     spu.produce(&topic, vec![batch(&["a", "b", "c"])]).await;
     let (one, two) = (scene.name("one"), scene.name("two"));
@@ -62,7 +62,7 @@ pub async fn scene(scene: &mut Scene) {
         list(scene, &spu, Some(filter)).await;
     }
 
-    scene.section("in the offsets of the partition, for old clients");
+    scene.section("in the partition's offsets, for old clients");
     for id in [
         None,
         Some(one.clone()),
@@ -102,7 +102,7 @@ pub async fn scene(scene: &mut Scene) {
         list(scene, &spu, None).await;
     }
 
-    scene.section("the topic is deleted, and there again");
+    scene.section("the topic is deleted and created again");
     let deleted = within(scene.admin.delete::<TopicSpec>(topic.clone())).await;
     scene.note(answer(deleted));
     eventually(async || {
@@ -137,7 +137,7 @@ async fn update(spu: &Connection, session: u32, offset: i64) -> String {
     )
 }
 
-/// Writes down the kept offsets that are this scene's.
+/// Notes this scene's stored offsets.
 async fn list(scene: &mut Scene, spu: &Connection, filter: Option<FilterOpts>) {
     scene.note(match &filter {
         Some(FilterOpts {

@@ -1,25 +1,22 @@
-//! `max_bytes`, and the ends of segments: where a response is cut.
+//! Responses that end at `max_bytes` or at the end of a segment.
 
 use fluvio::Offset;
 use fluvio::consumer::ConsumerConfig;
 use fluvio::metadata::topic::{TopicSpec, TopicStorageConfig};
-use fluvio_protocol::record::{RawRecords, RecordSet};
-use fluvio_spu_schema::fetch::{FetchPartition, FetchRequest, FetchableTopic};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use super::scene::{QUIET, Scene, shown};
-use super::wire::{Connection, abridged, batch, partition};
+use super::wire::{Connection, abridged, batch};
 use crate::support::batch_stream;
 
-/// What a batch of one of these takes in the log: 61 bytes of header, 4 for the number of
-/// records, 20 for each record with a value of 13 bytes.
+/// The size of one of these batches in the log: 61 bytes of header, 4 for the number of records, 20
+/// for each record with a value of 13 bytes.
 const TWO_RECORDS: i32 = 105;
 
 pub async fn scene(scene: &mut Scene) {
     responses(scene).await;
     clients(scene).await;
-    fetches(scene).await;
     segments(scene).await;
 }
 
@@ -34,7 +31,7 @@ async fn three_batches(scene: &mut Scene, name: &str) -> (String, Connection) {
 }
 
 async fn responses(scene: &mut Scene) {
-    scene.section("what a stream's first response holds");
+    scene.section("the first response of a stream");
     let (topic, spu) = three_batches(scene, "cut").await;
     for max_bytes in [
         1,
@@ -56,22 +53,22 @@ async fn responses(scene: &mut Scene) {
         let mut stream = spu.stream(&topic, 0, |it| it.max_bytes = max_bytes).await;
         scene.note(format!("{max_bytes} bytes:\n{}", stream.next().await));
     }
-    scene.section("and what follows when the consumer goes on behind what it got");
+    scene.section("the responses after it");
     let max_bytes = TWO_RECORDS + 90;
     let mut stream = spu.stream(&topic, 1, |it| it.max_bytes = max_bytes).await;
     scene.note(stream.next().await);
     for offset in [2, 3, 4, 5, 6] {
-        let told = stream.tell(offset).await;
+        let reported = stream.report(offset).await;
         scene.note(format!(
-            "told {offset}: {told}\n{}",
+            "reported {offset}: {reported}\n{}",
             stream.next_if_any().await
         ));
     }
 }
 
-/// What the published client hands out of that.
+/// Notes the records that the published client returns.
 async fn clients(scene: &mut Scene) {
-    scene.section("what a client makes of it");
+    scene.section("the same with a client");
     let (topic, _spu) = three_batches(scene, "clients").await;
     for max_bytes in [
         50,
@@ -105,48 +102,6 @@ async fn clients(scene: &mut Scene) {
     }
 }
 
-async fn fetches(scene: &mut Scene) {
-    scene.section("plain fetches");
-    let (topic, spu) = three_batches(scene, "fetched").await;
-    for (max_bytes, offset) in [
-        (1_000, 0),
-        (1_000, 3),
-        (1_000, 6),
-        (1_000, 7),
-        (1_000, -2),
-        (TWO_RECORDS + 90, 0),
-        (TWO_RECORDS, 3),
-        (50, 0),
-        (0, 0),
-    ] {
-        let of = |partition_index, fetch_offset| FetchPartition {
-            partition_index,
-            fetch_offset,
-            ..FetchPartition::default()
-        };
-        let request = FetchRequest::<RecordSet<RawRecords>> {
-            max_bytes,
-            topics: vec![FetchableTopic {
-                name: topic.clone(),
-                fetch_partitions: vec![of(0, offset), of(1, offset)],
-            }],
-            ..FetchRequest::default()
-        };
-        let response = spu.ask(request).await;
-        scene.note(format!(
-            "{max_bytes} bytes from {offset}: {}, throttled {} ms, session {}",
-            shown(&response.error_code),
-            response.throttle_time_ms,
-            response.session_id
-        ));
-        for topic in &response.topics {
-            for it in &topic.partitions {
-                scene.note(format!("  {}-{}", topic.name, partition(it)));
-            }
-        }
-    }
-}
-
 async fn segments(scene: &mut Scene) {
     scene.section("a log of several segments");
     let mut spec = TopicSpec::new_computed(1, 1, None);
@@ -168,9 +123,9 @@ async fn segments(scene: &mut Scene) {
     let mut stream = spu.stream(&topic, 0, |_| {}).await;
     scene.note(format!("all of it:\n{}", stream.next().await));
     for offset in [1, 3, 6, 9, 12] {
-        let told = stream.tell(offset).await;
+        let reported = stream.report(offset).await;
         scene.note(format!(
-            "told {offset}: {told}\n{}",
+            "reported {offset}: {reported}\n{}",
             stream.next_if_any().await
         ));
     }

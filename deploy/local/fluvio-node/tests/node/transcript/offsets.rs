@@ -1,4 +1,4 @@
-//! The offsets of partitions, as the SPU tells them, and what the client resolves them to.
+//! Offsets of partitions.
 
 use fluvio_spu_schema::server::fetch_offset::FetchOffsetsRequest;
 use fluvio_spu_schema::server::fetch_offset::{FetchOffsetPartition, FetchOffsetTopic};
@@ -16,7 +16,7 @@ pub async fn scene(scene: &mut Scene) {
     scene.note(spu.offsets(&topic, 1).await);
     scene.note(spu.offsets("missing", 0).await);
 
-    scene.section("several at once");
+    scene.section("several in a request");
     let of = |name: &str, partitions: &[u32]| {
         let partitions = partitions.iter();
         FetchOffsetTopic {

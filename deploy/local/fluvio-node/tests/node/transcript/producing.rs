@@ -1,4 +1,4 @@
-//! Produce requests: what is stored, and what is refused.
+//! Produce requests, stored and refused.
 
 use std::time::Duration;
 
@@ -11,14 +11,13 @@ use super::wire::{answered, batch, compressed, request};
 pub async fn scene(scene: &mut Scene) {
     batches(scene).await;
     several_at_once(scene).await;
-    odd_batches(scene).await;
     compression(scene).await;
     sizes(scene).await;
-    nobody_there(scene).await;
+    missing_partitions(scene).await;
 }
 
 async fn batches(scene: &mut Scene) {
-    scene.section("one batch after the other");
+    scene.section("single batches");
     let (topic, spu) = scene.one_partition("plain").await;
     scene.note(spu.produce(&topic, vec![batch(&["a", "b", "c"])]).await);
     scene.note(spu.produce(&topic, vec![batch(&["d"])]).await);
@@ -58,39 +57,6 @@ async fn several_at_once(scene: &mut Scene) {
     ]);
     scene.note(answered(&spu.ask(produce).await));
     scene.note(answered(&spu.ask(request(Vec::new())).await));
-}
-
-async fn odd_batches(scene: &mut Scene) {
-    scene.section("batches that are not as they should be");
-    let (topic, spu) = scene.one_partition("odd").await;
-    scene.note(spu.produce(&topic, Vec::new()).await);
-    let mut empty = batch(&[]);
-    empty.set_offset_delta(-1);
-    scene.note(spu.produce(&topic, vec![empty]).await);
-    let mut says_nine = batch(&["one of nine"]);
-    says_nine.set_offset_delta(8);
-    scene.note(spu.produce(&topic, vec![says_nine]).await);
-    let mut elsewhere = batch(&["a"]);
-    elsewhere.set_base_offset(1_000);
-    scene.note(spu.produce(&topic, vec![elsewhere]).await);
-    let mut header = batch(&["a"]);
-    header.header.producer_id = 5;
-    header.header.producer_epoch = 6;
-    header.header.first_sequence = 7;
-    header.header.partition_leader_epoch = 8;
-    scene.note(spu.produce(&topic, vec![header]).await);
-    let mut garbled = batch(&["a"]);
-    garbled.mut_records().0 = b"\xff\xff\xff\xff\xff".as_slice().into();
-    scene.note(spu.produce(&topic, vec![garbled]).await);
-    let mut unknown_compression = batch(&["a"]);
-    unknown_compression.header.attributes |= 0x07;
-    scene.note(spu.produce(&topic, vec![unknown_compression]).await);
-    let mut not_compressed = batch(&["a"]);
-    not_compressed.header.set_compression(Compression::Gzip);
-    scene.note(spu.produce(&topic, vec![not_compressed]).await);
-    scene.note(spu.offsets(&topic, 0).await);
-    let mut stream = spu.stream(&topic, 0, |_| {}).await;
-    scene.note(stream.next().await);
 }
 
 async fn compression(scene: &mut Scene) {
@@ -151,8 +117,8 @@ async fn sizes(scene: &mut Scene) {
     scene.note(spu.produce(&topic, vec![batch(&["small"])]).await);
 }
 
-async fn nobody_there(scene: &mut Scene) {
-    scene.section("partitions that are not there");
+async fn missing_partitions(scene: &mut Scene) {
+    scene.section("missing partitions");
     let (topic, spu) = scene.one_partition("there").await;
     let produce = request(vec![(&topic, vec![(1, vec![batch(&["a"])])])]);
     scene.note(answered(&spu.ask(produce).await));

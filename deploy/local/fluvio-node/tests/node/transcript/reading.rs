@@ -1,4 +1,4 @@
-//! Consumers of the published client: where they begin, resume and end.
+//! Consumers of the published client: start offsets, resuming, and ends.
 
 use fluvio::Offset;
 use fluvio::consumer::{
@@ -37,7 +37,7 @@ fn config(topic: &str) -> ConsumerConfigExtBuilder {
     config
 }
 
-/// Writes down what a consumer gets, `most` records at most. Returns whether it got as many.
+/// Notes at most `most` records of a consumer and returns true if it got that many.
 async fn read(
     scene: &mut Scene,
     stream: &mut (impl Stream<Item = Result<Record, ErrorCode>> + Unpin),
@@ -67,7 +67,7 @@ async fn read(
 }
 
 async fn beginnings(scene: &mut Scene) {
-    scene.section("where a consumer begins");
+    scene.section("start offsets of a consumer");
     let (topic, _spu) = filled(scene, "begin").await;
     for (what, offset) in [
         ("the beginning", Offset::beginning()),
@@ -116,7 +116,7 @@ async fn resuming(scene: &mut Scene) {
                 .await
                 .unwrap();
             scene.note(format!("{most} at most"));
-            // The client's commit waits for the record that a read waits for.
+            // The client's commit waits for a lock that a pending read holds.
             if read(scene, &mut stream, most).await {
                 let committed = within(stream.offset_commit()).await;
                 let flushed = within(stream.offset_flush()).await;
@@ -136,7 +136,7 @@ async fn resuming(scene: &mut Scene) {
 }
 
 async fn unknown(scene: &mut Scene) {
-    scene.section("topics and partitions that are not there");
+    scene.section("missing topics and partitions");
     let (topic, _spu) = filled(scene, "there").await;
     for (name, partition) in [("missing", 0), (&*topic, 1)] {
         let mut config = ConsumerConfigExt::builder();

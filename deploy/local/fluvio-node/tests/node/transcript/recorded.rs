@@ -1,8 +1,8 @@
-//! The recorded transcripts: read, compared, written.
+//! Compares and records transcripts.
 
 use std::path::Path;
 
-/// Compares a transcript with the recorded one; records it when told to.
+/// Compares a transcript with the recorded one; or records it.
 pub fn compare(name: &str, transcript: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/node/transcript/recorded")
@@ -24,11 +24,11 @@ pub fn compare(name: &str, transcript: &str) {
     );
 }
 
-/// The lines that are different, each change with two lines around it.
+/// Returns the lines that differ, each with two lines of context.
 fn difference(recorded: &str, seen: &str) -> String {
     let recorded: Vec<_> = recorded.lines().collect();
     let seen: Vec<_> = seen.lines().collect();
-    // The length of the longest common tail of lines, for every pair of places.
+    // The length of the longest common subsequence of the rest, for every pair of positions.
     let mut common = vec![vec![0_usize; seen.len() + 1]; recorded.len() + 1];
     for (r, line) in recorded.iter().enumerate().rev() {
         for (s, other) in seen.iter().enumerate().rev() {

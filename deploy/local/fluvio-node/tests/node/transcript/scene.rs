@@ -1,4 +1,4 @@
-//! A cluster to play to, and the transcript that is written meanwhile.
+//! A cluster to run a scene against, and the scene's transcript.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,10 +18,10 @@ use super::wire::Connection;
 use crate::support::within;
 use crate::wasm;
 
-/// How long nothing has to come for a transcript to say so.
+/// The time after which a transcript notes that no response came.
 pub const QUIET: Duration = Duration::from_millis(700);
 
-/// Whether scenes are played to the cluster of the current Fluvio profile.
+/// Returns true if scenes run against the cluster of the current Fluvio profile.
 pub fn on_profile() -> bool {
     match std::env::var("ETL_TEST_CLUSTER") {
         Err(_) => false,
@@ -30,12 +30,11 @@ pub fn on_profile() -> bool {
     }
 }
 
-/// See the module's documentation.
+/// A running scene.
 pub struct Scene {
     pub fluvio: Fluvio,
     pub admin: FluvioAdmin,
-    pub sc_addr: String,
-    /// What makes the names of this scene's objects its own; left out of the transcript.
+    /// A suffix that makes this scene's names unique; omitted from the transcript.
     own: String,
     topics: Vec<String>,
     smartmodules: Vec<String>,
@@ -60,7 +59,6 @@ impl Scene {
         Self {
             admin: fluvio.admin().await,
             fluvio,
-            sc_addr: config.endpoint,
             own: format!("-own{:x}", now.as_nanos()),
             topics: Vec::new(),
             smartmodules: Vec::new(),
@@ -69,9 +67,9 @@ impl Scene {
         }
     }
 
-    /// Deletes what the scene has made. Returns the transcript.
+    /// Deletes the scene's objects and returns the transcript.
     pub async fn finish(self) -> String {
-        // What a scene has deleted itself isn't there any more.
+        // An error means that the scene has deleted the object itself.
         for topic in &self.topics {
             let _ = within(self.admin.delete::<TopicSpec>(topic.clone())).await;
         }
@@ -95,19 +93,19 @@ impl Scene {
         self.lines.push('\n');
     }
 
-    /// Writes down an observation.
+    /// Adds an observation to the transcript.
     pub fn note(&mut self, observation: impl Display) {
         let observation = observation.to_string().replace(&self.own, "");
         self.lines.push_str(&observation);
         self.lines.push('\n');
     }
 
-    /// A name that no other scene and no other run has.
+    /// Returns a name that is unique to this scene and run.
     pub fn name(&self, name: &str) -> String {
         format!("{name}{}", self.own)
     }
 
-    /// Whether this scene has made the object of that name.
+    /// Returns true if this scene has created the object of that name.
     pub fn owns(&self, name: &str) -> bool {
         name.contains(&self.own)
     }
@@ -148,7 +146,7 @@ impl Scene {
         Connection::open(&leader.unwrap().spec.public_endpoint.addr()).await
     }
 
-    /// A topic of one partition, and a connection to its SPU.
+    /// Creates a topic of one partition and connects to its SPU.
     pub async fn one_partition(&mut self, name: &str) -> (String, Connection) {
         let topic = self.topic(name, 1).await;
         let spu = self.spu(&topic).await;
@@ -156,7 +154,7 @@ impl Scene {
     }
 }
 
-/// What the SC has answered.
+/// Formats an answer of the SC.
 pub fn answer(result: Result<(), anyhow::Error>) -> String {
     match result {
         Ok(()) => "done".to_owned(),
@@ -168,7 +166,7 @@ pub fn answer(result: Result<(), anyhow::Error>) -> String {
     }
 }
 
-/// An error code on one line.
+/// Formats an error code on one line.
 pub fn shown(code: &ErrorCode) -> String {
     match code {
         ErrorCode::None => "no error".to_owned(),

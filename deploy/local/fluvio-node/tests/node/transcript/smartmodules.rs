@@ -29,8 +29,8 @@ async fn filled(scene: &mut Scene, name: &str) -> (String, Connection) {
     (topic, spu)
 }
 
-/// Reads with SmartModules from an offset, says that all that came is consumed, then adds a
-/// record: a stream may be through, or waiting, or dead.
+/// Reads with SmartModules from an offset, reports that all records are consumed, then adds a
+/// record, which shows whether the stream still runs.
 async fn read(
     scene: &mut Scene,
     spu: &Connection,
@@ -40,8 +40,11 @@ async fn read(
 ) {
     let mut stream = spu.stream(topic, from, |it| it.smartmodules = chain).await;
     scene.note(stream.next_if_any().await);
-    let told = stream.tell(6).await;
-    scene.note(format!("  told 6: {told}\n{}", stream.next_if_any().await));
+    let reported = stream.report(6).await;
+    scene.note(format!(
+        "  reported 6: {reported}\n{}",
+        stream.next_if_any().await
+    ));
     spu.produce(topic, vec![batch(&["more"])]).await;
     scene.note(format!("  one more:\n{}", stream.next_if_any().await));
 }
@@ -106,7 +109,7 @@ async fn errors(scene: &mut Scene) {
 }
 
 async fn refusals(scene: &mut Scene) {
-    scene.section("what is no SmartModule");
+    scene.section("invalid SmartModules");
     let (topic, spu) = filled(scene, "refusals").await;
     let named = scene.smartmodule("named", &wasm::identity()).await;
     shows(scene, &topic, &named, "12 bytes").await;
@@ -128,7 +131,7 @@ async fn refusals(scene: &mut Scene) {
         let chain = vec![invocation];
         let mut stream = spu.stream(&topic, 0, |it| it.smartmodules = chain).await;
         scene.note(stream.next().await);
-        scene.note(format!("  told: {}", stream.tell(0).await));
+        scene.note(format!("  reported: {}", stream.report(0).await));
     }
 }
 
@@ -153,9 +156,9 @@ async fn sizes(scene: &mut Scene) {
                 stream.next_if_any().await
             ));
             for offset in [1, 2, 3] {
-                let told = stream.tell(offset).await;
+                let reported = stream.report(offset).await;
                 let next = stream.next_if_any().await;
-                scene.note(format!("  told {offset}: {told}\n{next}"));
+                scene.note(format!("  reported {offset}: {reported}\n{next}"));
             }
         }
     }
@@ -198,9 +201,9 @@ async fn segments(scene: &mut Scene) {
         let mut stream = spu.stream(&topic, 0, |it| it.smartmodules = chain).await;
         scene.note(format!("{what}:\n{}", stream.next_if_any().await));
         for offset in [3, 6, 9] {
-            let told = stream.tell(offset).await;
+            let reported = stream.report(offset).await;
             scene.note(format!(
-                "told {offset}: {told}\n{}",
+                "reported {offset}: {reported}\n{}",
                 stream.next_if_any().await
             ));
         }
@@ -208,14 +211,14 @@ async fn segments(scene: &mut Scene) {
 }
 
 async fn replacement(scene: &mut Scene) {
-    scene.section("a SmartModule that is replaced and deleted meanwhile");
+    scene.section("a SmartModule that is replaced and deleted during a stream");
     let (topic, spu) = filled(scene, "replaced").await;
     let name = scene.smartmodule("replaced", &wasm::identity()).await;
     shows(scene, &topic, &name, "12 bytes").await;
     let chain = vec![by_name(&name)];
     let mut before = spu.stream(&topic, 0, |it| it.smartmodules = chain).await;
     scene.note(before.next().await);
-    scene.note(before.tell(6).await);
+    scene.note(before.report(6).await);
     let spec = wasm::spec(&wasm::twice());
     let replaced = within(scene.admin.create(name.clone(), false, spec)).await;
     scene.note(format!("replacing: {}", answer(replaced)));
@@ -227,8 +230,8 @@ async fn replacement(scene: &mut Scene) {
     scene.note(format!("the stream of before:\n{}", before.next().await));
 }
 
-/// Waits until a new stream with the SmartModule shows the sign: an SPU learns of a change a
-/// little later. Writes down what the stream sends then.
+/// Waits until a new stream with the SmartModule shows the sign, since an SPU learns of a change
+/// with a delay. Notes the stream's first response.
 async fn shows(scene: &mut Scene, topic: &str, name: &str, sign: &str) {
     let shown = eventually(async || {
         let chain = vec![by_name(name)];

@@ -1,4 +1,4 @@
-//! Streams: where they begin, and what the SPU sends when it is told how far the consumer is.
+//! Streams: their start offsets, and responses to reported positions.
 
 use fluvio::Isolation;
 use fluvio::metadata::topic::TopicSpec;
@@ -10,14 +10,13 @@ use crate::support::within;
 
 pub async fn scene(scene: &mut Scene) {
     beginnings(scene).await;
-    telling(scene).await;
+    reporting(scene).await;
     side_by_side(scene).await;
-    odd_requests(scene).await;
     deletion(scene).await;
 }
 
 async fn beginnings(scene: &mut Scene) {
-    scene.section("where a stream begins");
+    scene.section("start offsets of a stream");
     let (topic, spu) = scene.one_partition("begin").await;
     for from in [0, 1, -1] {
         let mut stream = spu.stream(&topic, from, |_| {}).await;
@@ -37,19 +36,19 @@ async fn beginnings(scene: &mut Scene) {
     }
 }
 
-async fn telling(scene: &mut Scene) {
-    scene.section("what comes after the consumer says how far it is");
-    let (topic, spu) = scene.one_partition("told").await;
+async fn reporting(scene: &mut Scene) {
+    scene.section("responses after the consumer reports its position");
+    let (topic, spu) = scene.one_partition("reported").await;
     let batches = vec![batch(&["a", "b"]), batch(&["c", "d"])];
     spu.produce(&topic, batches).await;
     let mut stream = spu.stream(&topic, 0, |_| {}).await;
     scene.note(stream.next().await);
     spu.produce(&topic, vec![batch(&["e"])]).await;
     scene.note(format!(
-        "not told, one more:\n{}",
+        "not reported, one more:\n{}",
         stream.next_if_any().await
     ));
-    // (what is told, a record produced after it)
+    // (the reported position, a record that is produced after it)
     for (offset, more) in [
         (4, None),
         (5, None),
@@ -67,9 +66,9 @@ async fn telling(scene: &mut Scene) {
         (7, None),
         (0, None),
     ] {
-        let told = stream.tell(offset).await;
+        let reported = stream.report(offset).await;
         scene.note(format!(
-            "told {offset}: {told}\n{}",
+            "reported {offset}: {reported}\n{}",
             stream.next_if_any().await
         ));
         if let Some(more) = more {
@@ -81,15 +80,15 @@ async fn telling(scene: &mut Scene) {
         let mut stream = spu.stream(&topic, 0, |_| {}).await;
         stream.next().await;
         for offset in [wrong, 7, 6] {
-            let told = stream.tell(offset).await;
+            let reported = stream.report(offset).await;
             scene.note(format!(
-                "told {offset}: {told}\n{}",
+                "reported {offset}: {reported}\n{}",
                 stream.next_if_any().await
             ));
         }
     }
 
-    scene.section("from the end on");
+    scene.section("from the end");
     let mut stream = spu.stream(&topic, 7, |_| {}).await;
     scene.note(stream.next_if_any().await);
     for values in [&["h"][..], &["i", "j"], &["k"]] {
@@ -97,9 +96,9 @@ async fn telling(scene: &mut Scene) {
         scene.note(format!("then {values:?}:\n{}", stream.next_if_any().await));
     }
     for offset in [8, 11] {
-        let told = stream.tell(offset).await;
+        let reported = stream.report(offset).await;
         scene.note(format!(
-            "told {offset}: {told}\n{}",
+            "reported {offset}: {reported}\n{}",
             stream.next_if_any().await
         ));
     }
@@ -136,43 +135,31 @@ async fn side_by_side(scene: &mut Scene) {
         scene.note(stream.next_if_any().await);
     }
     let other = scene.spu(&topic).await;
-    scene.note(format!("on another connection: {}", other.tell(1, 2).await));
+    scene.note(format!(
+        "on another connection: {}",
+        other.report(1, 2).await
+    ));
     let mut fourth = other.stream(&topic, 0, |_| {}).await;
     scene.note(fourth.next().await);
 }
 
-async fn odd_requests(scene: &mut Scene) {
-    scene.section("partitions and sizes that are not there");
-    let (topic, spu) = scene.one_partition("odd").await;
-    spu.produce(&topic, vec![batch(&["a"])]).await;
-    let mut stream = spu.stream(&topic, 0, |it| it.partition = 1).await;
-    scene.note(stream.next().await);
-    let mut stream = spu.stream("", 0, |_| {}).await;
-    scene.note(stream.next().await);
-    for max_bytes in [0, -1, i32::MIN, i32::MAX] {
-        let mut stream = spu.stream(&topic, 0, |it| it.max_bytes = max_bytes).await;
-        let first = stream.next_if_any().await;
-        scene.note(format!("{max_bytes} bytes at most:\n{first}"));
-    }
-}
-
 async fn deletion(scene: &mut Scene) {
-    scene.section("the topic is deleted meanwhile");
+    scene.section("the topic is deleted during a stream");
     let (topic, spu) = scene.one_partition("doomed").await;
     spu.produce(&topic, vec![batch(&["a"])]).await;
-    let mut not_told = spu.stream(&topic, 0, |_| {}).await;
-    scene.note(not_told.next().await);
-    let mut told = spu.stream(&topic, 0, |_| {}).await;
-    scene.note(told.next().await);
-    scene.note(told.tell(1).await);
+    let mut not_reported = spu.stream(&topic, 0, |_| {}).await;
+    scene.note(not_reported.next().await);
+    let mut reported = spu.stream(&topic, 0, |_| {}).await;
+    scene.note(reported.next().await);
+    scene.note(reported.report(1).await);
     let mut waiting = spu.stream(&topic, 1, |_| {}).await;
     let deleted = within(scene.admin.delete::<TopicSpec>(topic.clone())).await;
     scene.note(format!("deleting: {}", answer(deleted)));
-    for stream in [&mut not_told, &mut told, &mut waiting] {
+    for stream in [&mut not_reported, &mut reported, &mut waiting] {
         scene.note(stream.next().await);
     }
-    scene.note(told.tell(1).await);
-    scene.note(told.next_if_any().await);
+    scene.note(reported.report(1).await);
+    scene.note(reported.next_if_any().await);
     scene.note(spu.produce(&topic, vec![batch(&["b"])]).await);
     scene.note(spu.offsets(&topic, 0).await);
     let mut stream = spu.stream(&topic, 0, |_| {}).await;

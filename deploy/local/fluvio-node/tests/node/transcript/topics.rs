@@ -1,4 +1,4 @@
-//! Topics: what can be created, changed and deleted, and what a list then shows.
+//! Topics: created, changed, deleted, listed.
 
 use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::topic::{
@@ -99,7 +99,7 @@ async fn creating(scene: &mut Scene) {
     .await;
 }
 
-/// Writes down this scene's topics and partitions.
+/// Notes this scene's topics and partitions.
 async fn list(scene: &mut Scene) {
     let mut topics = scene.admin.all::<TopicSpec>().await.unwrap();
     topics.retain(|it| scene.owns(&it.name));

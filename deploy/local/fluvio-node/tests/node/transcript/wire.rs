@@ -1,4 +1,4 @@
-//! The SPU's protocol without a client around it, and how its answers are written down.
+//! The SPU's protocol without a client, and the format of its answers in a transcript.
 
 use std::sync::Arc;
 
@@ -34,12 +34,8 @@ impl Connection {
     }
 
     pub async fn ask<R: Request>(&self, request: R) -> R::Response {
-        self.try_ask(request).await.unwrap()
-    }
-
-    pub async fn try_ask<R: Request>(&self, request: R) -> Result<R::Response, SocketError> {
         let request = RequestMessage::new_request(request);
-        within(self.socket.send_and_receive(request)).await
+        within(self.socket.send_and_receive(request)).await.unwrap()
     }
 
     /// Produces batches to the first partition of a topic.
@@ -48,7 +44,7 @@ impl Connection {
         answered(&self.ask(request).await)
     }
 
-    /// Produces each of the values as a batch of its own.
+    /// Produces each value as a separate batch.
     pub async fn produce_values(&self, topic: &str, values: &[&str]) {
         for value in values {
             let answer = self.produce(topic, vec![batch(&[value])]).await;
@@ -56,7 +52,7 @@ impl Connection {
         }
     }
 
-    /// Begins a stream on the first partition of a topic.
+    /// Opens a stream on the first partition of a topic.
     pub async fn stream(
         &self,
         topic: &str,
@@ -80,8 +76,8 @@ impl Connection {
         }
     }
 
-    /// Tells how far a stream's consumer has come.
-    pub async fn tell(&self, session_id: u32, offset: i64) -> String {
+    /// Reports the position of a stream's consumer.
+    pub async fn report(&self, session_id: u32, offset: i64) -> String {
         let offsets = vec![OffsetUpdate { offset, session_id }];
         let response = self.ask(UpdateOffsetsRequest { offsets }).await;
         let statuses = response.status.iter();
@@ -91,7 +87,7 @@ impl Connection {
         statuses.join("; ")
     }
 
-    /// The offsets of a partition.
+    /// Requests and formats the offsets of a partition.
     pub async fn offsets(&self, topic: &str, partition: u32) -> String {
         let request = FetchOffsetsRequest::new(topic.to_owned(), partition);
         let response = self.ask(request).await;
@@ -112,7 +108,7 @@ impl Connection {
     }
 }
 
-/// A stream, response by response.
+/// A stream that is read response by response.
 pub struct RawStream {
     responses: AsyncResponse<DefaultStreamFetchRequest>,
     connection: Connection,
@@ -121,7 +117,7 @@ pub struct RawStream {
 }
 
 impl RawStream {
-    /// The next response, written down.
+    /// Waits for and formats the next response.
     pub async fn next(&mut self) -> String {
         match timeout(QUIET * 20, self.responses.next()).await {
             Err(_) => panic!("no response came"),
@@ -129,7 +125,7 @@ impl RawStream {
         }
     }
 
-    /// The next response, or that none comes.
+    /// Formats the next response, or notes that none comes.
     pub async fn next_if_any(&mut self) -> String {
         match timeout(QUIET, self.responses.next()).await {
             Err(_) => "  nothing".to_owned(),
@@ -137,9 +133,9 @@ impl RawStream {
         }
     }
 
-    /// Says how far the consumer has come.
-    pub async fn tell(&self, offset: i64) -> String {
-        self.connection.tell(self.id, offset).await
+    /// Reports the consumer's position.
+    pub async fn report(&self, offset: i64) -> String {
+        self.connection.report(self.id, offset).await
     }
 
     fn written(
@@ -184,7 +180,7 @@ pub fn request(topics: ToProduce<'_>) -> DefaultProduceRequest {
     }
 }
 
-/// A batch as a producer makes it, at a time that doesn't pass.
+/// Makes a batch like a producer, with a fixed time.
 pub fn batch(values: &[&str]) -> Batch<RawRecords> {
     compressed(values, Compression::None)
 }
@@ -198,7 +194,7 @@ pub fn compressed(values: &[&str], compression: Compression) -> Batch<RawRecords
     batch.try_into().unwrap()
 }
 
-/// What an SPU has answered to a produce request.
+/// Formats the answer to a produce request.
 pub fn answered(response: &ProduceResponse) -> String {
     let mut lines = vec![format!("throttled {} ms", response.throttle_time_ms)];
     for topic in &response.responses {
@@ -217,8 +213,8 @@ pub fn answered(response: &ProduceResponse) -> String {
     lines.join("\n")
 }
 
-/// A partition's part of a response, and its batches.
-pub fn partition(response: &FetchablePartitionResponse<RecordSet<RawRecords>>) -> String {
+/// Formats a partition's part of a response and its batches.
+fn partition(response: &FetchablePartitionResponse<RecordSet<RawRecords>>) -> String {
     let mut lines = format!(
         "{}: {}, high watermark {}, start {}, next filter offset {}, aborted {:?}",
         response.partition_index,
@@ -268,7 +264,7 @@ fn written(batch: &Batch<RawRecords>) -> String {
     )
 }
 
-/// A record: its place in the batch, its key, its value.
+/// Formats a record: its position in the batch, its key, its value.
 fn record(record: &Record) -> String {
     let key = match record.key() {
         Some(key) => format!("{}:", abridged(key.as_ref())),
@@ -281,7 +277,7 @@ fn record(record: &Record) -> String {
     )
 }
 
-/// Some text, or how it begins and its length.
+/// Shortens a long text to its start and its length.
 pub fn abridged(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.get(..8) {

@@ -1,0 +1,613 @@
+//! The tracking plan: rules that an operator sets for events, a subset of JSON Schema.
+//!
+//! Rules apply to facts, after all formats have been read: names are those of columns, or of keys
+//! in `extra`. A violation is a flag in `extra` or rejects the event. Neither changes `fact_hash`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::columns::{self, Kind, Value};
+use crate::decimal::Decimal;
+use crate::extra::{Extra, Keys};
+use crate::fact::Fact;
+use crate::json::{entries, get, unescape};
+use crate::limits::Budget;
+use crate::raw::Raw;
+use crate::rejection::{Reason, Refusal};
+use crate::text::Arena;
+use crate::write::JsonText;
+
+/// The largest plan in bytes. Fluvio carries up to 65,535 bytes in a parameter.
+const MAX_PLAN: usize = 32 * 1024;
+/// The longest name in a plan, and the longest of an unplanned key in a rule, in bytes.
+const MAX_NAME: usize = 128;
+/// The most rules that one fact or one rejection names.
+const MAX_RULES: usize = 32;
+
+/// A tracking plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Plan {
+    /// Schemas by event name.
+    events: BTreeMap<String, Schema>,
+    /// The effect of a name that is not in `events`; `None` allows it.
+    #[serde(deserialize_with = "allow_or_action")]
+    other_events: Option<Action>,
+    /// The effect of a violation whose schema names none.
+    on_violation: Action,
+    /// The keys without a column that stay in `extra`; `None` keeps all.
+    keep_extra: Option<BTreeSet<String>>,
+    #[serde(rename = "$schema")]
+    _schema: Option<String>,
+    #[serde(rename = "description")]
+    _description: Option<String>,
+}
+
+/// The effect of a violation. Of several the greatest wins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Action {
+    #[default]
+    Flag,
+    Reject,
+}
+
+/// A schema of an event, an item or a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct Schema {
+    r#type: Option<Type>,
+    r#enum: Option<Vec<Scalar>>,
+    minimum: Option<Number>,
+    maximum: Option<Number>,
+    required: Vec<String>,
+    properties: BTreeMap<String, Schema>,
+    additional_properties: Option<bool>,
+    items: Option<Box<Schema>>,
+    #[serde(rename = "on-violation")]
+    on_violation: Option<Action>,
+    #[serde(rename = "title")]
+    _title: Option<String>,
+    #[serde(rename = "description")]
+    _description: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    String,
+    Number,
+    Integer,
+    Boolean,
+    Object,
+    Array,
+}
+
+/// A value of an enumeration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Scalar {
+    Text(String),
+    Number(Decimal<'static>),
+    Boolean(bool),
+}
+
+/// A bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Number(Decimal<'static>);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        let read = match json.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(json).ok().map(Self::Text),
+            Some(b't' | b'f') => Some(Self::Boolean(json == "true")),
+            _ => Decimal::parse(json).map(|number| Self::Number(number.into_owned())),
+        };
+        read.ok_or_else(|| {
+            D::Error::custom(format!(
+                "`enum` has strings, numbers, true, false, not {json}"
+            ))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        let number = Some(json).filter(|json| !json.starts_with('"'));
+        let number = number.and_then(Decimal::parse).map(Decimal::into_owned);
+        number
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format!("a bound is a number, not {json}")))
+    }
+}
+
+fn allow_or_action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Action>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Others {
+        Allow,
+        Flag,
+        Reject,
+    }
+    Ok(match Others::deserialize(deserializer)? {
+        Others::Allow => None,
+        Others::Flag => Some(Action::Flag),
+        Others::Reject => Some(Action::Reject),
+    })
+}
+
+/// Returns the column that a key is read into.
+type ColumnOf = fn(&str) -> Option<&'static str>;
+
+impl Plan {
+    /// Reads a plan.
+    pub(crate) fn parse(json: &str) -> Result<Self, String> {
+        if json.len() > MAX_PLAN {
+            let size = json.len();
+            return Err(format!("it has {size} bytes, and {MAX_PLAN} are allowed"));
+        }
+        if !json.starts_with('{') {
+            return Err("it is not a JSON object".to_owned());
+        }
+        let plan: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        plan.events
+            .keys()
+            .chain(plan.keep_extra.iter().flatten())
+            .try_for_each(|name| check_name(name))?;
+        for (name, schema) in &plan.events {
+            check_event(schema).map_err(|why| format!("event `{name}`: {why}"))?;
+        }
+        Ok(plan)
+    }
+
+    /// Applies the plan to the facts of one event, whose identities are set.
+    pub(crate) fn apply<'a>(
+        &self,
+        facts: &mut [Fact<'a>],
+        arena: &'a Arena,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Refusal> {
+        let mut kept: (Keys<'a>, Keys<'a>) = (&[], &[]);
+        for fact in facts {
+            let (event, item) = fact.extra.as_ref().map_or((&[][..], &[][..]), Extra::parts);
+            let mut violations = Violations::default();
+            match self.events.get(&*fact.event_name) {
+                Some(schema) => {
+                    let action = schema.on_violation.unwrap_or(self.on_violation);
+                    check_fact(schema, fact, (event, item), action, &mut violations);
+                }
+                None => {
+                    if let Some(action) = self.other_events {
+                        violations.add("event_name", "not in the plan", action);
+                    }
+                }
+            }
+            if violations.worst == Action::Reject {
+                let rules = violations.rules.join("; ");
+                let detail = format!("the event violates the tracking plan: {rules}");
+                return Err(Refusal::new(Reason::TrackingPlan, detail));
+            }
+            let flags = violations.json(arena);
+            if self.keep_extra.is_none() && flags.is_empty() {
+                continue;
+            }
+            if !flags.is_empty() {
+                budget.spend(flags.len())?;
+            }
+            // Facts of one event share its keys.
+            if !std::ptr::eq(kept.0, event) {
+                kept = (event, self.keep(event, columns::of_event_key, arena));
+            }
+            let item = self.keep(item, columns::of_item_key, arena);
+            fact.extra = Extra::flagged(kept.1, item, flags);
+        }
+        Ok(())
+    }
+
+    /// Returns the keys to keep: those that the plan names, and values that a column couldn't hold.
+    fn keep<'a>(&self, keys: Keys<'a>, column_of: ColumnOf, arena: &'a Arena) -> Keys<'a> {
+        let Some(keep) = &self.keep_extra else {
+            return keys;
+        };
+        let is_kept = |key: &str| keep.contains(key) || column_of(key).is_some();
+        if keys.iter().all(|(key, _)| is_kept(key)) {
+            return keys;
+        }
+        let kept = keys.iter().filter(|(key, _)| is_kept(key)).copied();
+        arena.slice(&Vec::from_iter(kept))
+    }
+}
+
+/// Names are texts in the tables, so PostgreSQL must be able to store them.
+fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
+        return Err(format!(
+            "a name has 1 to {MAX_NAME} bytes and no control characters, and {name:?} is none"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the schema of an event.
+fn check_event(schema: &Schema) -> Result<(), String> {
+    check_object(schema, columns::of_event_key)?;
+    for (name, property) in &schema.properties {
+        if name != "items" {
+            check_property(name, property)?;
+            continue;
+        }
+        let Schema {
+            r#type: None | Some(Type::Array),
+            r#enum: None,
+            minimum: None,
+            maximum: None,
+            items: Some(item),
+            ..
+        } = property
+        else {
+            return Err("`items` has a schema `items` and no other rule than `type: array`".into());
+        };
+        check_object(item, columns::of_item_key)?;
+        item.properties
+            .iter()
+            .try_for_each(|(name, property)| check_property(name, property))?;
+    }
+    Ok(())
+}
+
+/// Checks the names of an event's or an item's schema.
+fn check_object(schema: &Schema, column_of: ColumnOf) -> Result<(), String> {
+    let Schema {
+        r#type: None | Some(Type::Object),
+        r#enum: None,
+        minimum: None,
+        maximum: None,
+        items: None,
+        ..
+    } = schema
+    else {
+        return Err(
+            "an event and an item are objects: they have `required`, `properties`, \
+                    `additionalProperties`, and no rule for other values"
+                .into(),
+        );
+    };
+    for name in schema.required.iter().chain(schema.properties.keys()) {
+        check_name(name)?;
+        if columns::kind(name).is_none()
+            && name != "items"
+            && let Some(column) = column_of(name)
+        {
+            return Err(match column {
+                "event_time" | "event_name" => format!("each event has `{name}`; remove its rule"),
+                _ => format!("`{name}` is read into the column `{column}`; use that name"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks the schema of a column or of a key without one.
+fn check_property(name: &str, schema: &Schema) -> Result<(), String> {
+    let Some(kind) = columns::kind(name) else {
+        return check_names(schema);
+    };
+    let is_whole = schema.required.is_empty()
+        && schema.properties.is_empty()
+        && schema.items.is_none()
+        && schema.additional_properties.is_none();
+    let allowed = schema.r#enum.iter().flatten();
+    let (fits, what) = match kind {
+        Kind::Text => (
+            matches!(schema.r#type, None | Some(Type::String))
+                && schema.minimum.is_none()
+                && schema.maximum.is_none()
+                && { allowed }.all(|value| matches!(value, Scalar::Text(_))),
+            "a text: it can have `type: string` and an `enum` of strings",
+        ),
+        Kind::Number => (
+            matches!(schema.r#type, None | Some(Type::Number | Type::Integer)) && { allowed }
+                .all(|value| matches!(value, Scalar::Number(_))),
+            "a number: it can have `type: number` or `integer`, `minimum`, `maximum` and an \
+             `enum` of numbers",
+        ),
+    };
+    if is_whole && fits {
+        Ok(())
+    } else {
+        Err(format!("the column `{name}` is {what}"))
+    }
+}
+
+/// Checks the names in the schema of a key without a column.
+fn check_names(schema: &Schema) -> Result<(), String> {
+    let names = schema.required.iter().chain(schema.properties.keys());
+    { names }.try_for_each(|name| check_name(name))?;
+    let within = schema.properties.values().chain(schema.items.as_deref());
+    { within }.try_for_each(check_names)
+}
+
+/// The rules that a fact violates.
+#[derive(Default)]
+struct Violations {
+    rules: Vec<String>,
+    worst: Action,
+}
+
+impl Violations {
+    fn add(&mut self, path: &str, keyword: &str, action: Action) {
+        self.worst = self.worst.max(action);
+        let rule = match self.rules.len() {
+            ..MAX_RULES => format!("{path}: {keyword}"),
+            MAX_RULES => "more rules than are listed".to_owned(),
+            _ => return,
+        };
+        if !self.rules.contains(&rule) {
+            self.rules.push(rule);
+        }
+    }
+
+    /// Returns the rules as a JSON array; an empty text if there are none.
+    fn json<'a>(&self, arena: &'a Arena) -> &'a str {
+        if self.rules.is_empty() {
+            return "";
+        }
+        let mut out = JsonText::new(arena);
+        out.begin_list();
+        self.rules.iter().for_each(|rule| out.string(rule));
+        out.end_list();
+        out.finish()
+    }
+}
+
+/// The place of a rule: the names that lead to it, and the action of the schema around it.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    path: &'p str,
+    action: Action,
+}
+
+impl Place<'_> {
+    /// Returns the path and the action of a key.
+    fn of(self, name: &str, schema: &Schema) -> (String, Action) {
+        let Self { path, action } = self;
+        let action = schema
+            .properties
+            .get(name)
+            .and_then(|property| property.on_violation)
+            .unwrap_or(action);
+        (format!("{path}{name}"), action)
+    }
+}
+
+/// Checks a fact against the schema of its event. `extra` is its keys without a column.
+fn check_fact(
+    schema: &Schema,
+    fact: &Fact<'_>,
+    extra: (Keys<'_>, Keys<'_>),
+    action: Action,
+    violations: &mut Violations,
+) {
+    let place = Place { path: "", action };
+    check_columns(
+        schema,
+        fact,
+        extra.0,
+        columns::of_event_key,
+        place,
+        violations,
+    );
+    if fact.item_ordinal > 0
+        && let Some(items) = schema.properties.get("items")
+        && let Some(item) = &items.items
+    {
+        let place = Place {
+            path: "items.",
+            action: item.on_violation.or(items.on_violation).unwrap_or(action),
+        };
+        check_columns(item, fact, extra.1, columns::of_item_key, place, violations);
+    }
+}
+
+/// Checks columns of a fact, and keys without a column.
+fn check_columns(
+    schema: &Schema,
+    fact: &Fact<'_>,
+    keys: Keys<'_>,
+    column_of: ColumnOf,
+    place: Place<'_>,
+    violations: &mut Violations,
+) {
+    let key = |name: &str| {
+        keys.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, raw)| *raw)
+    };
+    for name in &schema.required {
+        let is_there = if name == "items" {
+            fact.item_ordinal > 0
+        } else if columns::kind(name).is_some() {
+            columns::value(fact, name).is_some()
+        } else {
+            key(name).is_some_and(|raw| raw.get() != "null")
+        };
+        if !is_there {
+            let (path, action) = place.of(name, schema);
+            violations.add(&path, "required", action);
+        }
+    }
+    for (name, property) in &schema.properties {
+        let (path, action) = place.of(name, schema);
+        if columns::kind(name).is_none() {
+            if let Some(raw) = key(name) {
+                let path = &path;
+                check_json(property, raw, Place { path, action }, violations);
+            }
+        } else if let Some(value) = columns::value(fact, name) {
+            check_value(property, &value, &path, action, violations);
+        } else if property.r#type.is_some()
+            && keys.iter().any(|(key, _)| column_of(key) == Some(name))
+        {
+            // A value was sent that the column can't hold.
+            violations.add(&path, "type", action);
+        }
+    }
+    if schema.additional_properties == Some(false) {
+        for (key, _) in keys {
+            if column_of(key).is_none() && *key != "replay_timestamp" {
+                add_additional(schema, key, place, violations);
+            }
+        }
+    }
+}
+
+/// Adds a violation if a key isn't among the properties.
+fn add_additional(schema: &Schema, key: &str, place: Place<'_>, violations: &mut Violations) {
+    if !schema.properties.contains_key(key) {
+        let end = key.floor_char_boundary(MAX_NAME);
+        let path = format!("{}{}", place.path, key.get(..end).unwrap_or_default());
+        violations.add(&path, "additionalProperties", place.action);
+    }
+}
+
+/// Checks the value of a column or a single value.
+fn check_value(
+    schema: &Schema,
+    value: &Value<'_>,
+    path: &str,
+    action: Action,
+    violations: &mut Violations,
+) {
+    if let (Some(Type::Integer), Value::Number(number)) = (schema.r#type, value)
+        && number.as_str().contains('.')
+    {
+        violations.add(path, "type", action);
+    }
+    if let Some(allowed) = &schema.r#enum {
+        let is_allowed = allowed.iter().any(|allowed| match (allowed, value) {
+            (Scalar::Text(allowed), Value::Text(text)) => allowed == text,
+            (Scalar::Number(allowed), Value::Number(number)) => allowed == number,
+            _ => false,
+        });
+        if !is_allowed {
+            violations.add(path, "enum", action);
+        }
+    }
+    if let Value::Number(number) = value {
+        if let Some(Number(least)) = &schema.minimum
+            && number.compare(least).is_lt()
+        {
+            violations.add(path, "minimum", action);
+        }
+        if let Some(Number(most)) = &schema.maximum
+            && number.compare(most).is_gt()
+        {
+            violations.add(path, "maximum", action);
+        }
+    }
+}
+
+/// Checks a value without a column. The recursion ends with the schema's depth, which `serde_json`
+/// limits to 128.
+fn check_json(schema: &Schema, raw: Raw<'_>, place: Place<'_>, violations: &mut Violations) {
+    let Place { path, action } = place;
+    let arena = Arena::new();
+    let json = raw.get();
+    let (kind, value) = match json.as_bytes().first() {
+        Some(b'n') | None => return,
+        Some(b'"') => (Type::String, unescape(json, &arena).map(Value::Text)),
+        Some(b't' | b'f') => (Type::Boolean, None),
+        Some(b'{') => (Type::Object, None),
+        Some(b'[') => (Type::Array, None),
+        Some(_) => (Type::Number, Decimal::parse(json).map(Value::Number)),
+    };
+    let fits = match schema.r#type {
+        None => true,
+        Some(Type::Integer) => kind == Type::Number,
+        Some(wanted) => kind == wanted,
+    };
+    if !fits {
+        return violations.add(path, "type", action);
+    }
+    match (&value, &schema.r#enum) {
+        (Some(value), _) => check_value(schema, value, path, action, violations),
+        (None, Some(allowed)) => {
+            let is_allowed =
+                kind == Type::Boolean && allowed.contains(&Scalar::Boolean(json == "true"));
+            if !is_allowed {
+                violations.add(path, "enum", action);
+            }
+        }
+        (None, None) => {}
+    }
+    let below = |name: &str, schema: &Schema| {
+        let path = format!("{path}.");
+        Place {
+            path: &path,
+            action,
+        }
+        .of(name, schema)
+    };
+    match kind {
+        Type::Object => {
+            let entries = entries(json, &arena);
+            let of = |name: &str| get(&entries, name).filter(|raw| raw.get() != "null");
+            for name in &schema.required {
+                if of(name).is_none() {
+                    let (path, action) = below(name, schema);
+                    violations.add(&path, "required", action);
+                }
+            }
+            for (name, property) in &schema.properties {
+                if let Some(raw) = of(name) {
+                    let (path, action) = below(name, schema);
+                    check_json(
+                        property,
+                        raw,
+                        Place {
+                            path: &path,
+                            action,
+                        },
+                        violations,
+                    );
+                }
+            }
+            if schema.additional_properties == Some(false) {
+                let path = format!("{path}.");
+                for (key, _) in &entries {
+                    add_additional(
+                        schema,
+                        key,
+                        Place {
+                            path: &path,
+                            action,
+                        },
+                        violations,
+                    );
+                }
+            }
+        }
+        Type::Array => {
+            if let Some(items) = &schema.items {
+                let path = format!("{path}[]");
+                let action = items.on_violation.unwrap_or(action);
+                for element in raw.elements().unwrap_or_default() {
+                    check_json(
+                        items,
+                        element,
+                        Place {
+                            path: &path,
+                            action,
+                        },
+                        violations,
+                    );
+                }
+            }
+        }
+        _ => {}
+    }
+}
