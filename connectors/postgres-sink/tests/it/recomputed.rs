@@ -74,14 +74,14 @@ fn sorted(row: &Value) -> String {
 
 #[tokio::test]
 async fn another_program_counts_the_same_at_every_moment() {
-    compare_all(&Tables::new().await, 1_500, "UTC").await;
+    compare_all(&Tables::new().await, 1_500, "UTC", Stages::All).await;
 }
 
 #[tokio::test]
 async fn days_are_those_of_the_reporting_time_zone() {
     // The clocks go back in New York on 1 November; days in Kolkata begin in the middle of an hour.
     for zone in ["America/New_York", "Asia/Kolkata"] {
-        compare_all(&Tables::new().await, 900, zone).await;
+        compare_all(&Tables::new().await, 900, zone, Stages::Main).await;
     }
 }
 
@@ -125,9 +125,18 @@ async fn write(tables: &Tables, made: &Made) {
     run(tables, made.text("arrivals")).await;
 }
 
-/// Writes so many events into empty tables, and compares all results at every stage.
-pub async fn compare_all(tables: &Tables, events: u32, zone: &str) {
+/// The stages at which all results are compared.
+#[derive(PartialEq)]
+pub enum Stages {
+    All,
+    /// All hours open, all stored, some changed afterwards, and a person erased.
+    Main,
+}
+
+/// Writes so many events into empty tables, and compares all results at these stages.
+pub async fn compare_all(tables: &Tables, events: u32, zone: &str, stages: Stages) {
     let made = made(20_261_125, events, zone);
+    let every_stage = stages == Stages::All;
     write(tables, &made).await;
     run(tables, made.text("settings")).await;
     run(
@@ -142,21 +151,19 @@ pub async fn compare_all(tables: &Tables, events: u32, zone: &str) {
         "DELETE FROM analytics.touched_hours WHERE noted_at = '-infinity'",
     )
     .await;
-    if zone == "UTC" {
-        made.compare(
-            tables,
-            "expected",
-            "with hours that have changed since they were stored",
-        )
-        .await;
+    if every_stage {
+        let when = "with hours that have changed since they were stored";
+        made.compare(tables, "expected", when).await;
     }
     run(
         tables,
         "SELECT analytics.touch(); SELECT analytics.refresh(50, '0')",
     )
     .await;
-    made.compare(tables, "expected", "with some hours stored")
-        .await;
+    if every_stage {
+        made.compare(tables, "expected", "with some hours stored")
+            .await;
+    }
     store_all(tables).await;
     made.compare(tables, "expected", "with all hours stored")
         .await;
@@ -166,8 +173,10 @@ pub async fn compare_all(tables: &Tables, events: u32, zone: &str) {
          WHERE extract(hour FROM hour)::int % 3 = 0",
     )
     .await;
-    made.compare(tables, "expected", "with every third hour open")
-        .await;
+    if every_stage {
+        made.compare(tables, "expected", "with every third hour open")
+            .await;
+    }
 
     // Changed and changed back: these days are counted from other rows than before.
     run(
@@ -188,17 +197,17 @@ pub async fn compare_all(tables: &Tables, events: u32, zone: &str) {
     made.compare(tables, "expected", "with facts removed and brought back")
         .await;
     store_all(tables).await;
-    made.compare(
-        tables,
-        "expected",
-        "with what was brought back stored as well",
-    )
-    .await;
+    if every_stage {
+        let when = "with what was brought back stored as well";
+        made.compare(tables, "expected", when).await;
+    }
 
     let device = made.text("erased_device");
     let erasing = format!("DELETE FROM fact_events WHERE user_pseudo_id = '{device}'");
     run(tables, &erasing).await;
-    made.compare(tables, "erased", "with a person erased").await;
+    if every_stage {
+        made.compare(tables, "erased", "with a person erased").await;
+    }
     store_all(tables).await;
     made.compare(tables, "erased", "with a person erased and stored")
         .await;
@@ -215,7 +224,9 @@ pub async fn compare_all(tables: &Tables, events: u32, zone: &str) {
          fact_events_y2026m10",
     )
     .await;
-    made.compare(tables, "erased", "with October's facts dropped")
-        .await;
+    if every_stage {
+        made.compare(tables, "erased", "with October's facts dropped")
+            .await;
+    }
     store_all(tables).await;
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use private_postgres::PrivatePostgres;
 use warehouse::Database;
 
-use crate::recomputed;
+use crate::recomputed::{self, Stages};
 use crate::support::{Tables, settings};
 
 async fn server(version: u32) -> PrivatePostgres {
@@ -35,10 +35,12 @@ async fn an_older_server_is_refused_with_what_is_needed() {
 
 #[tokio::test]
 async fn the_oldest_server_that_is_taken_does_everything() {
-    recomputed::compare_all(&Tables::of(server(14).await).await, 900, "UTC").await;
+    let tables = Tables::of(server(14).await).await;
+    recomputed::compare_all(&tables, 900, "UTC", Stages::Main).await;
 }
 
 #[tokio::test]
 async fn the_newest_server_does_everything() {
-    recomputed::compare_all(&Tables::of(server(18).await).await, 900, "UTC").await;
+    let tables = Tables::of(server(18).await).await;
+    recomputed::compare_all(&tables, 900, "UTC", Stages::Main).await;
 }

@@ -1,5 +1,6 @@
 //! A migrated database for each test, and envelopes to write into it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use connector_common::{Secret, Stop};
 use postgres_sink::delivery::{self, Refusals};
 use private_postgres::PrivatePostgres;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use warehouse::{Batch, Database, Record, Settings, Source, Writer, Written};
 
@@ -23,8 +25,18 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// A server of its own, copied from one that was migrated once.
     pub async fn new() -> Self {
-        Self::of(PrivatePostgres::start().await.unwrap()).await
+        static TEMPLATE: OnceCell<PathBuf> = OnceCell::const_new();
+        let template = TEMPLATE
+            .get_or_init(|| async {
+                let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join("migrated");
+                let tables = Self::of(PrivatePostgres::start().await.unwrap()).await;
+                tables.server.save(&template).await.unwrap();
+                template
+            })
+            .await;
+        Self::of(PrivatePostgres::start_copy(template).await.unwrap()).await
     }
 
     /// The tables of a server. Creates them if they are missing.

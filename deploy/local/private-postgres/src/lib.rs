@@ -120,6 +120,38 @@ impl PrivatePostgres {
         .await
     }
 
+    /// Starts a server with a temporary copy of the data in `template`, which
+    /// [`PrivatePostgres::save`] made. Saves a test `initdb` and the migrations.
+    ///
+    /// # Errors
+    /// As for [`PrivatePostgres::start`], or the data can't be copied.
+    pub async fn start_copy(template: &Path) -> anyhow::Result<Self> {
+        let folder = Folder::temporary()?;
+        copy(template, folder.path()).await?;
+        Self::start_with(Programs::find().await?, folder, &ServerOptions::default()).await
+    }
+
+    /// Stops the server and copies its data to `template`, which is replaced.
+    ///
+    /// # Errors
+    /// The server can't be stopped, or its data can't be copied.
+    pub async fn save(self, template: &Path) -> anyhow::Result<()> {
+        let Self {
+            process, folder, ..
+        } = self;
+        process.stop(STOP_TIMEOUT).await?;
+        match std::fs::remove_dir_all(template) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("cannot replace {}", template.display()));
+            }
+            _ => {}
+        }
+        files::private_folder(template)
+            .with_context(|| format!("cannot create {}", template.display()))?;
+        copy(folder.path(), template).await
+    }
+
     /// Starts a server with its data in `folder`, which is created if it is missing, and kept.
     ///
     /// # Errors
@@ -176,6 +208,8 @@ impl PrivatePostgres {
     ) -> anyhow::Result<Self> {
         let account = Account::to_run_as()?;
         let path = folder.path();
+        // Nothing of a temporary server has to survive the machine.
+        let is_temporary = matches!(folder, Folder::Temporary(_));
         account.let_in(path)?;
         let data = path.join("data");
         let password_file = path.join("password");
@@ -190,11 +224,11 @@ impl PrivatePostgres {
             account.give(&password_file)?;
             create_data_folder(&data)?;
             account.give(&data)?;
-            let is_temporary = matches!(folder, Folder::Temporary(_));
             initdb(&programs, &account, &data, &password_file, is_temporary).await?;
             password
         };
-        let (process, port) = start_server(&programs, &account, path, &data, options)?;
+        let (process, port) =
+            start_server(&programs, &account, path, &data, options, is_temporary)?;
         let mut server = Self {
             process,
             folder,
@@ -246,6 +280,26 @@ impl PrivatePostgres {
     }
 }
 
+/// Copies a stopped server's data and password with their owners.
+async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let output = Command::new("cp")
+        .arg("-a")
+        .args([from.join("data"), from.join("password")])
+        .arg(to)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("cannot run cp")?;
+    ensure!(
+        output.status.success(),
+        "cannot copy {} to {}: {}",
+        from.display(),
+        to.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// Creates the folder that becomes the server's. The one around it stays its owner's, so that the
 /// server's user can't replace log and password by links.
 fn create_data_folder(path: &Path) -> anyhow::Result<()> {
@@ -276,7 +330,6 @@ async fn initdb(
             "--locale",
             "C.UTF-8",
         ])
-        // Nothing of a temporary server has to survive the machine.
         .args(is_temporary.then_some("--no-sync"))
         .arg("--pwfile")
         .arg(password_file)
@@ -303,6 +356,7 @@ fn start_server(
     folder: &Path,
     data: &Path,
     options: &ServerOptions,
+    is_temporary: bool,
 ) -> anyhow::Result<(OwnedProcess, u16)> {
     let log = log_file(folder);
     let log = files::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -323,6 +377,7 @@ fn start_server(
         .args(["-c", "max_wal_size=4GB", "-c", "shared_buffers=256MB"])
         // Shows when an event became visible.
         .args(["-c", "track_commit_timestamp=on"])
+        .args(is_temporary.then_some("-cfsync=off"))
         .args(options.settings.iter().flat_map(|setting| ["-c", setting]))
         .current_dir(folder)
         .stdout(log.try_clone()?)
