@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //!
-//! - [`settings`], `connection_string`, `tls`, [`database`]: connections to PostgreSQL
+//! - [`settings`], `connection_string`, `tls`, `require_auth`, `server_stream`, [`database`]:
+//!   connections to PostgreSQL
 //! - [`migrate`](mod@migrate), [`schema`]: migrations, and checks of the tables and of rights
 //! - [`source`]: records, the partitions they come from, and committed offsets
 //! - [`batch`]: decodes records into facts ([`rows`]), dimension members ([`dimension`]) and
@@ -30,9 +31,11 @@ pub mod refresh;
 pub mod refused;
 pub mod rejected;
 pub mod removed_items;
+mod require_auth;
 pub mod retry;
 pub mod rows;
 pub mod schema;
+mod server_stream;
 pub mod settings;
 pub mod source;
 mod tls;
