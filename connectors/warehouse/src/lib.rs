@@ -18,8 +18,11 @@
 //! - [`refresh`]: refreshes the hourly aggregates of the schema `analytics`
 //! - [`locks`]: advisory locks on partitions, and how far each sink is
 //! - [`error`]: errors, and the remedy for each
+//! - `checks`: invariants of what is copied, for tests and fuzz targets
 
 pub mod batch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod checks;
 mod connection_string;
 pub mod database;
 pub mod dimension;
