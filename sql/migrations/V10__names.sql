@@ -222,7 +222,8 @@ INSERT INTO analytics.glossary VALUES
      'The order: transaction_id; without one event_id; without both a hash of time, person and '
      'platform. Personal data.'),
     ('transaction_key', 'Hash of transaction_id. Personal data.'),
-    ('order_began', 'Time of the order''s first event.'),
+    ('order_began',
+     'Time of the order''s first event; of those that arrived within 72 hours, if there are any.'),
     ('is_by_value', 'True if the amount is value, because the event has no items.'),
     ('value',
      'Value of the whole event as sent. In functions with a dimension: the dimension''s value.'),
@@ -231,7 +232,10 @@ INSERT INTO analytics.glossary VALUES
     ('coupon', 'Coupon of the order, or of one of its items.'),
     ('event_coupon', 'Coupon of the whole event.'),
     ('item_coupon', 'Coupon of the item.'),
-    ('is_repeated', 'True if an earlier fact has the same transaction, product and item_ordinal.'),
+    ('is_distant', 'True if the event is dated more than 72 hours from its arrival.'),
+    ('is_repeated',
+     'True if an earlier fact has the same transaction, product and item_ordinal, or if the event '
+     'is distant and others of the transaction are not.'),
     ('is_refund', 'True for a refund, false for a purchase.'),
     ('people', 'People with an event. Of a step of journey_funnel: people who took it in order.'),
     ('list_viewers', 'People to whom a list was shown.'),

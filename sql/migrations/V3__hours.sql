@@ -60,9 +60,22 @@ CREATE FUNCTION analytics.step_of(event_name text) RETURNS integer
     IMMUTABLE PARALLEL SAFE RETURN CASE event_name
         WHEN 'view_item_list' THEN 1 WHEN 'select_item' THEN 2 WHEN 'view_item' THEN 3
         WHEN 'add_to_cart' THEN 4 WHEN 'begin_checkout' THEN 5 WHEN 'purchase' THEN 6 END;
+-- GA4 takes events that are up to 72 hours old:
+-- https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events
+CREATE FUNCTION analytics.is_distant(event_time timestamptz, event_version numeric,
+                                     ingested_at timestamptz) RETURNS boolean
+    IMMUTABLE PARALLEL SAFE RETURN event_time - CASE
+        WHEN event_version BETWEEN 1e12 AND 1e13
+            THEN to_timestamp(event_version::double precision / 1000)
+        ELSE ingested_at END NOT BETWEEN interval '-72 hours' AND interval '72 hours';
 CREATE FUNCTION analytics.position_of(list_position integer) RETURNS integer
     IMMUTABLE PARALLEL SAFE RETURN CASE WHEN list_position >= 0 THEN CASE WHEN list_position > 1000
         THEN 1000 ELSE list_position END END;
+COMMENT ON FUNCTION analytics.is_distant IS
+    'True if the time of an event is more than 72 hours before or after its arrival. It arrived '
+    'when SQS received its message, where event_version tells, else at ingested_at. A distant '
+    'event has no part in an order that others tell of: whoever guesses a transaction_id could '
+    'take the order by a date in the past.';
 COMMENT ON FUNCTION analytics.position_of IS
     'A position as the position curve counts it: from 1000 on one, NULL where none or a negative '
     'one was sent.';
@@ -200,7 +213,7 @@ CREATE TABLE analytics.hourly_purchases (
     product_key bigint, product_variant text, list_key bigint, units numeric, revenue numeric,
     revenue_in_usd numeric, currency text NOT NULL,
     value numeric, tax numeric, shipping numeric, event_coupon text, item_coupon text,
-    order_began timestamptz NOT NULL, is_repeated boolean NOT NULL
+    is_distant boolean NOT NULL, order_began timestamptz NOT NULL, is_repeated boolean NOT NULL
 );
 CREATE TABLE analytics.hourly_delays (
     hour timestamptz NOT NULL, day date NOT NULL, seconds bigint NOT NULL, facts integer NOT NULL,
@@ -586,16 +599,22 @@ BEGIN ATOMIC
                                           ELSE f.item_revenue_in_usd END,
                         f.price_in_usd * coalesce(f.quantity, 1)) END,
            coalesce(f.currency, 'no currency'), f.value, f.tax, f.shipping, f.event_coupon,
-           f.item_coupon,
+           f.item_coupon, f.is_distant,
            CASE WHEN f.transaction_id IS NULL THEN f.event_time
-                ELSE min(f.event_time) OVER (PARTITION BY f.event_name,
-                                             analytics.hour_of(f.event_time), f.transaction_id) END,
-           f.transaction_id IS NOT NULL AND row_number() OVER (
-               PARTITION BY f.event_name, analytics.hour_of(f.event_time), f.transaction_id,
-               f.item_ordinal, f.product_key
-               ORDER BY f.event_time, f.fact_hash) > 1
-    FROM fact_events f
-    WHERE f.event_time >= since AND f.event_time < until AND f.event_name IN ('purchase', 'refund');
+                ELSE coalesce(min(f.event_time) FILTER (WHERE NOT f.is_distant) OVER whole,
+                              min(f.event_time) OVER whole) END,
+           f.transaction_id IS NOT NULL
+           AND (f.is_distant AND NOT bool_and(f.is_distant) OVER whole
+                OR row_number() OVER (
+                    PARTITION BY f.event_name, analytics.hour_of(f.event_time), f.transaction_id,
+                    f.item_ordinal, f.product_key
+                    ORDER BY f.is_distant, f.event_time, f.fact_hash) > 1)
+    FROM (SELECT p.*, analytics.is_distant(p.event_time, p.event_version, p.ingested_at)
+                      AS is_distant
+          FROM fact_events p
+          WHERE p.event_time >= since AND p.event_time < until
+            AND p.event_name IN ('purchase', 'refund')) f
+    WINDOW whole AS (PARTITION BY f.event_name, analytics.hour_of(f.event_time), f.transaction_id);
 END;
 
 CREATE FUNCTION analytics.delays_of(since timestamptz, until timestamptz)

@@ -25,14 +25,20 @@ CREATE FUNCTION analytics.order_days(transaction_keys bigint[]) RETURNS SETOF da
 STABLE PARALLEL RESTRICTED ROWS 2
 BEGIN ATOMIC
     -- The purchases of each transaction are looked up, not those of all compared (OFFSET 0). Where
-    -- purchases of open hours go, the order begins with the first of the others.
+    -- purchases of open hours go, the order begins with the first of the others. Of each, distant
+    -- purchases count only where there are no others.
+    WITH open AS MATERIALIZED (SELECT o.hour FROM analytics.open_hours o)
     SELECT DISTINCT analytics.day_of(b.at)
     FROM unnest(transaction_keys) AS k (transaction_key),
-         LATERAL (SELECT min(p.event_time) AS first_at,
-                         min(p.event_time) FILTER (WHERE p.hour NOT IN (
-                             SELECT o.hour FROM analytics.open_hours o)) AS other_at
-                  FROM analytics.hourly_purchases p
-                  WHERE p.transaction_key = k.transaction_key AND NOT p.is_refund OFFSET 0) f,
+         LATERAL (SELECT coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant),
+                                  min(p.event_time)) AS first_at,
+                         coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant AND p.is_closed),
+                                  min(p.event_time) FILTER (WHERE p.is_closed)) AS other_at
+                  FROM (SELECT s.event_time, s.is_distant,
+                               s.hour NOT IN (SELECT o.hour FROM open o) AS is_closed
+                        FROM analytics.hourly_purchases s
+                        WHERE s.transaction_key = k.transaction_key AND NOT s.is_refund
+                        OFFSET 0) p) f,
          LATERAL (VALUES (f.first_at), (f.other_at)) b (at)
     WHERE b.at IS NOT NULL;
 END;
@@ -416,15 +422,19 @@ BEGIN ATOMIC
            f.item_ordinal, f.person, f.session_id, f.platform,
            f.product_key, f.product_variant, f.list_key, f.units, f.revenue, f.revenue_in_usd,
            f.currency, f.value, f.tax, f.shipping,
-           f.event_coupon, f.item_coupon, min(f.event_time) OVER (PARTITION BY f.transaction_key),
-           row_number() OVER (PARTITION BY f.transaction_key, f.item_ordinal, f.product_key
-                              ORDER BY f.event_time, f.fact_hash) > 1
-    FROM facts f;
+           f.event_coupon, f.item_coupon, f.is_distant,
+           coalesce(min(f.event_time) FILTER (WHERE NOT f.is_distant) OVER whole,
+                    min(f.event_time) OVER whole),
+           f.is_distant AND NOT bool_and(f.is_distant) OVER whole
+           OR row_number() OVER (PARTITION BY f.transaction_key, f.item_ordinal, f.product_key
+                                 ORDER BY f.is_distant, f.event_time, f.fact_hash) > 1
+    FROM facts f
+    WINDOW whole AS (PARTITION BY f.transaction_key);
 END;
 COMMENT ON FUNCTION analytics.order_facts IS
     'All purchase facts of the orders that have some on these days, also those of other days. '
     'order_began and is_repeated are those of the whole order: an earlier fact has the same '
-    'transaction, product and place.';
+    'transaction, product and place, or the fact is distant and others of the order are not.';
 
 CREATE FUNCTION analytics.day_order_totals_of(from_day date, to_day date)
 RETURNS SETOF analytics.day_order_totals STABLE PARALLEL RESTRICTED

@@ -125,7 +125,9 @@ BEGIN
             -- Orders that began, or begin now, in another hour.
             SELECT analytics.day_of(f.first_at)
             FROM analytics.repeated_transactions r,
-                 LATERAL (SELECT min(p.event_time) AS first_at FROM analytics.hourly_purchases p
+                 LATERAL (SELECT coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant),
+                                          min(p.event_time)) AS first_at
+                          FROM analytics.hourly_purchases p
                           WHERE p.transaction_key = r.transaction_key AND NOT p.is_refund
                             AND (p.hour < part.since OR p.hour >= part.until) OFFSET 0) f
             WHERE r.transaction_key = ANY (transactions) AND f.first_at IS NOT NULL)

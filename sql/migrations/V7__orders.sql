@@ -39,7 +39,8 @@ END;
 COMMENT ON FUNCTION analytics.order_lines_in IS
     'Grain: one item at one place of one order; a purchase is one of these. An order that was '
     'sent under several event ids counts once: of the facts with the same transaction_id, '
-    'product and item_ordinal the earliest. Lines belong to the day on which their order began. '
+    'product and item_ordinal the earliest, and none of an event that is dated more than 72 hours '
+    'from its arrival unless all are. Lines belong to the day on which their order began. '
     'revenue is item_revenue where it is sent, else price x units, without tax and shipping (GA4 '
     'item revenue).';
 

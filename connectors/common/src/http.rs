@@ -159,4 +159,37 @@ mod tests {
         read.unwrap().unwrap();
         assert!(answer.ends_with("ok\n"), "the one that waits: {answer:?}");
     }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_while_others_send_their_headers_byte_by_byte() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = serve(listener, |_: Request| async { "ok\n".into_response() });
+        let _server = AbortOnDropHandle::new(tokio::spawn(server));
+
+        let started = Arc::new(Notify::new());
+        let all_there = Arc::clone(&started);
+        let _slow = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut open = Vec::new();
+            for _ in 0..230 {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nSlow: ").await;
+                open.push(stream);
+            }
+            all_there.notify_one();
+            loop {
+                for stream in &mut open {
+                    let _ = stream.write_all(b"a").await;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }));
+        started.notified().await;
+        for _ in 0..3 {
+            let probe = move || monitor::get(&address.to_string(), "/healthz", LIMIT, 1 << 10);
+            let answer = tokio::task::spawn_blocking(probe).await.unwrap().unwrap();
+            assert_eq!(answer, (Some(200), "ok\n".to_owned()));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
 }

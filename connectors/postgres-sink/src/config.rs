@@ -32,6 +32,11 @@ pub struct Config {
     /// require. The host is compared with the certificate's subject alternative names, never with
     /// its common name. The files are read for each new connection. The sink warns at its start if
     /// the host is another machine and `sslmode` is not verify-full.
+    ///
+    /// `require_auth` as in libpq: the methods of authentication that the server may use, out of
+    /// password, md5, scram-sha-256 and none, or with `!` before each those that it may not. With
+    /// `require_auth=scram-sha-256` no server gets the password itself, also none that answers in
+    /// the place of yours. Default: all. It needs a host, not the folder of a socket.
     pub url: Secret,
     /// A file whose first line is the password, read for each new connection. For a password that
     /// is not in `url`.

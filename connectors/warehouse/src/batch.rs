@@ -332,42 +332,17 @@ fn decode(value: &[u8]) -> Result<Envelope<'_>, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::{Buf, Bytes};
     use fact_model::flatten;
     use proptest::prelude::*;
     use proptest::sample::Index;
 
     use super::*;
-    use crate::rows::{RowEnds, Stored};
+    use crate::checks::copied_rows;
 
     const BODY: &[u8] = include_bytes!("../../../smartmodules/fuzz/corpus/body/event");
 
     fn envelope() -> Vec<u8> {
         serde_json::to_vec(&flatten(BODY)).unwrap()
-    }
-
-    /// Counts the rows of a batch's COPY. Each has to have as many whole fields as it announces.
-    fn copied(batch: &Batch) -> usize {
-        let (stored, ends) = (Stored::default(), RowEnds::new(&[], &[], "topic", 0));
-        let chunks: Vec<Bytes> = batch.rows.copy_data(&stored, &ends).collect();
-        let mut data = Bytes::from(chunks.concat());
-        assert!(data.starts_with(b"PGCOPY\n\xff\r\n\0"));
-        data.advance(19);
-        let mut rows = 0;
-        loop {
-            let fields = data.get_i16();
-            if fields == -1 {
-                break;
-            }
-            for _ in 0..fields {
-                let length = data.get_i32();
-                assert!(length >= -1);
-                data.advance(usize::try_from(length).unwrap_or(0));
-            }
-            rows += 1;
-        }
-        assert!(data.is_empty());
-        rows
     }
 
     #[test]
@@ -414,7 +389,7 @@ mod tests {
             let batch = Batch::of(7, records).finish();
             prop_assert_eq!((batch.record_count(), batch.next_offset()), (2, 9));
             prop_assert!(batch.rows.len() >= 2, "the facts of the second one");
-            prop_assert_eq!(copied(&batch), batch.rows.len());
+            prop_assert_eq!(copied_rows(&batch), batch.rows.len());
             let rejected = batch.first_rejected().map(|(_, reason)| reason);
             let is_rejected = rejected == Some(NOT_AN_ENVELOPE);
             prop_assert_eq!(batch.unreadable, usize::from(is_rejected));

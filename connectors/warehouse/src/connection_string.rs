@@ -1,8 +1,8 @@
 //! Connection strings of libpq: a URL, keywords, or a service of `pg_service.conf`.
 //!
 //! The client parses most of it. This module handles the keywords that the client doesn't know: the
-//! settings of TLS beyond `require`, and the service. No error quotes the string, since it may hold
-//! a password.
+//! settings of TLS beyond `require`, `require_auth`, and the service. No error quotes the string,
+//! since it may hold a password.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use tokio_postgres::config::Host;
 
 use crate::error::Error;
+use crate::require_auth::RequireAuth;
 use crate::tls::{Roots, TlsMode, TlsSettings};
 
 /// A parsed connection string.
@@ -17,6 +18,7 @@ use crate::tls::{Roots, TlsMode, TlsSettings};
 pub(crate) struct ConnectionString {
     pub(crate) client: tokio_postgres::Config,
     pub(crate) tls: TlsSettings,
+    pub(crate) require_auth: Option<RequireAuth>,
 }
 
 /// A keyword and its unquoted value.
@@ -38,6 +40,7 @@ impl ConnectionString {
         };
         Ok(Self {
             client: rest.parse().map_err(|_| invalid(MALFORMED))?,
+            require_auth: require_auth(&ours)?,
             tls: tls_settings(ours)?,
         })
     }
@@ -78,7 +81,7 @@ fn invalid(problem: impl std::fmt::Display) -> Error {
 fn is_ours(keyword: &str) -> bool {
     matches!(
         keyword,
-        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "service"
+        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "require_auth" | "service"
     )
 }
 
@@ -223,6 +226,15 @@ fn service_settings(name: &str) -> Result<Vec<Setting>, Error> {
         .collect()
 }
 
+fn require_auth(settings: &[Setting]) -> Result<Option<RequireAuth>, Error> {
+    let mut given = settings.iter().rev();
+    match given.find(|(keyword, _)| keyword == "require_auth") {
+        Some((_, value)) => RequireAuth::parse(value)
+            .map_err(|problem| invalid(format!("holds a `require_auth` that {problem}"))),
+        None => Ok(None),
+    }
+}
+
 fn tls_settings(settings: Vec<Setting>) -> Result<TlsSettings, Error> {
     let mut tls = TlsSettings::default();
     for (keyword, value) in settings {
@@ -261,9 +273,11 @@ mod tests {
     fn a_url_and_keywords_mean_the_same() {
         for text in [
             "postgres://u:p%27%20%5Cw@db:6000/shop?sslmode=verify-full&options=-c%20x%3D1\
-             &sslrootcert=%2Fca%20s.pem&sslcert=/c&sslkey=/k&channel_binding=require",
+             &sslrootcert=%2Fca%20s.pem&sslcert=/c&sslkey=/k&channel_binding=require\
+             &require_auth=%21password,!none",
             "host=db port = 6000 user=u password='p\\' \\\\w' dbname=shop sslmode=verify-full \
-             options='-c x=1' sslrootcert='/ca s.pem' sslcert=/c sslkey=/k channel_binding=require",
+             options='-c x=1' sslrootcert='/ca s.pem' sslcert=/c sslkey=/k channel_binding=require \
+             require_auth='!password,!none'",
         ] {
             let parsed = ConnectionString::parse(text).unwrap();
             assert_eq!(
@@ -279,6 +293,8 @@ mod tests {
             assert_eq!(parsed.tls.mode, TlsMode::VerifyFull);
             assert_eq!(parsed.tls.roots, Some(Roots::File("/ca s.pem".into())));
             assert_eq!(parsed.tls.key, Some("/k".into()));
+            let required = RequireAuth::parse("!password,!none").unwrap();
+            assert_eq!(parsed.require_auth, required);
         }
     }
 
@@ -350,6 +366,7 @@ mod tests {
         for text in [
             "postgres://u:hunter2@db/x?sslmode=sure",
             "postgres://u:hunter2@db/x?sslcert=/c",
+            "postgres://u:hunter2@db/x?require_auth=hunter2",
             "postgres://u:hunter2@db/x?service=prod",
             "host=db user=u password='hunter2",
             "host=db user=u password=hunter2 word",

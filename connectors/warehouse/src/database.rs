@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, IsolationLevel, SimpleQueryMessage};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connection_string::unverified_hosts;
 use crate::dimension::DimensionCache;
 use crate::error::{Context, Error, ServerError};
+use crate::require_auth::RequireAuth;
+use crate::server_stream::MakeStream;
 use crate::settings::{Password, Settings};
 use crate::tls::{TlsMode, TlsSettings};
 use crate::transaction::{PreparedStatements, Transaction, answer};
@@ -37,6 +38,7 @@ const SESSION: &str = "\
 pub struct Database {
     client: tokio_postgres::Config,
     tls: TlsSettings,
+    require_auth: Option<RequireAuth>,
     password: Password,
     connect_timeout: Duration,
     statement_timeout: Duration,
@@ -99,6 +101,7 @@ impl Database {
             statement_timeout: settings.statement_timeout,
             client: connection.client,
             tls: connection.tls,
+            require_auth: connection.require_auth,
             pooled_session: format!(
                 "SET statement_timeout = {}; SET lock_timeout = {}; \
                  SET client_min_messages = warning; SET timezone = 'UTC'; \
@@ -166,7 +169,7 @@ impl Database {
     /// A connection outside of the pool, with `settings` in addition to those of every session.
     /// Tries the hosts in order, each for the timeout.
     pub(crate) async fn open(&self, settings: &str) -> Result<Connection, Error> {
-        let tls = self.tls.connector()?;
+        let streams = self.streams()?;
         let password = self.password.read(self.connect_timeout).await?;
         let idle = self.statement_timeout.as_millis().max(1);
         let settings =
@@ -176,7 +179,7 @@ impl Database {
             if let Some(password) = &password {
                 host.password(password);
             }
-            let opening = self.open_at(&host, &tls, &settings);
+            let opening = self.open_at(&host, &streams, &settings);
             outcome = match tokio::time::timeout(self.connect_timeout, opening).await {
                 Ok(opened) => opened,
                 Err(_) => Err(ServerError::NoAnswer(self.connect_timeout))
@@ -192,17 +195,20 @@ impl Database {
     async fn open_at(
         &self,
         host: &tokio_postgres::Config,
-        tls: &MakeRustlsConnect,
+        streams: &MakeStream,
         settings: &str,
     ) -> Result<Connection, Error> {
-        let connected = match host.connect(tls.clone()).await {
+        let connected = match host.connect(streams.clone()).await {
             // A server that requires TLS answers with this code.
             Err(error)
                 if self.tls.mode == TlsMode::Allow
                     && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) =>
             {
-                let mut host = host.clone();
-                host.ssl_mode(SslMode::Require).connect(tls.clone()).await
+                let streams = MakeStream {
+                    mode: SslMode::Require,
+                    ..streams.clone()
+                };
+                host.connect(streams).await
             }
             connected => connected,
         };
@@ -231,9 +237,17 @@ impl Database {
     /// # Errors
     /// The server can't be reached.
     pub async fn cancel(&self, token: CancelToken) -> Result<(), Error> {
-        let tls = self.tls.connector()?;
-        let cancelled = token.cancel_query(tls).await;
+        let cancelled = token.cancel_query(self.streams()?).await;
         cancelled.context("cannot cancel a query")
+    }
+
+    fn streams(&self) -> Result<MakeStream, Error> {
+        Ok(MakeStream {
+            tls: self.tls.connector()?,
+            mode: self.tls.mode.for_client(),
+            negotiation: self.client.get_ssl_negotiation(),
+            require_auth: self.require_auth.clone(),
+        })
     }
 
     /// Returns true behind a pooler that gives each transaction another session. A pooler has the
@@ -304,17 +318,20 @@ fn each_host(all: &tokio_postgres::Config) -> Vec<tokio_postgres::Config> {
     let mut each: Vec<_> = hosts
         .map(|(index, host)| {
             let mut one = tokio_postgres::Config::new();
-            one.ssl_mode(all.get_ssl_mode())
-                .ssl_negotiation(all.get_ssl_negotiation())
-                .channel_binding(all.get_channel_binding())
+            one.channel_binding(all.get_channel_binding())
                 .target_session_attrs(all.get_target_session_attrs())
                 .load_balance_hosts(all.get_load_balance_hosts())
                 .keepalives(all.get_keepalives())
                 .keepalives_idle(all.get_keepalives_idle());
             match host {
-                Host::Tcp(name) => one.host(name),
+                // MakeStream asks for TLS.
+                Host::Tcp(name) => one
+                    .host(name)
+                    .ssl_mode(SslMode::Require)
+                    .ssl_negotiation(SslNegotiation::Direct),
+                // libpq doesn't use TLS on a socket in the file system either.
                 #[cfg(unix)]
-                Host::Unix(folder) => one.host_path(folder),
+                Host::Unix(folder) => one.host_path(folder).ssl_mode(SslMode::Disable),
             };
             if let Some(address) = all.get_hostaddrs().get(index) {
                 one.hostaddr(*address);

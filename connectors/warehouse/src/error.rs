@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_rustls::rustls;
 
+use crate::require_auth::AuthRefused;
+use crate::server_stream::NO_TLS;
+
 /// The longest message about a row in a log, in characters.
 const MAX_MESSAGE: usize = 300;
 
@@ -352,28 +355,30 @@ impl ServerError {
     fn remedy(&self) -> Remedy {
         match self.sqlstate() {
             Some(state) => Remedy::of_state(state),
-            None if self.lacks_tls() || self.is_tls_refusal() => Remedy::Refused,
+            None if self.lacks_tls() || self.is_refusal_of_server() => Remedy::Refused,
             None => Remedy::Retry,
         }
     }
 
-    /// The client has no type for it, only this text.
+    /// There is no type for it, only this text.
     fn lacks_tls(&self) -> bool {
         let source = self.client().and_then(|error| error.source());
-        source.is_some_and(|source| source.to_string() == "server does not support TLS")
+        source.is_some_and(|source| source.to_string() == NO_TLS)
     }
 
-    /// rustls refused the server or what it sent: the server is another one than the settings
-    /// demand, in contrast to a connection that broke.
-    fn is_tls_refusal(&self) -> bool {
-        let error = self.tls_error();
+    /// rustls refused the server or what it sent, or `require_auth` how it authenticates: the
+    /// server is another one than the settings demand, in contrast to a connection that broke.
+    fn is_refusal_of_server(&self) -> bool {
+        let error = self.stream_error();
         error.is_some_and(|error| {
-            error.is::<rustls::Error>() || error.is::<rustls::pki_types::InvalidDnsNameError>()
+            error.is::<rustls::Error>()
+                || error.is::<rustls::pki_types::InvalidDnsNameError>()
+                || error.is::<AuthRefused>()
         })
     }
 
-    /// The error inside of the I/O error that the TLS library returns.
-    fn tls_error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+    /// The error inside of the I/O error that the stream returns.
+    fn stream_error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.client()?
             .source()?
             .downcast_ref::<io::Error>()?
@@ -396,7 +401,8 @@ impl fmt::Display for ServerError {
         if let Some(source) = error.source() {
             write!(out, ": {source}")?;
         }
-        let tls: Option<&rustls::Error> = self.tls_error().and_then(|error| error.downcast_ref());
+        let tls: Option<&rustls::Error> =
+            self.stream_error().and_then(|error| error.downcast_ref());
         if let Some(rustls::Error::InvalidCertificate(_)) = tls {
             out.write_str(
                 "; the server's certificate must be signed by an authority in `sslrootcert`, and \

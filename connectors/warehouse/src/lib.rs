@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //!
-//! - [`settings`], `connection_string`, `tls`, [`database`]: connections to PostgreSQL
+//! - [`settings`], `connection_string`, `tls`, `require_auth`, `server_stream`, [`database`]:
+//!   connections to PostgreSQL
 //! - [`migrate`](mod@migrate), [`schema`]: migrations, and checks of the tables and of rights
 //! - [`source`]: records, the partitions they come from, and committed offsets
 //! - [`batch`]: decodes records into facts ([`rows`]), dimension members ([`dimension`]) and
@@ -17,8 +18,11 @@
 //! - [`refresh`]: refreshes the hourly aggregates of the schema `analytics`
 //! - [`locks`]: advisory locks on partitions, and how far each sink is
 //! - [`error`]: errors, and the remedy for each
+//! - `checks`: invariants of what is copied, for tests and fuzz targets
 
 pub mod batch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod checks;
 mod connection_string;
 pub mod database;
 pub mod dimension;
@@ -30,9 +34,11 @@ pub mod refresh;
 pub mod refused;
 pub mod rejected;
 pub mod removed_items;
+mod require_auth;
 pub mod retry;
 pub mod rows;
 pub mod schema;
+mod server_stream;
 pub mod settings;
 pub mod source;
 mod tls;

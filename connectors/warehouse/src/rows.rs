@@ -452,6 +452,14 @@ impl Stored {
     }
 }
 
+/// The field of a number.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn numeric(text: &str) -> Vec<u8> {
+    let mut field = Vec::new();
+    put_numeric(&mut field, text);
+    field
+}
+
 /// The ends of a batch's rows: the surrogate keys of its dimensions' members by their index, and
 /// the columns that all rows share.
 #[derive(Debug)]

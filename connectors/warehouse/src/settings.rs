@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connector_common::Secret;
 use tokio::process::Command;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::Host;
 
 use crate::connection_string::ConnectionString;
 use crate::error::Error;
@@ -110,12 +110,13 @@ impl Settings {
         if hosts.is_empty() {
             return Err(invalid("`url` names no host"));
         }
-        // libpq doesn't use TLS on a socket in the file system either.
-        let ssl_mode = if hosts.iter().any(|host| is_tcp(host, |_| true)) {
-            connection.tls.mode.for_client()
-        } else {
-            SslMode::Disable
-        };
+        let is_all_tcp = hosts.iter().all(|host| is_tcp(host, |_| true));
+        if connection.require_auth.is_some() && !is_all_tcp {
+            return Err(invalid(
+                "`url` holds `require_auth`, which is checked on TCP alone, and the folder of a \
+                 socket; name the host, or leave `require_auth` out",
+            ));
+        }
         if client.get_user().is_none_or(str::is_empty) {
             return Err(invalid("`url` names no user"));
         }
@@ -124,8 +125,7 @@ impl Settings {
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_RETRIES)
-            .tcp_user_timeout(TCP_USER_TIMEOUT)
-            .ssl_mode(ssl_mode);
+            .tcp_user_timeout(TCP_USER_TIMEOUT);
         if client.get_application_name().is_none() {
             client.application_name(&self.application_name);
         }

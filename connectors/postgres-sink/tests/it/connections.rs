@@ -1,4 +1,5 @@
-//! TLS in every mode, client certificates, channel binding, and passwords from files and commands.
+//! TLS in every mode, client certificates, channel binding, methods of authentication, and passwords
+//! from files and commands.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -38,7 +39,7 @@ fn openssl(folder: &Path, args: &str) {
 }
 
 /// `NAME.crt` and `NAME.key`, signed by the authority `ca`.
-fn certificate(folder: &Path, name: &str, common_name: &str) {
+pub fn certificate(folder: &Path, name: &str, common_name: &str) {
     std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost").unwrap();
     openssl(
         folder,
@@ -53,7 +54,8 @@ fn certificate(folder: &Path, name: &str, common_name: &str) {
     );
 }
 
-fn authority(folder: &Path, name: &str) {
+/// `NAME.crt` and `NAME.key` of an authority.
+pub fn authority(folder: &Path, name: &str) {
     openssl(
         folder,
         &format!("req -x509 {KEY} -keyout {name}.key -out {name}.crt -days 2 -subj /CN={name}"),
@@ -153,6 +155,11 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
             "sslmode=require&channel_binding=require".to_owned(),
             true,
         ),
+        (
+            &plain,
+            "sslmode=require&require_auth=scram-sha-256".to_owned(),
+            true,
+        ),
         (&plain, format!("sslmode=verify-ca&{known}"), true),
         (&by_name, format!("sslmode=verify-full&{known}"), true),
     ] {
@@ -163,6 +170,13 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
     is_encrypted(format!("{plain}?{unbound}"))
         .await
         .unwrap_err();
+    refused(
+        is_encrypted(format!(
+            "{plain}?sslmode=require&require_auth=!scram-sha-256"
+        ))
+        .await,
+        "method scram-sha-256",
+    );
     let not_signed = "UnknownIssuer";
     for (settings, words) in [
         (format!("sslmode=require&{unknown}"), not_signed),
@@ -191,6 +205,77 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
         is_encrypted(format!("{certified}?sslmode=require")).await,
         "SQLSTATE 28000",
     );
+}
+
+#[tokio::test]
+async fn require_auth_refuses_every_other_method_of_a_server() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let owner = database(server.url()).connect().await.unwrap();
+    owner
+        .batch_execute(
+            "CREATE ROLE clear LOGIN PASSWORD 'p'; CREATE ROLE trusted LOGIN; \
+             CREATE ROLE proven LOGIN PASSWORD 'p'; \
+             SET password_encryption = 'md5'; CREATE ROLE hashed LOGIN PASSWORD 'p'",
+        )
+        .await
+        .unwrap();
+    let rules: String = owner.query_one("SHOW hba_file", &[]).await.unwrap().get(0);
+    let others = std::fs::read_to_string(&rules).unwrap();
+    let methods = "host all clear all password\nhost all trusted all trust\n\
+                   host all hashed all md5\n";
+    std::fs::write(&rules, format!("{methods}{others}")).unwrap();
+    owner
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+    let url = |role: &str, required: &str| {
+        let port = server.port();
+        format!("postgres://{role}:p@127.0.0.1:{port}/etl?require_auth={required}")
+    };
+    let mut attempts = 0;
+    while is_encrypted(url("trusted", "")).await.is_err() {
+        attempts += 1;
+        assert!(attempts < 100, "the server did not read its rules again");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+
+    for (role, required) in [
+        ("clear", "password"),
+        ("clear", "!md5,!none"),
+        ("hashed", "md5,scram-sha-256"),
+        ("proven", "scram-sha-256"),
+        ("proven", "%21password"),
+        ("trusted", "none"),
+        ("trusted", "!password"),
+    ] {
+        let connected = is_encrypted(url(role, required)).await;
+        assert!(!connected.unwrap(), "{role}, {required}");
+    }
+    for (role, required, method) in [
+        ("clear", "scram-sha-256", "password"),
+        ("clear", "md5,scram-sha-256", "password"),
+        ("clear", "!password", "password"),
+        ("hashed", "scram-sha-256", "md5"),
+        ("proven", "password,md5", "scram-sha-256"),
+        ("trusted", "scram-sha-256", "none"),
+        ("trusted", "!none", "none"),
+    ] {
+        let error = is_encrypted(url(role, required)).await.unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Refused, "{role}, {required}");
+        let chain = error.chain();
+        assert!(chain.contains(&format!("(method {method})")), "{chain}");
+        assert!(
+            chain.contains(&format!("`require_auth={required}`")),
+            "{chain}"
+        );
+    }
+}
+
+#[test]
+fn require_auth_needs_a_host_whose_answers_are_checked() {
+    let url = "host=/var/run/postgresql user=u require_auth=scram-sha-256";
+    let error = Database::new(&settings(url.to_owned())).unwrap_err();
+    assert!(error.chain().contains("name the host"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod dimensions;
 mod duplicates;
 mod fact_partitions;
 mod failures;
+mod impostors;
 mod locks;
 mod long_texts;
 mod pooler;

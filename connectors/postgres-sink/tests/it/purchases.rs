@@ -92,6 +92,53 @@ async fn an_order_is_of_the_day_it_began_on_with_all_its_lines() {
 }
 
 #[tokio::test]
+async fn an_event_dated_far_from_its_arrival_takes_no_order() {
+    for arrival in [
+        "ingested_at = '2026-11-02 12:00:05+00'",
+        // Milliseconds: SQS received it at 12:00:05. It was written weeks later, as in a replay.
+        "event_version = 1793620805000",
+    ] {
+        let tables = Tables::new().await;
+        write(&tables, 0, &[sold(1, "2026-11-02T12:00:00Z", "A")]).await;
+        let arrived = format!("UPDATE fact_events SET {arrival} WHERE event_id = 'event 1'");
+        run(&tables, &arrived).await;
+        expect_always(&tables, [0, 1, 0], "sent once").await;
+        let forged = |hash: u128, more: Value| {
+            let mut all = json!({"event_name": "purchase", "event_id": format!("event {hash}"),
+                "transaction_id": "T1", "user_id": "thief", "currency": "EUR"});
+            all.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            fact(hash, "2001-01-01T12:00:00Z", all)
+        };
+        let facts = [
+            forged(2, json!({"product_id": "A", "price": "0"})),
+            forged(3, json!({"product_id": "B", "price": "0"})),
+            forged(4, json!({"item_ordinal": 0, "value": "0"})),
+        ];
+        write(&tables, 1, &facts).await;
+        let orders = "SELECT day, person, revenue, purchases FROM analytics.orders()";
+        let expected = json!({"day": "2026-11-02", "person": "u1", "revenue": 2, "purchases": 1});
+        assert_eq!(tables.rows(orders).await, [expected.clone()], "open");
+        expect_always(&tables, [0, 1, 0], "forged").await;
+        assert_eq!(tables.rows(orders).await, [expected], "stored");
+
+        // Of an order that nothing else tells of, it is all that is known.
+        remove(&tables, 1).await;
+        expect_always(&tables, [0, 0, 0], "the first deleted").await;
+        let expected = json!({"day": "2001-01-01", "person": "thief", "revenue": 0,
+            "purchases": 2});
+        assert_eq!(tables.rows(orders).await, [expected], "forged alone");
+        write(&tables, 2, &[sold(5, "2026-11-03T12:00:00Z", "A")]).await;
+        let arrived = arrived
+            .replace("event 1", "event 5")
+            .replace("11-02", "11-03");
+        run(&tables, &arrived).await;
+        expect_always(&tables, [0, 0, 1], "sent again").await;
+    }
+}
+
+#[tokio::test]
 async fn an_event_without_a_transaction_is_an_order() {
     let tables = Tables::new().await;
     let item = |hash: u128, ordinal: i32, more: Value| {

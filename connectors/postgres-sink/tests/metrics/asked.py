@@ -117,12 +117,12 @@ QUESTIONS = {
         extract(epoch FROM median_delay) AS median_delay FROM analytics.lateness($range)""",
 }
 
-#: Sets the times of arrival of facts to those of metrics.delay_of.
+#: Sets the times of arrival of facts to those of shop.delay_of.
 ARRIVALS = """
     UPDATE fact_events SET ingested_at = d.ingested_at
     FROM (SELECT f.event_time, f.fact_hash, f.event_time + make_interval(secs =>
                      ('x' || right(f.fact_hash::text, 7))::bit(28)::int::bigint
-                     * 977 % 200000 - 1000) AS ingested_at
+                     * 977 % 400000 - 1000) AS ingested_at
           FROM fact_events f) d
     WHERE fact_events.event_time = d.event_time AND fact_events.fact_hash = d.fact_hash
       AND fact_events.ingested_at <> d.ingested_at"""

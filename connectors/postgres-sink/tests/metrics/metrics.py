@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import asked
 import made_events
 from sales import SaleQuestions
-from shop import Shop, grouped
+from shop import Shop, delay_of, grouped
 from visits import VisitQuestions
 
 RANGES = (
@@ -72,11 +72,6 @@ class Range(VisitQuestions, SaleQuestions):
 
     def answers(self, names):
         return {name: list(getattr(self, name)()) for name in names}
-
-
-def delay_of(fact):
-    """Whole seconds from event to arrival, which asked.ARRIVALS writes into the tables."""
-    return int(fact["fact_hash"], 16) * 977 % 200_000 - 1_000
 
 
 def main():

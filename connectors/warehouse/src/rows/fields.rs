@@ -160,31 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Reads a `numeric` as the server's `numeric_recv` does: groups of four digits, the first of
-    /// which counts ten thousand to the power of the weight.
-    fn read_numeric(field: &[u8]) -> String {
-        let words = field[4..].chunks_exact(2);
-        let words: Vec<i16> = words
-            .map(|word| i16::from_be_bytes([word[0], word[1]]))
-            .collect();
-        let [count, weight, sign, scale, groups @ ..] = &words[..] else {
-            panic!("{words:?}");
-        };
-        assert_eq!(groups.len(), *count as usize);
-        assert!(groups.iter().all(|group| (0..10_000).contains(group)));
-        let digits: String = groups.iter().map(|group| format!("{group:04}")).collect();
-        let (integer, fraction) = digits.split_at(4 * (*weight as usize + 1));
-        let (fraction, rest) = fraction.split_at(*scale as usize);
-        assert_eq!(rest.trim_matches('0'), "");
-        let integer = match integer.trim_start_matches('0') {
-            "" => "0",
-            integer => integer,
-        };
-        let sign = if *sign == 0 { "" } else { "-" };
-        let point = if fraction.is_empty() { "" } else { "." };
-        format!("{sign}{integer}{point}{fraction}")
-    }
+    use crate::checks::read_numeric;
 
     proptest! {
         #![proptest_config(ProptestConfig {
