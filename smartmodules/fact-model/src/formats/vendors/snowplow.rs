@@ -95,7 +95,8 @@ const LATER_STEP: &Table = &[("later_step", NAME)];
 const VENDOR: &str = "com.snowplowanalytics.snowplow.ecommerce";
 const ACTION: &str = "snowplow_ecommerce_action";
 
-/// The most levels of self-describing JSON. A tracker's have two: `contexts` and an entity.
+/// The most levels of self-describing JSON and of lists of it. A tracker's have three: `contexts`,
+/// a list, and an entity.
 const MAX_LEVELS: usize = 4;
 
 /// Returns the shape of one of Snowplow's events; `None` for other objects.
@@ -214,10 +215,12 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Adds self-describing JSON, or a list of it.
+    /// Adds self-describing JSON, or a list of it. Lists and wrappers below [`MAX_LEVELS`] stay
+    /// whole.
     fn collect(&mut self, value: Raw<'a>, level: usize, arena: &'a Arena) {
         let value = json_in_text(value, arena);
-        if let Some(elements) = value.elements() {
+        let may_descend = level < MAX_LEVELS;
+        if may_descend && let Some(elements) = value.elements() {
             for element in elements {
                 self.collect(element, level + 1, arena);
             }
@@ -231,7 +234,7 @@ impl<'a> Parts<'a> {
             path.next().unwrap_or_default(),
         );
         match get(&own, "data") {
-            Some(data) if level < MAX_LEVELS && matches!(name, "unstruct_event" | "contexts") => {
+            Some(data) if may_descend && matches!(name, "unstruct_event" | "contexts") => {
                 self.collect(data, level + 1, arena);
             }
             Some(data) if vendor == VENDOR && data.is_object() => self.ecommerce.push((name, data)),
