@@ -7,6 +7,8 @@
 //! entities in `contexts`, `context` or `entities`.
 //! <https://docs.snowplow.io/docs/events/ootb-data/ecommerce-events/>
 
+use std::collections::BTreeSet;
+
 use crate::formats::compressed;
 use crate::formats::shape::Shape;
 use crate::formats::vendors::{
@@ -263,6 +265,7 @@ impl<'a> Parts<'a> {
         let mut later_step = false;
         items.begin_list();
         let mut others = std::mem::take(&mut self.others);
+        let mut taken: BTreeSet<&str> = self.object.iter().map(|(key, _)| *key).collect();
         for (name, entity) in std::mem::take(&mut self.ecommerce) {
             match name {
                 "product" => {
@@ -279,7 +282,7 @@ impl<'a> Parts<'a> {
                         let step = get(&entries(entity.get(), arena), "step");
                         later_step |= step.is_some_and(|step| step.get().trim_matches('"') != "1");
                     }
-                    if get(&self.object, key).is_none() {
+                    if taken.insert(key) {
                         self.object.push((key, entity));
                     } else {
                         others.push((key, entity));
