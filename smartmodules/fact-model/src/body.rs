@@ -33,7 +33,7 @@ use crate::formats::shape::{self, Shape};
 use crate::formats::vendors::{self, gtag};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
 use crate::hash;
-use crate::json::{repair, trim, unescape};
+use crate::json::{is_json, repair, trim, unescape};
 use crate::keys::EventKeys;
 use crate::limits::{Budget, Layers};
 use crate::options::Options;
@@ -442,10 +442,6 @@ fn is_known(bytes: &[u8]) -> bool {
         || log_line::is_log_line(text())
         || hit::is_hit(text())
         || compressed::from_base64(text()).is_some_and(|bytes| compressed::is_gzip(&bytes))
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 fn not_an_event(json: &str) -> Refusal {

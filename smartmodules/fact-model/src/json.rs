@@ -61,6 +61,11 @@ pub(crate) fn json_error(json: &str, otherwise: &str) -> serde_json::Error {
     }
 }
 
+/// Returns true if a text is one JSON value.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
 /// Trims JSON's white space and a leading byte order mark.
 pub(crate) fn trim(json: &str) -> &str {
     const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];

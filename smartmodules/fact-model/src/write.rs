@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::decimal::Decimal;
+use crate::json::is_json;
 use crate::swar;
 use crate::text::Arena;
 
@@ -138,7 +139,7 @@ impl<'a> JsonText<'a> {
     /// Appends `text` as a number if it is one in any notation, else as a string.
     pub(crate) fn number(&mut self, text: &str) {
         let starts_as_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        if starts_as_number && serde_json::from_str::<&RawValue>(text).is_ok() {
+        if starts_as_number && is_json(text) {
             self.raw(text);
         } else if let Some(number) = Decimal::parse(text) {
             self.raw(number.as_str());

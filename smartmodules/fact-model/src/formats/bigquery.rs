@@ -6,11 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::value::RawValue;
-
 use crate::formats::Rewritten;
 use crate::formats::container::listed;
-use crate::json::{Entries, each_entry, entries, get, unescape};
+use crate::json::{Entries, each_entry, entries, get, is_json, unescape};
 use crate::raw::Raw;
 use crate::scan::{GiveUp, Scanner};
 use crate::text::Arena;
@@ -187,7 +185,7 @@ impl<'a> Param<'a> {
             let bare = value.get().trim_matches('"');
             let is_number = rank > 0
                 && bare.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-                && serde_json::from_str::<&RawValue>(bare).is_ok();
+                && is_json(bare);
             let value = if is_number {
                 Raw::read(bare, false)
             } else {

@@ -12,11 +12,10 @@ mod segment;
 mod shopify;
 mod snowplow;
 
-use serde_json::value::RawValue;
-
 use crate::formats::Rewritten;
+use crate::formats::container::opened;
 use crate::formats::shape::{Body, Shape};
-use crate::json::{Entries, entries, get, repair, trim, unescape};
+use crate::json::{Entries, entries, get, trim, unescape};
 use crate::limits::Budget;
 use crate::names::item_key;
 use crate::raw::Raw;
@@ -296,7 +295,7 @@ impl Vendor {
 /// Writes a list of products, or one, with GA4's names. A text with JSON is read; any other value
 /// is left to the reader of items.
 fn write_items<'a>(list: Raw<'a>, table: &Table, arena: &'a Arena, out: &mut JsonText<'_>) {
-    let list = json_in_text(list, arena);
+    let list = opened(list, arena);
     let Some(items) = (if list.is_object() {
         Some(vec![list])
     } else {
@@ -440,15 +439,6 @@ fn object_of<'a>(object: &Entries<'_>, arena: &'a Arena) -> Raw<'a> {
     }
     out.end_object();
     Raw::read(out.finish(), false)
-}
-
-/// Returns the JSON that a string holds; the value itself if it isn't such a string.
-fn json_in_text<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
-    let text = unescape(value.get(), arena).map(trim);
-    let json = text.map(|text| repair(text, arena)).filter(|text| {
-        text.starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
-    });
-    json.map_or(value, |json| Raw::read(json, false))
 }
 
 /// Returns the text of a key's value.

@@ -510,3 +510,16 @@ fn a_value_under_two_names_is_kept() {
     assert_eq!(extra["params"], json!({"x": 1}));
     assert_eq!(extra["value"], 99);
 }
+
+/// As in all other formats, a list may be JSON in a text, and that in another.
+#[test]
+fn products_in_a_text_in_a_text() {
+    let products = json!([{"sku": "A1", "name": "B"}]).to_string();
+    let products = json!(products).to_string();
+    let call = json!({
+        "type": "track", "event": "Product Viewed", "messageId": "e", "userId": "u",
+        "timestamp": "2026-11-22T21:20:00Z", "properties": {"products": products},
+    });
+    let facts = facts(call.to_string());
+    assert_eq!(facts[0]["product_id"], "A1");
+}

@@ -10,9 +10,10 @@
 use std::collections::BTreeSet;
 
 use crate::formats::compressed;
+use crate::formats::container::opened;
 use crate::formats::shape::Shape;
 use crate::formats::vendors::{
-    ITEMS, NAME, TIME, Table, Vendor, batch, json_in_text, object_of, text, write_item,
+    ITEMS, NAME, TIME, Table, Vendor, batch, object_of, text, write_item,
 };
 use crate::json::{Entries, entries, get, unescape};
 use crate::limits::Budget;
@@ -190,7 +191,7 @@ impl<'a> Parts<'a> {
                     None => parts.object.push((*key, *value)),
                 },
                 "ue_pr" | "co" | "unstruct_event" | "contexts" | "context" | "entities"
-                    if json_in_text(*value, arena).is_nested() =>
+                    if opened(*value, arena).is_nested() =>
                 {
                     parts.collect(*value, 0, arena);
                 }
@@ -220,7 +221,7 @@ impl<'a> Parts<'a> {
     /// Adds self-describing JSON, or a list of it. Lists and wrappers below [`MAX_LEVELS`] stay
     /// whole.
     fn collect(&mut self, value: Raw<'a>, level: usize, arena: &'a Arena) {
-        let value = json_in_text(value, arena);
+        let value = opened(value, arena);
         let may_descend = level < MAX_LEVELS;
         if may_descend && let Some(elements) = value.elements() {
             for element in elements {
@@ -319,7 +320,7 @@ fn decoded<'a>(value: Raw<'a>, arena: &'a Arena) -> Option<Raw<'a>> {
     let bytes = compressed::from_base64(unescape(value.get(), arena)?)?;
     let mut out = JsonText::new(arena);
     out.string(std::str::from_utf8(&bytes).ok()?);
-    let json = json_in_text(Raw::read(out.finish(), false), arena);
+    let json = opened(Raw::read(out.finish(), false), arena);
     json.is_nested().then_some(json)
 }
 
