@@ -17,7 +17,7 @@ use crate::scan::{GiveUp, Scanner};
 use crate::text::Arena;
 use crate::unknown::Unknown;
 use crate::value::{self, Column, is_null};
-use crate::write::JsonText;
+use crate::write::object_of;
 
 /// The keys of one event and of its parameter objects.
 #[derive(Debug, Default)]
@@ -164,13 +164,7 @@ impl<'a> EventKeys<'a> {
         if !has_lifted {
             self.keep(Place::Top, name, object);
         } else if !rest.is_empty() {
-            let mut out = JsonText::new(arena);
-            out.begin_object();
-            for (key, raw) in rest {
-                out.entry(key, raw.get());
-            }
-            out.end_object();
-            self.keep(Place::Top, name, Raw::read(out.finish(), false));
+            self.keep(Place::Top, name, object_of(rest, arena));
         }
     }
 

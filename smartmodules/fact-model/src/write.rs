@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::decimal::Decimal;
 use crate::json::is_json;
+use crate::raw::Raw;
 use crate::swar;
 use crate::text::Arena;
 
@@ -84,6 +85,16 @@ fn copy(bytes: &[u8], out: &mut Vec<u8>, mut see: impl FnMut(u64)) {
     }
 }
 
+/// Returns an object with these entries.
+pub(crate) fn object_of<'k, 'a>(
+    entries: impl IntoIterator<Item = (&'k str, Raw<'k>)>,
+    arena: &'a Arena,
+) -> Raw<'a> {
+    let mut out = JsonText::new(arena);
+    out.object(entries);
+    Raw::read(out.finish(), false)
+}
+
 /// Builds JSON text. It inserts the commas.
 #[derive(Debug)]
 pub(crate) struct JsonText<'a> {
@@ -158,6 +169,15 @@ impl<'a> JsonText<'a> {
     pub(crate) fn entry(&mut self, key: &str, json: &str) {
         self.key(key);
         self.raw(json);
+    }
+
+    /// Appends an object.
+    pub(crate) fn object<'k>(&mut self, entries: impl IntoIterator<Item = (&'k str, Raw<'k>)>) {
+        self.begin_object();
+        for (key, value) in entries {
+            self.entry(key, value.get());
+        }
+        self.end_object();
     }
 
     /// Moves the text into the arena.

@@ -63,7 +63,7 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
     }
     if !rest.is_empty() {
         out.key("ecommerce");
-        object(&rest, &mut out);
+        out.object(rest);
     }
     out.key("event_params");
     out.begin_object();
@@ -205,20 +205,12 @@ fn items<'a>(list: Raw<'a>, arena: &'a Arena, out: &mut JsonText<'_>) {
             for element in elements {
                 let mut columns = entries(element.get(), arena);
                 columns.retain(|(_, value)| !is_json_null(value));
-                object(&columns, out);
+                out.object(columns);
             }
             out.end_list();
         }
         _ => out.raw(list.get()),
     }
-}
-
-fn object(entries: &[(&str, Raw<'_>)], out: &mut JsonText<'_>) {
-    out.begin_object();
-    for (key, value) in entries {
-        out.entry(key, value.get());
-    }
-    out.end_object();
 }
 
 fn is_json_null(value: &Raw<'_>) -> bool {

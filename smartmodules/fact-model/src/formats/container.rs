@@ -103,15 +103,6 @@ fn number(key: &str) -> Option<u32> {
     key.parse().ok().filter(|_| !key.starts_with('+'))
 }
 
-/// Writes an object.
-pub(crate) fn write_object(object: &Object<'_>, out: &mut JsonText<'_>) {
-    out.begin_object();
-    for (key, value) in object {
-        out.entry(key, value.get());
-    }
-    out.end_object();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

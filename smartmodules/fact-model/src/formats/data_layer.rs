@@ -15,7 +15,7 @@
 
 use std::collections::btree_map::Entry;
 
-use crate::formats::container::{Object, listed, object, opened, write_object};
+use crate::formats::container::{Object, listed, object, opened};
 use crate::formats::{Rewritten, bigquery};
 use crate::json::{Entries, entries, get, unescape};
 use crate::names::{
@@ -24,7 +24,7 @@ use crate::names::{
 use crate::raw::Raw;
 use crate::text::Arena;
 use crate::value::{self, Column, is_null};
-use crate::write::JsonText;
+use crate::write::{JsonText, object_of};
 
 /// The key of the product impressions of Universal Analytics.
 const IMPRESSIONS: &str = "impressions";
@@ -355,9 +355,7 @@ impl<'a> Event<'a> {
             fits &= self.put(key, *value, &at);
         }
         if !fits {
-            let mut out = JsonText::new(arena);
-            write_object(object, &mut out);
-            self.rest.insert(key, Raw::read(out.finish(), false));
+            self.rest.insert(key, object_of(object.clone(), arena));
         }
     }
 
@@ -382,10 +380,10 @@ impl<'a> Event<'a> {
         }
         if !self.rest.is_empty() {
             out.key("ecommerce");
-            write_object(&self.rest, &mut out);
+            out.object(self.rest);
         }
         out.key("params");
-        write_object(&self.params, &mut out);
+        out.object(self.params);
         out.end_object();
         Rewritten {
             names: vec![
@@ -463,12 +461,10 @@ fn rename<'a>(list: Raw<'a>, names: &[(&str, &str)], arena: &'a Arena) -> &'a st
         let object = entries(element.get(), arena);
         let mut names = names.to_vec();
         names.retain(|(_, new)| get(&object, new).is_none());
-        out.begin_object();
-        for (key, value) in &object {
+        out.object(object.iter().map(|(key, value)| {
             let new = names.iter().find(|(old, _)| old == key);
-            out.entry(new.map_or(key, |(_, new)| new), value.get());
-        }
-        out.end_object();
+            (new.map_or(*key, |(_, new)| new), *value)
+        }));
     }
     out.end_list();
     out.finish()

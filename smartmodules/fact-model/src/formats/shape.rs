@@ -2,7 +2,7 @@
 //! source, and events of another shape.
 
 use crate::explain::StepKind;
-use crate::formats::container::{self, Object, is_numbered, listed, opened, write_object};
+use crate::formats::container::{self, Object, is_numbered, listed, opened};
 use crate::formats::printed::rewrite;
 use crate::formats::{Rewritten, bigquery, data_layer, vendors};
 use crate::json::{Entries, entries, get};
@@ -11,7 +11,7 @@ use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::value::is_null;
-use crate::write::JsonText;
+use crate::write::object_of;
 
 /// An object that isn't a plain event.
 #[derive(Debug)]
@@ -122,13 +122,7 @@ fn events<'a>(
 }
 
 fn whole<'a>(entries: &Entries<'a>, arena: &'a Arena) -> Rewritten<'a> {
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in entries {
-        out.entry(key, value.get());
-    }
-    out.end_object();
-    Rewritten::whole(out.finish())
+    Rewritten::whole(object_of(entries.iter().copied(), arena).get())
 }
 
 /// Returns the message body in an envelope of the SQS source: `body`, or `base64` if it isn't
@@ -238,15 +232,11 @@ fn beside<'a>(overruled: Object<'a>, own: Option<&Raw<'a>>, arena: &'a Arena) ->
         Some((text, None)) => Object::from([("event_params", text)]),
     };
     if overruled.keys().any(|key| params.contains_key(key)) {
-        let mut body = JsonText::new(arena);
-        write_object(&overruled, &mut body);
-        params.insert("body", Raw::read(body.finish(), false));
+        params.insert("body", object_of(overruled, arena));
     } else {
         params.extend(overruled);
     }
-    let mut out = JsonText::new(arena);
-    write_object(&params, &mut out);
-    Raw::read(out.finish(), false)
+    object_of(params, arena)
 }
 
 /// Replaces texts that hold an event's objects: JSON in a string, or a map as some platform prints

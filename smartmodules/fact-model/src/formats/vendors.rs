@@ -22,7 +22,7 @@ use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::value::is_null;
-use crate::write::JsonText;
+use crate::write::{JsonText, object_of};
 
 /// Returns true if a key of a plain event hints at a wrapper of AWS or at another vendor.
 pub(crate) fn hints(key: &str, value: Raw<'_>) -> bool {
@@ -166,15 +166,10 @@ fn batch<'a>(
     for (index, message) in messages.into_iter().enumerate() {
         budget.spend(size)?;
         let own = entries(message.get(), arena);
-        let mut out = JsonText::new(arena);
-        out.begin_object();
         // A message's own value of a key wins.
-        for (key, value) in common.iter().copied().chain(&own) {
-            out.entry(key, value.get());
-        }
-        out.end_object();
+        let whole = object_of(common.iter().copied().copied().chain(own), arena);
         bodies.push(Body {
-            text: out.finish(),
+            text: whole.get(),
             raw: message.get(),
             at: format!(".{key}[{index}]"),
         });
@@ -278,7 +273,7 @@ impl Vendor {
             out.entry(if is_params { "params" } else { key }, value.get());
         }
         if !taken.is_empty() {
-            out.entry("event_params", object_of(&taken, arena).get());
+            out.entry("event_params", object_of(taken, arena).get());
         }
         out.end_object();
         let place = |name: &str| find(name).map(|value| format!(".{}", value.path));
@@ -308,11 +303,7 @@ fn write_items<'a>(list: Raw<'a>, table: &Table, arena: &'a Arena, out: &mut Jso
         match item.get().as_bytes().first() {
             Some(b'{') => write_item(&entries(item.get(), arena), table, arena, out),
             // A list of ids.
-            Some(b'"' | b'0'..=b'9') => {
-                out.begin_object();
-                out.entry("item_id", item.get());
-                out.end_object();
-            }
+            Some(b'"' | b'0'..=b'9') => out.object([("item_id", item)]),
             _ => out.raw(item.get()),
         }
     }
@@ -340,7 +331,7 @@ fn write_item<'a>(item: &Entries<'a>, table: &Table, arena: &'a Arena, out: &mut
         [] => {}
         // They were item parameters before.
         [("item_params", params)] => out.entry("item_params", params.get()),
-        _ => out.entry("item_params", object_of(&params, arena).get()),
+        _ => out.entry("item_params", object_of(params, arena).get()),
     }
     out.end_object();
 }
@@ -422,23 +413,13 @@ fn rest<'a>(
             let below = entries(raw.get(), arena);
             let rest = rest(&below, &format!("{path}."), table, values, arena);
             if !rest.is_empty() || below.is_empty() {
-                kept.push((*key, object_of(&rest, arena)));
+                kept.push((*key, object_of(rest, arena)));
             }
         } else {
             kept.push((*key, *raw));
         }
     }
     kept
-}
-
-fn object_of<'a>(object: &Entries<'_>, arena: &'a Arena) -> Raw<'a> {
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in object {
-        out.entry(key, value.get());
-    }
-    out.end_object();
-    Raw::read(out.finish(), false)
 }
 
 /// Returns the text of a key's value.

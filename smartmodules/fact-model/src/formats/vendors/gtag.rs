@@ -8,7 +8,7 @@ use crate::json::{Entries, get, unescape};
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
-use crate::write::JsonText;
+use crate::write::object_of;
 
 const COMMANDS: [&str; 6] = ["event", "config", "js", "set", "consent", "get"];
 
@@ -76,17 +76,8 @@ fn event<'a>(
         let detail = format!("this is gtag's command `{command}`; only `event` tells of an event");
         return Err(Refusal::new(Reason::NotAnEvent, detail));
     }
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in others {
-        out.entry(key, value.get());
-    }
-    if let Some(name) = name {
-        out.entry("event_name", name.get());
-    }
-    if let Some(params) = params {
-        out.entry("params", params.get());
-    }
-    out.end_object();
-    Ok(Rewritten::whole(out.finish()))
+    let own = [("event_name", name), ("params", params)].into_iter();
+    let own = own.filter_map(|(key, value)| Some((key, value?)));
+    let whole = object_of(others.iter().copied().chain(own), arena);
+    Ok(Rewritten::whole(whole.get()))
 }

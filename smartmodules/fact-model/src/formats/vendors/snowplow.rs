@@ -12,15 +12,13 @@ use std::collections::BTreeSet;
 use crate::formats::compressed;
 use crate::formats::container::opened;
 use crate::formats::shape::Shape;
-use crate::formats::vendors::{
-    ITEMS, NAME, TIME, Table, Vendor, batch, object_of, text, write_item,
-};
+use crate::formats::vendors::{ITEMS, NAME, TIME, Table, Vendor, batch, text, write_item};
 use crate::json::{Entries, entries, get, unescape};
 use crate::limits::Budget;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
-use crate::write::JsonText;
+use crate::write::{JsonText, object_of};
 
 const SNOWPLOW: Vendor = Vendor {
     name: "Snowplow",
@@ -198,8 +196,8 @@ impl<'a> Parts<'a> {
                 "data" if schema.is_some() => {}
                 "schema" => {
                     let data = get(object, "data").unwrap_or(Raw::NULL);
-                    let itself = vec![("schema", *value), ("data", data)];
-                    parts.collect(object_of(&itself, arena), 0, arena);
+                    let itself = [("schema", *value), ("data", data)];
+                    parts.collect(object_of(itself, arena), 0, arena);
                 }
                 _ => match enriched {
                     Some(name) => parts.enriched(name, *value),
