@@ -5,7 +5,7 @@ use crate::explain::StepKind;
 use crate::formats::container::{self, Object, is_numbered, listed, opened};
 use crate::formats::printed::rewrite;
 use crate::formats::{Rewritten, bigquery, data_layer, vendors};
-use crate::json::{Entries, entries, get};
+use crate::json::{Entries, entries, get, size};
 use crate::limits::Budget;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
@@ -178,10 +178,7 @@ fn measurement_protocol<'a>(
         .copied()
         .filter(|(key, _)| *key != "events")
         .collect();
-    let size: usize = common
-        .iter()
-        .map(|(key, value)| key.len() + value.get().len())
-        .sum();
+    let size = size(common.clone());
     let mut rewritten = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         budget.spend(size)?;
@@ -192,7 +189,7 @@ fn measurement_protocol<'a>(
         let overruled: Object<'a> = overruled
             .into_iter()
             .filter(|(key, value)| {
-                !is_null(*value) && own.get(key).is_none_or(|own| own.get() != value.get())
+                !is_null(*value) && own.get(key).is_some_and(|own| own.get() != value.get())
             })
             .collect();
         own.extend(shared);

@@ -15,7 +15,7 @@ mod snowplow;
 use crate::formats::Rewritten;
 use crate::formats::container::opened;
 use crate::formats::shape::{Body, Shape};
-use crate::json::{Entries, entries, get, trim, unescape};
+use crate::json::{Entries, entries, get, size, trim, unescape};
 use crate::limits::Budget;
 use crate::names::item_key;
 use crate::raw::Raw;
@@ -157,17 +157,14 @@ fn batch<'a>(
     let common = object
         .iter()
         .filter(|(name, _)| *name != key && *name != "access_token");
-    let common: Vec<_> = common.collect();
-    let size: usize = common
-        .iter()
-        .map(|(key, value)| key.len() + value.get().len())
-        .sum();
+    let common: Entries<'a> = common.copied().collect();
+    let size = size(common.iter().copied());
     let mut bodies = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
         budget.spend(size)?;
         let own = entries(message.get(), arena);
         // A message's own value of a key wins.
-        let whole = object_of(common.iter().copied().copied().chain(own), arena);
+        let whole = object_of(common.iter().copied().chain(own), arena);
         bodies.push(Body {
             text: whole.get(),
             raw: message.get(),
