@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::Envelope;
 use crate::event;
-use crate::explain::{self, StepKind};
+use crate::explain::StepKind;
 use crate::formats::printed::{DART, is_dart, literal_or_plist, literal_plist_or_rows};
 use crate::formats::printed_rows::{self, Names};
 use crate::formats::shape::{self, Shape};
@@ -193,12 +193,9 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn event(&mut self, keys: EventKeys<'a>, json: &str) -> Result<(), Refusal> {
-        if let Some(path) = self.arena.path() {
-            explain::event(json, path);
-        }
         event::flatten(
             keys,
-            json.len(),
+            json,
             self.arena,
             &mut self.budget,
             &mut self.envelope.facts,
