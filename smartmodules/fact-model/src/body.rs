@@ -29,7 +29,7 @@ use crate::event;
 use crate::explain::StepKind;
 use crate::formats::printed::{DART, is_dart, literal_or_plist, literal_plist_or_rows};
 use crate::formats::printed_rows::{self, Names};
-use crate::formats::shape::{self, Shape};
+use crate::formats::shape::{self, Envelope as Wrapper, Shape};
 use crate::formats::vendors::{self, gtag};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
 use crate::hash;
@@ -204,33 +204,29 @@ impl<'a> Reader<'a, '_> {
 
     fn shaped(&mut self, shape: Shape<'a>, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         match shape {
-            Shape::Envelope(value, place) => {
+            Shape::Envelope(Wrapper { name, content, at }) => {
                 let layers = layers.envelope()?;
-                self.arena.step(StepKind::Envelope, || {
-                    let name = match place {
-                        ".Message" => "an SNS notification",
-                        ".detail" => "an EventBridge event",
-                        ".body" | ".base64" => "a record of the SQS source",
-                        _ => "an envelope",
-                    };
-                    format!("{name}; its content is at {place}")
-                });
-                let text = match value.get() {
+                let step = || format!("{name}; its content is at {at}");
+                self.arena.step(StepKind::Envelope, step);
+                let text = match content.get() {
                     json if json.starts_with('"') => unescape(json, self.arena).map_or("", trim),
                     json => json,
                 };
                 let length = self.place.len();
-                self.place.push_str(place);
+                self.place.push_str(at);
                 let read = self.part(raw, |reader| reader.text(text, raw, layers));
                 self.place.truncate(length);
                 read
             }
             Shape::Events(events) => self.events(events, raw),
-            Shape::Bodies(bodies) => {
+            Shape::Bodies(name, bodies) => {
                 let layers = layers.envelope()?;
+                let step = || format!("{name} with {} bodies", bodies.len());
+                self.arena.step(StepKind::Envelope, step);
                 for body in bodies {
                     let length = self.place.len();
                     self.place.push_str(&body.at);
+                    self.step(StepKind::Part, &self.place);
                     let raw = body.raw.as_bytes();
                     let read = self.part(raw, |reader| reader.text(body.text, raw, layers));
                     self.place.truncate(length);
@@ -239,6 +235,7 @@ impl<'a> Reader<'a, '_> {
                 Ok(())
             }
             Shape::List(list) => {
+                self.step(StepKind::Envelope, "an object with numbers as keys");
                 self.elements(list.elements().unwrap_or_default(), layers.envelope()?)
             }
             Shape::Cleared => Err(Refusal::new(
@@ -290,7 +287,6 @@ impl<'a> Reader<'a, '_> {
             ));
         }
         if let Some(event) = gtag::of_list(&elements, self.arena)? {
-            self.step(StepKind::Format, "the arguments of gtag");
             return EventKeys::read(event.json, self.arena)
                 .and_then(|keys| self.event(keys, event.json))
                 .map_err(|refusal| event.place(refusal));
@@ -341,6 +337,7 @@ impl<'a> Reader<'a, '_> {
         if elements.len() > 1 || error.is_some() && !elements.is_empty() {
             let rest = trim(text.get(documents.byte_offset()..).unwrap_or_default());
             let count = elements.len();
+            self.step(StepKind::Envelope, "several documents");
             self.elements(elements, layers)?;
             return match error {
                 Some(error) => {

@@ -146,6 +146,59 @@ fn a_path_names_each_format() {
     ] {
         assert_eq!(path(&[], body.as_bytes()), steps, "{body}");
     }
+    let track = r#"{"type":"track","event":"x","messageId":"1","properties":{}}"#;
+    for (body, steps) in [
+        (
+            format!(r#"{{"batch":[{track}]}}"#),
+            vec![
+                "envelope a batch with 1 bodies",
+                "part $.batch[0]",
+                "format an event of Segment",
+            ],
+        ),
+        (
+            r#"{"Records":[{"eventSource":"aws:sqs","body":"[]"}]}"#.to_owned(),
+            vec![
+                "envelope Lambda's `Records` with 1 bodies",
+                "part $.Records[0]",
+                "envelope a record of SQS; its content is at .body",
+            ],
+        ),
+        (
+            r#"{"specversion":"1.0","type":"a","source":"b","data":[]}"#.to_owned(),
+            vec!["envelope a CloudEvent; its content is at .data"],
+        ),
+        (
+            r#"["event","a",{}]"#.to_owned(),
+            vec!["format a call of gtag.js"],
+        ),
+        (
+            r#"{"0":"event","1":"a","2":{}}"#.to_owned(),
+            vec!["format a call of gtag.js"],
+        ),
+        (
+            format!("{event}\n{event}"),
+            vec![
+                "envelope several documents",
+                "format a list of 2 elements",
+                "part $[0]",
+                "format an event as a JSON object",
+                "part $[1]",
+                "format an event as a JSON object",
+            ],
+        ),
+        (
+            format!(r#"{{"0":{event}}}"#),
+            vec![
+                "envelope an object with numbers as keys",
+                "format a list of 1 elements",
+                "part $[0]",
+                "format an event as a JSON object",
+            ],
+        ),
+    ] {
+        assert_eq!(path(&[], body.as_bytes()), steps, "{body}");
+    }
     let body = br#"{"event_name":"a"}"#;
     assert!(path(&[("missing-time", "record")], body).contains(
         &"value event_time is the time of the record, as `missing-time: record` says".to_owned()

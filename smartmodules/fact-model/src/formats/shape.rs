@@ -16,16 +16,25 @@ use crate::write::object_of;
 /// An object that isn't a plain event.
 #[derive(Debug)]
 pub(crate) enum Shape<'a> {
-    /// The content of an envelope and its location.
-    Envelope(Raw<'a>, &'static str),
+    /// One body in an envelope.
+    Envelope(Envelope<'a>),
     /// Events of another shape, rewritten.
     Events(Vec<Rewritten<'a>>),
     /// A push that only clears the data layer's `ecommerce`.
     Cleared,
-    /// Bodies of their own: the messages of a batch.
-    Bodies(Vec<Body<'a>>),
+    /// Several bodies in an envelope with this name.
+    Bodies(&'static str, Vec<Body<'a>>),
     /// A list of bodies that came as an object with numbers as keys.
     List(Raw<'a>),
+}
+
+/// An envelope around one body.
+#[derive(Debug)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) content: Raw<'a>,
+    /// The location of the content.
+    pub(crate) at: &'static str,
 }
 
 /// A body in a batch.
@@ -68,18 +77,26 @@ pub(crate) fn read<'a>(
         && (has("TopicArn")
             || get(&entries, "Type").is_some_and(|kind| kind.get() == "\"Notification\""))
     {
-        return Ok(Some(Shape::Envelope(message, ".Message")));
+        return Ok(Some(Shape::Envelope(Envelope {
+            name: "an SNS notification",
+            content: message,
+            at: ".Message",
+        })));
     }
     if let Some(detail) = get(&entries, "detail")
         && has("detail-type")
     {
-        return Ok(Some(Shape::Envelope(detail, ".detail")));
+        return Ok(Some(Shape::Envelope(Envelope {
+            name: "an EventBridge event",
+            content: detail,
+            at: ".detail",
+        })));
     }
     if !is_named
         && get(&entries, "sqs").is_some_and(Raw::is_object)
-        && let Some((body, place)) = sqs_body(&entries)
+        && let Some(envelope) = sqs_body(&entries)
     {
-        return Ok(Some(Shape::Envelope(body, place)));
+        return Ok(Some(Shape::Envelope(envelope)));
     }
     if !is_named
         && let Some(events) = get(&entries, "events")
@@ -127,11 +144,15 @@ fn whole<'a>(entries: &Entries<'a>, arena: &'a Arena) -> Rewritten<'a> {
 
 /// Returns the message body in an envelope of the SQS source: `body`, or `base64` if it isn't
 /// UTF-8.
-fn sqs_body<'a>(entries: &Entries<'a>) -> Option<(Raw<'a>, &'static str)> {
+fn sqs_body<'a>(entries: &Entries<'a>) -> Option<Envelope<'a>> {
+    let name = "a record of the SQS source";
     [("body", ".body"), ("base64", ".base64")]
         .into_iter()
-        .find_map(|(key, place)| Some((get(entries, key)?, place)))
-        .filter(|(body, _)| body.get().starts_with('"'))
+        .find_map(|(key, at)| {
+            let content = get(entries, key)?;
+            Some(Envelope { name, content, at })
+        })
+        .filter(|envelope| envelope.content.get().starts_with('"'))
 }
 
 /// Returns true for the array that the SQS extended client sends in place of a large body:

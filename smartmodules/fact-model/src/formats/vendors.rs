@@ -12,6 +12,7 @@ mod segment;
 mod shopify;
 mod snowplow;
 
+use crate::explain::StepKind;
 use crate::formats::Rewritten;
 use crate::formats::container::opened;
 use crate::formats::shape::{Body, Shape};
@@ -68,7 +69,7 @@ pub(crate) fn read<'a>(
     }
     for list in ["batch", "data"] {
         if !is_named && let Some(bodies) = batch(object, list, arena, budget)? {
-            return Ok(Some(Shape::Bodies(bodies)));
+            return Ok(Some(Shape::Bodies("a batch", bodies)));
         }
     }
     let event = match gtag::of_object(object, arena)? {
@@ -220,6 +221,7 @@ impl Vendor {
         more: &Table,
         arena: &'a Arena,
     ) -> Result<Rewritten<'a>, Refusal> {
+        arena.step(StepKind::Format, || format!("an event of {}", self.name));
         let table = [more, self.event].concat();
         let Lifted { values, rest } = lift(object, &table, arena);
         let find = |name: &str| values.iter().find(|value| value.name == name);

@@ -3,6 +3,7 @@
 //!
 //! <https://developers.google.com/tag-platform/gtagjs/reference>
 
+use crate::explain::StepKind;
 use crate::formats::Rewritten;
 use crate::json::{Entries, get, unescape};
 use crate::raw::Raw;
@@ -71,6 +72,7 @@ fn event<'a>(
     others: &Entries<'a>,
     arena: &'a Arena,
 ) -> Result<Rewritten<'a>, Refusal> {
+    arena.step(StepKind::Format, || "a call of gtag.js".to_owned());
     if command.get() != "\"event\"" {
         let command = unescape(command.get(), arena).unwrap_or_default();
         let detail = format!("this is gtag's command `{command}`; only `event` tells of an event");

@@ -122,7 +122,7 @@ pub(super) fn read<'a>(
     if schema.is_some_and(|schema| schema.contains("/payload_data/")) {
         let payload = object.iter().filter(|(key, _)| *key != "schema").copied();
         let payloads = batch(&payload.collect(), "data", arena, budget)?;
-        return Ok(payloads.map(Shape::Bodies));
+        return Ok(payloads.map(|bodies| Shape::Bodies("a payload of a Snowplow tracker", bodies)));
     }
     refuse_older(object, arena)?;
     let mut parts = Parts::of(object, arena);
