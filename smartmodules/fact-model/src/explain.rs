@@ -1,8 +1,8 @@
 //! The path of a body for `etl flatten --explain`: what was around it, its format, and the rules
 //! that changed a value.
 //!
-//! Readers add steps to an [`Arena::explaining`]. Items are explained by their facts, so reading them
-//! costs nothing while no path is recorded.
+//! Readers add steps to an [`Arena::explaining`]. Items are explained by their facts, so reading
+//! them costs nothing while no path is recorded.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -72,8 +72,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Holds an amount that `depends` on its currency for [`Self::settle_amounts`] and returns true.
-    /// Of a repeated key the last value counts; one that was held goes to `unknown`.
+    /// Holds an amount that `depends` on its currency for [`Self::settle_amounts`] and returns
+    /// true. Of a repeated key the last value counts; one that was held goes to `unknown`.
     fn hold_amount(
         &mut self,
         column: &'static str,

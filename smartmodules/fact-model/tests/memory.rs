@@ -8,7 +8,7 @@
 
 use fact_model::flatten;
 
-/// The most memory that this process has used, in KiB. It has no other test, so nothing else counts.
+/// The most memory that this process has used, in KiB. No other test runs in it.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
