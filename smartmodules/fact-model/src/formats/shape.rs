@@ -273,8 +273,9 @@ fn open_texts<'a>(entries: &mut Entries<'a>, arena: &'a Arena) -> Result<bool, R
     Ok(has_opened)
 }
 
-/// Returns an object of parameters, or a list of those of the BigQuery export, that is in a text
-/// or came as an object with numbers as keys. A text that is neither stays a text.
+/// Returns parameters that are in a text, or a list of those of the BigQuery export that came as an
+/// object with numbers as keys. In `event_params` such a list stays a list, elsewhere it becomes an
+/// object. Other JSON stays as it came; a text in no known format is refused.
 fn params<'a>(value: Raw<'a>, key: &str, arena: &'a Arena) -> Result<Raw<'a>, Refusal> {
     let json = match container::text(value, arena) {
         Some(text) => {
