@@ -523,3 +523,19 @@ fn products_in_a_text_in_a_text() {
     let facts = facts(call.to_string());
     assert_eq!(facts[0]["product_id"], "A1");
 }
+
+#[test]
+fn snowplow_entities_beside_a_text_in_their_place() {
+    let entity = json!({"schema": "iglu:com.acme/page/jsonschema/1-0-0", "data": {"a": 1}});
+    let facts = facts(
+        json!({
+            "collector_tstamp": "2026-11-22T21:20:00Z", "e": "pv", "contexts": "a text",
+            "entities": [entity],
+        })
+        .to_string(),
+    );
+    assert_eq!(
+        facts[0]["extra"]["event"]["contexts"],
+        json!(["a text", entity])
+    );
+}

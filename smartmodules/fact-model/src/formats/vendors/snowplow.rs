@@ -297,6 +297,11 @@ impl<'a> Parts<'a> {
         if !others.is_empty() {
             let mut contexts = JsonText::new(arena);
             contexts.begin_list();
+            // A value of the event's own under this key stays beside them.
+            let object = std::mem::take(&mut self.object).into_iter();
+            let (own, object) = object.partition(|(key, _)| *key == "contexts");
+            self.object = object;
+            own.iter().for_each(|(_, own)| contexts.raw(own.get()));
             others
                 .iter()
                 .for_each(|(_, other)| contexts.raw(other.get()));
