@@ -26,14 +26,14 @@ use serde_json::value::RawValue;
 
 use crate::envelope::Envelope;
 use crate::event;
-use crate::explain::{self, StepKind};
+use crate::explain::StepKind;
 use crate::formats::printed::{DART, is_dart, literal_or_plist, literal_plist_or_rows};
 use crate::formats::printed_rows::{self, Names};
-use crate::formats::shape::{self, Shape};
+use crate::formats::shape::{self, Envelope as Wrapper, Shape};
 use crate::formats::vendors::{self, gtag};
 use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
 use crate::hash;
-use crate::json::{repair, trim, unescape};
+use crate::json::{is_json, repair, trim, unescape};
 use crate::keys::EventKeys;
 use crate::limits::{Budget, Layers};
 use crate::options::Options;
@@ -193,12 +193,9 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn event(&mut self, keys: EventKeys<'a>, json: &str) -> Result<(), Refusal> {
-        if let Some(path) = self.arena.path() {
-            explain::event(json, path);
-        }
         event::flatten(
             keys,
-            json.len(),
+            json,
             self.arena,
             &mut self.budget,
             &mut self.envelope.facts,
@@ -207,33 +204,29 @@ impl<'a> Reader<'a, '_> {
 
     fn shaped(&mut self, shape: Shape<'a>, raw: &'a [u8], layers: Layers) -> Result<(), Refusal> {
         match shape {
-            Shape::Envelope(value, place) => {
+            Shape::Envelope(Wrapper { name, content, at }) => {
                 let layers = layers.envelope()?;
-                self.arena.step(StepKind::Envelope, || {
-                    let name = match place {
-                        ".Message" => "an SNS notification",
-                        ".detail" => "an EventBridge event",
-                        ".body" | ".base64" => "a record of the SQS source",
-                        _ => "an envelope",
-                    };
-                    format!("{name}; its content is at {place}")
-                });
-                let text = match value.get() {
+                let step = || format!("{name}; its content is at {at}");
+                self.arena.step(StepKind::Envelope, step);
+                let text = match content.get() {
                     json if json.starts_with('"') => unescape(json, self.arena).map_or("", trim),
                     json => json,
                 };
                 let length = self.place.len();
-                self.place.push_str(place);
+                self.place.push_str(at);
                 let read = self.part(raw, |reader| reader.text(text, raw, layers));
                 self.place.truncate(length);
                 read
             }
             Shape::Events(events) => self.events(events, raw),
-            Shape::Bodies(bodies) => {
+            Shape::Bodies(name, bodies) => {
                 let layers = layers.envelope()?;
+                let step = || format!("{name} with {} bodies", bodies.len());
+                self.arena.step(StepKind::Envelope, step);
                 for body in bodies {
                     let length = self.place.len();
                     self.place.push_str(&body.at);
+                    self.step(StepKind::Part, &self.place);
                     let raw = body.raw.as_bytes();
                     let read = self.part(raw, |reader| reader.text(body.text, raw, layers));
                     self.place.truncate(length);
@@ -242,6 +235,7 @@ impl<'a> Reader<'a, '_> {
                 Ok(())
             }
             Shape::List(list) => {
+                self.step(StepKind::Envelope, "an object with numbers as keys");
                 self.elements(list.elements().unwrap_or_default(), layers.envelope()?)
             }
             Shape::Cleared => Err(Refusal::new(
@@ -293,7 +287,6 @@ impl<'a> Reader<'a, '_> {
             ));
         }
         if let Some(event) = gtag::of_list(&elements, self.arena)? {
-            self.step(StepKind::Format, "the arguments of gtag");
             return EventKeys::read(event.json, self.arena)
                 .and_then(|keys| self.event(keys, event.json))
                 .map_err(|refusal| event.place(refusal));
@@ -344,6 +337,7 @@ impl<'a> Reader<'a, '_> {
         if elements.len() > 1 || error.is_some() && !elements.is_empty() {
             let rest = trim(text.get(documents.byte_offset()..).unwrap_or_default());
             let count = elements.len();
+            self.step(StepKind::Envelope, "several documents");
             self.elements(elements, layers)?;
             return match error {
                 Some(error) => {
@@ -442,10 +436,6 @@ fn is_known(bytes: &[u8]) -> bool {
         || log_line::is_log_line(text())
         || hit::is_hit(text())
         || compressed::from_base64(text()).is_some_and(|bytes| compressed::is_gzip(&bytes))
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 fn not_an_event(json: &str) -> Refusal {

@@ -18,6 +18,16 @@ pub(crate) enum Value<'f> {
     Number(Decimal<'f>),
 }
 
+impl Value<'_> {
+    /// Returns the value as text.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number.as_str(),
+        }
+    }
+}
+
 macro_rules! columns {
     (text: $($text:ident)*; number: $($number:ident)*;) => {
         /// Returns the kind of a column that a producer sets; `None` if there is no such column.

@@ -19,15 +19,18 @@ use crate::text::Arena;
 use crate::time;
 use crate::value::{self, Column};
 
-/// Appends the facts of an event of `size` bytes to `facts`, at least one: an event without items
-/// becomes a fact without a product, so every event is counted.
+/// Appends the facts of the event `json`, which has these keys, to `facts`: at least one, since an
+/// event without items becomes a fact without a product, so every event is counted.
 pub(crate) fn flatten<'a>(
     mut keys: EventKeys<'a>,
-    size: usize,
+    json: &str,
     arena: &'a Arena,
     budget: &mut Budget<'_>,
     facts: &mut Vec<Fact<'a>>,
 ) -> Result<(), Refusal> {
+    if let Some(path) = arena.path() {
+        explain::nulls(json, path);
+    }
     let event_name = event_name(&mut keys, arena);
     if event_name
         .as_ref()
@@ -47,23 +50,20 @@ pub(crate) fn flatten<'a>(
 
     let items_size = items.as_ref().map_or(0, |(found, _)| found.raw.get().len());
     // A text that is cut is in the facts twice: cut in its column, whole in `extra`.
-    let repeated = size - items_size + event.cut_bytes;
+    let repeated = json.len() - items_size + event.cut_bytes;
     let mut spend = |count| {
         budget.check_items(count)?;
         budget.spend(repeated)
     };
-    let mut items = match items {
+    let (list, mut items) = match items {
         Some((found, Some(ahead))) => {
-            if let Some(path) = arena.path() {
-                explain::items(found.raw.get(), path);
-            }
             (0..ahead.len()).try_for_each(spend)?;
-            ahead
+            (found.raw.get(), ahead)
         }
         Some((found, None)) => items::read(&found, arena, &mut spend)?,
         None => {
             product.iter().try_for_each(|_| spend(0))?;
-            product.into_iter().collect()
+            ("", product.into_iter().collect())
         }
     };
     for item in &mut items {
@@ -88,6 +88,9 @@ pub(crate) fn flatten<'a>(
             .zip(1..)
             .map(|(item, ordinal)| event.fact(ordinal, item)),
     );
+    if let Some(path) = arena.path() {
+        explain::items(list, facts.get(start..).unwrap_or_default(), path);
+    }
     if let Some(facts) = facts.get_mut(start..) {
         hash::identify(facts, budget.options);
     }
@@ -126,6 +129,10 @@ fn event_time(
         Column::Value(text) => time::read(text),
         Column::Cut(_) | Column::Null | Column::Misfit => Err("it is neither a text nor a number"),
     };
+    if let (Some(path), Ok(time)) = (arena.path(), &read) {
+        let time = time.format("%Y-%m-%dT%H:%M:%S%.6fZ");
+        explain::value(found.key, found.raw, &Column::Value(time), path);
+    }
     read.map_err(|why| {
         let detail = format!("{} can't be the event's time: {why}", found.shown());
         Refusal::at(Reason::BadTime, detail, found.place())
@@ -139,7 +146,11 @@ fn event_name<'a>(keys: &mut EventKeys<'a>, arena: &'a Arena) -> Result<&'a str,
             "the event has no name: none of event_name, name, event is set",
         ));
     };
-    match value::column_text(found.raw, arena) {
+    let name = value::column_text(found.raw, arena);
+    if let Some(path) = arena.path() {
+        explain::value(found.key, found.raw, &name, path);
+    }
+    match name {
         Column::Value(name) => Ok(name),
         Column::Cut(name) => {
             keys.keep_cut(&found);
@@ -191,7 +202,7 @@ struct Event<'a> {
 
 impl<'a> Event<'a> {
     fn read(time: DateTime<Utc>, name: &'a str, mut keys: EventKeys<'a>, arena: &'a Arena) -> Self {
-        let currency = keys.column(Known::Currency, |raw| value::currency(raw, arena));
+        let currency = keys.column(Known::Currency, arena, |raw| value::currency(raw, arena));
         Self {
             time,
             name,
@@ -199,7 +210,9 @@ impl<'a> Event<'a> {
             user_id: keys.text(Known::UserId, arena),
             user_pseudo_id: keys.text(Known::UserPseudoId, arena),
             session_id: keys.text(Known::SessionId, arena),
-            platform: keys.column(Known::Platform, |raw| value::column_upper(raw, arena)),
+            platform: keys.column(Known::Platform, arena, |raw| {
+                value::column_upper(raw, arena)
+            }),
             traffic_source: keys.text(Known::TrafficSource, arena),
             traffic_medium: keys.text(Known::TrafficMedium, arena),
             traffic_campaign: keys.text(Known::TrafficCampaign, arena),
@@ -207,10 +220,14 @@ impl<'a> Event<'a> {
             country: keys.text(Known::Country, arena),
             app_version: keys.text(Known::AppVersion, arena),
             currency,
-            value: keys.column(Known::Value, |raw| value::amount(raw, currency, arena)),
+            value: keys.column(Known::Value, arena, |raw| {
+                value::amount(raw, currency, arena)
+            }),
             transaction_id: keys.text(Known::TransactionId, arena),
-            tax: keys.column(Known::Tax, |raw| value::amount(raw, currency, arena)),
-            shipping: keys.column(Known::Shipping, |raw| value::amount(raw, currency, arena)),
+            tax: keys.column(Known::Tax, arena, |raw| value::amount(raw, currency, arena)),
+            shipping: keys.column(Known::Shipping, arena, |raw| {
+                value::amount(raw, currency, arena)
+            }),
             coupon: keys.text(Known::Coupon, arena),
             affiliation: keys.text(Known::Affiliation, arena),
             list_id: keys.text(Known::ListId, arena),

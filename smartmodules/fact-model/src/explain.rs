@@ -1,20 +1,21 @@
 //! The path of a body for `etl flatten --explain`: what was around it, its format, and the rules
 //! that changed a value.
 //!
-//! Readers add steps to an [`Arena::explaining`]. Values are explained after an event has been read,
-//! from its JSON, so reading costs nothing while no path is recorded.
+//! Readers add steps to an [`Arena::explaining`]. Items are explained by their facts, so reading
+//! them costs nothing while no path is recorded.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use crate::columns::{self, Kind};
+use crate::columns::{self, Value};
 use crate::decimal::Decimal;
+use crate::fact::Fact;
 use crate::json::{entries, unescape};
-use crate::keys::EventKeys;
-use crate::names::ga4_item_key;
+use crate::limits::{MAX_TEXT, cut_text};
 use crate::raw::{Raw, beginning};
 use crate::text::Arena;
-use crate::time;
-use crate::value::{self, Column, is_null};
+use crate::value::{Column, is_null, trim};
 
 /// A step on the path from a body to its facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,89 +72,106 @@ impl Path {
     }
 }
 
-/// Explains the values of an event's own keys.
-pub(crate) fn event(json: &str, path: &Path) {
+/// Explains the keys of an event that have a column and no value.
+pub(crate) fn nulls(json: &str, path: &Path) {
     let arena = Arena::new();
-    let Ok(keys) = EventKeys::read(json, &arena) else {
-        return;
-    };
-    for found in keys.found() {
-        if let Some(column) = columns::of_event_key(found.key) {
-            explain(found.key, column, found.raw, path);
-        }
-    }
     let top = entries(json, &arena);
     let objects = { top.iter() }.filter(|(key, _)| ["params", "event_params"].contains(key));
     let nested = Vec::from_iter(objects.flat_map(|(_, raw)| entries(raw.get(), &arena)));
     for (key, raw) in top.iter().chain(&nested) {
         if columns::of_event_key(key).is_some() && is_null(*raw) {
-            explain_null(key, *raw, path);
+            null(key, *raw, path);
         }
     }
 }
 
-/// Explains the values of items, which are a JSON array of objects or one object.
-pub(crate) fn items(json: &str, path: &Path) {
-    let arena = Arena::new();
-    let list = Raw::read(json, false);
-    let items = list.elements().unwrap_or_else(|| vec![list]);
-    for (index, item) in items.into_iter().enumerate() {
-        let entries = entries(item.get(), &arena);
-        for (key, raw) in &entries {
-            let shown = format!("items[{index}].{key}");
-            let ga4 = ga4_item_key(key);
-            if ga4.is_some_and(|ga4| entries.iter().any(|(key, _)| *key == ga4)) {
-                // GA4's name wins.
-                path.push(
-                    StepKind::Value,
-                    format!("{shown} stays in extra: another key wins"),
-                );
-            } else if let Some(column) = columns::of_item_key(key) {
-                explain(&shown, column, *raw, path);
-            }
-        }
-    }
-}
-
-fn explain_null(key: &str, raw: Raw<'_>, path: &Path) {
+fn null(key: &str, raw: Raw<'_>, path: &Path) {
     if raw.get() != "null" {
         let detail = format!("{key}: {} is no value", beginning(raw.get()));
         path.push(StepKind::Value, detail);
     }
 }
 
-/// Explains the difference between a value and its column.
-fn explain(key: &str, column: &str, raw: Raw<'_>, path: &Path) {
+/// Explains the difference between a value of an event and what was read.
+#[cold]
+pub(crate) fn value<T: Display>(key: &str, raw: Raw<'_>, read: &Column<T>, path: &Path) {
+    match read {
+        Column::Null => null(key, raw, path),
+        Column::Value(value) => changed(key, raw, &value.to_string(), path),
+        Column::Cut(_) => cut(key, raw, path),
+        Column::Misfit => misfit(key, raw, path),
+    }
+}
+
+/// Explains the items of an event, a JSON array of objects or one object, by their facts: a value
+/// may depend on other keys of the item or the event.
+pub(crate) fn items(json: &str, facts: &[Fact<'_>], path: &Path) {
     let arena = Arena::new();
-    let shown = beginning(raw.get());
-    let read: Column<String> = match column {
-        "items" => return,
-        "event_time" => match value::text(raw, &arena) {
-            Column::Value(text) => time::read(text).map_or(Column::Misfit, |time| {
-                Column::Value(time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
-            }),
-            _ => Column::Misfit,
-        },
-        "platform" => value::column_upper(raw, &arena).map(str::to_owned),
-        "currency" => value::currency(raw, &arena).map(str::to_owned),
-        "list_position" => value::integer(raw, &arena).map(|number| number.to_string()),
-        _ if columns::kind(column) == Some(Kind::Number) => {
-            value::decimal(raw, &arena).map(|number| number.to_string())
-        }
-        _ => value::column_text(raw, &arena).map(str::to_owned),
-    };
-    let detail = match read {
-        Column::Null => return explain_null(key, raw, path),
-        Column::Value(value) => {
-            let sent = unescape(raw.get(), &arena).unwrap_or(raw.get());
-            let is_same_number = Decimal::parse(sent).is_some_and(|sent| sent.as_str() == value);
-            if sent == value || is_same_number && !raw.get().starts_with('"') {
-                return;
+    let list = Raw::read(json, false);
+    let mut items = list.elements().unwrap_or_else(|| vec![list]);
+    items.retain(|item| item.is_object());
+    for (index, (item, fact)) in items.into_iter().zip(facts).enumerate() {
+        let extra = fact.extra.as_ref().map_or(&[][..], |extra| extra.parts().1);
+        // Of a repeated key the last value counts.
+        let entries = entries(item.get(), &arena);
+        let values = { entries.iter() }.filter(|(_, raw)| !is_null(*raw));
+        let last: BTreeMap<_, _> = values
+            .map(|(key, raw)| (*key, raw.get().as_ptr()))
+            .collect();
+        for (key, raw) in entries {
+            let shown = format!("items[{index}].{key}");
+            let Some(column) = columns::of_item_key(key) else {
+                continue;
+            };
+            if is_null(raw) {
+                null(&shown, raw, path);
+                continue;
             }
-            format!("{key}: {shown} becomes {}", beginning(&value))
+            if last.get(key) != Some(&raw.get().as_ptr()) {
+                continue;
+            }
+            let kept = extra.iter().find(|(name, _)| *name == key);
+            let is_kept = kept.is_some_and(|(_, kept)| kept.get() == raw.get());
+            let sent = unescape(raw.get(), &arena).unwrap_or(raw.get());
+            match columns::value(fact, column) {
+                None if kept.is_some() => misfit(&shown, raw, path),
+                None => {}
+                Some(Value::Text(text))
+                    if is_kept && cut_text(trim(sent), MAX_TEXT).as_deref() == Some(text) =>
+                {
+                    cut(&shown, raw, path);
+                }
+                Some(value) if is_kept => {
+                    let value = beginning(value.as_str());
+                    let sent = beginning(raw.get());
+                    let detail = format!("{shown}: {sent} stays in extra: {column} is {value}");
+                    path.push(StepKind::Value, detail);
+                }
+                Some(value) => changed(&shown, raw, value.as_str(), path),
+            }
         }
-        Column::Cut(_) => format!("{key}: {shown} is cut for its column, and whole in extra"),
-        Column::Misfit => format!("{key}: {shown} does not fit its column, and stays in extra"),
-    };
+    }
+}
+
+fn changed(key: &str, raw: Raw<'_>, value: &str, path: &Path) {
+    let arena = Arena::new();
+    let sent = unescape(raw.get(), &arena).unwrap_or(raw.get());
+    let is_same_number = Decimal::parse(sent).is_some_and(|sent| sent.as_str() == value);
+    if sent == value || is_same_number && !raw.get().starts_with('"') {
+        return;
+    }
+    let (sent, value) = (beginning(raw.get()), beginning(value));
+    path.push(StepKind::Value, format!("{key}: {sent} becomes {value}"));
+}
+
+fn cut(key: &str, raw: Raw<'_>, path: &Path) {
+    let sent = beginning(raw.get());
+    let detail = format!("{key}: {sent} is cut for its column, and whole in extra");
+    path.push(StepKind::Value, detail);
+}
+
+fn misfit(key: &str, raw: Raw<'_>, path: &Path) {
+    let sent = beginning(raw.get());
+    let detail = format!("{key}: {sent} does not fit its column, and stays in extra");
     path.push(StepKind::Value, detail);
 }

@@ -25,11 +25,11 @@
 //! above (its 32 hex digits), the number of the event among its equals, from `2`. So a body that is
 //! delivered twice has the same facts, and a body with an event twice has both.
 //!
-//! A text that is [cut](crate::cut_text) for its column counts as its column has it: the hash at its
-//! end stands for the rest. Numbers are the envelope's decimal texts; equal numbers have equal texts. `extra` is canonical
-//! JSON: no white space, keys sorted by code points, numbers as [`Decimal`] writes them (unchanged
-//! if it can't hold them), strings with the fewest escapes, as Python's `json.dumps(…,
-//! ensure_ascii=False)` writes them. So the second rule can be computed from table rows as well as
+//! A text that is [cut](crate::cut_text) for its column counts as its column has it: the hash at
+//! its end stands for the rest. Numbers are the envelope's decimal texts; equal numbers have equal
+//! texts. `extra` is canonical JSON: no white space, keys sorted by code points, numbers as
+//! [`Decimal`] writes them (unchanged if it can't hold them), strings with the fewest escapes, as
+//! Python's `json.dumps(…, ensure_ascii=False)` writes them. So the second rule can be computed from table rows as well as
 //! from an envelope, and the result does not depend on whether `items` was an array or a string, on
 //! the order of keys, or on whether a price was `9.90` or `9.9`.
 //!

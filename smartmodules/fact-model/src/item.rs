@@ -44,8 +44,8 @@ pub(crate) struct Item<'a> {
     older_names: Vec<(&'a str, Raw<'a>)>,
     /// `item_params`, unparsed.
     params: Option<Raw<'a>>,
-    /// Amounts whose meaning depends on their currency.
-    amounts: Vec<(&'static str, &'a str, Raw<'a>)>,
+    /// Amounts whose meaning depends on their currency, at most one for each of [`AMOUNTS`].
+    amounts: Vec<(&'static str, Raw<'a>)>,
 }
 
 impl<'a> Item<'a> {
@@ -57,10 +57,12 @@ impl<'a> Item<'a> {
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) {
-        if value::depends_on_currency(raw)
+        let depends = value::depends_on_currency(raw);
+        if (depends || !self.amounts.is_empty())
             && let Some(column) = AMOUNTS.into_iter().find(|column| *column == key)
+            && self.hold_amount(column, raw, depends, unknown)
         {
-            self.amounts.push((column, key, raw));
+            return;
         }
         match self.column(key, raw, arena) {
             Some(true) => {}
@@ -68,6 +70,28 @@ impl<'a> Item<'a> {
             None if ga4_item_key(key).is_some() => self.older_names.push((key, raw)),
             _ => unknown.push(key, raw),
         }
+    }
+
+    /// Holds an amount that `depends` on its currency for [`Self::settle_amounts`] and returns
+    /// true. Of a repeated key the last value counts; one that was held goes to `unknown`.
+    fn hold_amount(
+        &mut self,
+        column: &'static str,
+        raw: Raw<'a>,
+        depends: bool,
+        unknown: &mut Unknown<'a>,
+    ) -> bool {
+        let held = self.amounts.iter_mut().find(|(held, _)| *held == column);
+        match held {
+            Some((_, held)) if depends => *held = raw,
+            None if depends => self.amounts.push((column, raw)),
+            Some((_, held)) if !is_null(raw) => {
+                unknown.push(column, *held);
+                self.amounts.retain(|(held, _)| *held != column);
+            }
+            _ => {}
+        }
+        depends
     }
 
     /// Sets the column of `key` and returns true if it holds the whole value; `None` if the key has
@@ -158,25 +182,32 @@ impl<'a> Item<'a> {
         {
             self.categories = levels(path);
         }
-        if let Some(raw) = self.params.take() {
+        if let Some(raw) = self.params {
             let params = bigquery::params(opened(raw, arena), arena);
             unknown.unpack("item_params", raw, params);
         }
         self.extra = unknown.take(arena);
     }
 
-    /// Reads the amounts again that depend on the currency.
+    /// Reads the amounts that depend on their currency, once it is known. One that its column can't
+    /// hold joins `extra`; if a parameter has its name there, the parameters are kept whole beside
+    /// it.
     pub(crate) fn settle_amounts(&mut self, currency: Option<&str>, arena: &'a Arena) {
-        for (column, key, raw) in std::mem::take(&mut self.amounts) {
+        let mut unknown = None;
+        for (key, raw) in std::mem::take(&mut self.amounts) {
             let amount = value::amount(raw, currency, arena);
-            let mut unknown = Unknown::of(self.extra);
-            unknown.take_if(|name, _| name == key);
-            if let Some(place) = self.decimal(column) {
-                *place = None;
-                if !set(place, amount) {
-                    unknown.push(key, raw);
-                }
+            if self.decimal(key).is_none_or(|column| set(column, amount)) {
+                continue;
             }
+            let unknown = unknown.get_or_insert_with(|| Unknown::of(self.extra));
+            if let Some(params) = self.params
+                && self.extra.iter().any(|(name, _)| *name == key)
+            {
+                unknown.push("item_params", params);
+            }
+            unknown.push(key, raw);
+        }
+        if let Some(mut unknown) = unknown {
             self.extra = unknown.take(arena);
         }
     }

@@ -21,7 +21,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::explain::{self, StepKind};
+use crate::explain::StepKind;
 use crate::formats::container::listed;
 use crate::formats::printed::rewrite;
 use crate::item::Item;
@@ -34,24 +34,19 @@ use crate::text::Arena;
 use crate::unknown::Unknown;
 use crate::value::is_sentinel;
 
-/// Reads the items. Before each one, `spend` gets the number of items so far and may refuse the
-/// next.
+/// Reads the items and returns them with their JSON. Before each one, `spend` gets the number of
+/// items so far and may refuse the next.
 pub(crate) fn read<'a>(
     found: &Found<'a>,
     arena: &'a Arena,
     spend: &mut dyn FnMut(usize) -> Result<(), Refusal>,
-) -> Result<Vec<Item<'a>>, Refusal> {
+) -> Result<(&'a str, Vec<Item<'a>>), Refusal> {
     let bad = |detail: String| Refusal::at(Reason::BadItems, detail, found.place());
     let mut list = |json: &'a str| {
         let mut list = List::new(arena, spend);
         let read = list.read(json);
         match (read, list.refusal) {
-            (Ok(()), _) => {
-                if let Some(path) = arena.path() {
-                    explain::items(json, path);
-                }
-                Ok(Ok(list.items))
-            }
+            (Ok(()), _) => Ok(Ok((json, list.items))),
             (Err(_), Some(refusal)) => Err(refusal),
             (Err(error), None) => Ok(Err(error)),
         }
@@ -69,7 +64,7 @@ pub(crate) fn read<'a>(
                 });
                 continue;
             }
-            _ if is_sentinel(text) => return Ok(Vec::new()),
+            _ if is_sentinel(text) => return Ok((text, Vec::new())),
             Some(b'[' | b'{') => {
                 if let Ok(items) = list(text)? {
                     return Ok(items);

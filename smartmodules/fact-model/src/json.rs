@@ -53,12 +53,25 @@ pub(crate) fn get<'a>(entries: &Entries<'a>, key: &str) -> Option<Raw<'a>> {
         .map(|(_, value)| *value)
 }
 
+/// Returns the bytes of keys and values.
+pub(crate) fn size<'k>(entries: impl IntoIterator<Item = (&'k str, Raw<'k>)>) -> usize {
+    let sizes = entries.into_iter();
+    sizes
+        .map(|(key, value)| key.len() + value.get().len())
+        .sum()
+}
+
 /// Returns `serde_json`'s error for a text that could not be read; `otherwise` if it is valid JSON.
 pub(crate) fn json_error(json: &str, otherwise: &str) -> serde_json::Error {
     match serde_json::from_str::<&RawValue>(json) {
         Ok(_) => serde_json::Error::custom(otherwise),
         Err(error) => error,
     }
+}
+
+/// Returns true if a text is one JSON value.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// Trims JSON's white space and a leading byte order mark.

@@ -1,6 +1,9 @@
 //! Reads an event's keys, its own and those of its parameter objects, and assigns values to
 //! columns.
 
+use std::fmt::Display;
+
+use crate::explain;
 use crate::extra::Keys;
 use crate::formats::container::{is_numbered, opened};
 use crate::formats::vendors;
@@ -17,7 +20,7 @@ use crate::scan::{GiveUp, Scanner};
 use crate::text::Arena;
 use crate::unknown::Unknown;
 use crate::value::{self, Column, is_null};
-use crate::write::JsonText;
+use crate::write::object_of;
 
 /// The keys of one event and of its parameter objects.
 #[derive(Debug, Default)]
@@ -99,11 +102,6 @@ impl<'a> EventKeys<'a> {
         matches!(self.known.get(Known::Name as usize), Some(Some(_)))
     }
 
-    /// Returns the values of all properties, for an explanation.
-    pub(crate) fn found(&self) -> impl Iterator<Item = Found<'a>> {
-        self.known.iter().copied().flatten()
-    }
-
     fn objects(&self) -> impl Iterator<Item = (Place, Raw<'a>)> + use<'a> {
         [
             (Place::Params, self.params),
@@ -164,13 +162,7 @@ impl<'a> EventKeys<'a> {
         if !has_lifted {
             self.keep(Place::Top, name, object);
         } else if !rest.is_empty() {
-            let mut out = JsonText::new(arena);
-            out.begin_object();
-            for (key, raw) in rest {
-                out.entry(key, raw.get());
-            }
-            out.end_object();
-            self.keep(Place::Top, name, Raw::read(out.finish(), false));
+            self.keep(Place::Top, name, object_of(rest, arena));
         }
     }
 
@@ -242,13 +234,18 @@ impl<'a> EventKeys<'a> {
 
     /// Removes a property and reads it. A value that its column can't hold, or not whole, is kept
     /// for [`Self::extra`].
-    pub(crate) fn column<T>(
+    pub(crate) fn column<T: Display>(
         &mut self,
         known: Known,
+        arena: &Arena,
         read: impl FnOnce(Raw<'a>) -> Column<T>,
     ) -> Option<T> {
         let found = self.take(known)?;
-        match read(found.raw) {
+        let value = read(found.raw);
+        if let Some(path) = arena.path() {
+            explain::value(found.key, found.raw, &value, path);
+        }
+        match value {
             Column::Value(value) => Some(value),
             Column::Cut(value) => {
                 self.keep_cut(&found);
@@ -270,7 +267,7 @@ impl<'a> EventKeys<'a> {
 
     /// Removes a property and reads it as text.
     pub(crate) fn text(&mut self, known: Known, arena: &'a Arena) -> Option<&'a str> {
-        self.column(known, |raw| value::column_text(raw, arena))
+        self.column(known, arena, |raw| value::column_text(raw, arena))
     }
 
     /// Returns all keys without a column. Parameters join the event's own keys. If a key is in

@@ -32,8 +32,7 @@
 //!   `device`, `geo` and `app_info`.
 //! - Numbers are exact decimals, also in local notation: `1.234,56`, `€ 9,99`. An ambiguous value
 //!   such as `1,234` is not guessed, unless the currency has no decimals: it is kept in `extra` and
-//!   the column is null. So is any other
-//!   value that a column can't hold.
+//!   the column is null. So is any other value that a column can't hold.
 //! - A text column holds up to [`MAX_TEXT`] bytes. A longer text is cut, with `…` and a hash of the
 //!   whole as its end ([`cut_text`]), and is whole in `extra` under the key that it came with.
 //! - Keys without a column are kept in [`Extra`]. Parameters (`item_params` of an item,

@@ -74,8 +74,9 @@ impl Default for Options {
     }
 }
 
-/// Keys of an event that are never part of an identity.
-const IGNORED: [&str; 1] = ["replay_timestamp"];
+/// Keys of an event that describe its delivery: never part of an identity, and allowed by each
+/// tracking plan.
+pub(crate) const IGNORED: [&str; 1] = ["replay_timestamp"];
 
 impl Options {
     /// The names of all parameters.

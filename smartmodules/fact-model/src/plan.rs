@@ -3,29 +3,27 @@
 //! Rules apply to facts, after all formats have been read: names are those of columns, or of keys
 //! in `extra`. A violation is a flag in `extra` or rejects the event. Neither changes `fact_hash`.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::columns::{self, Kind, Value};
+use crate::columns::{self, Kind};
 use crate::decimal::Decimal;
 use crate::extra::{Extra, Keys};
 use crate::fact::Fact;
-use crate::json::{entries, get, unescape};
 use crate::limits::Budget;
-use crate::raw::Raw;
+use crate::plan::check::Violations;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
-use crate::write::JsonText;
 
 /// The largest plan in bytes. Fluvio carries up to 65,535 bytes in a parameter.
 const MAX_PLAN: usize = 32 * 1024;
 /// The longest name in a plan, and the longest of an unplanned key in a rule, in bytes.
 const MAX_NAME: usize = 128;
-/// The most rules that one fact or one rejection names.
-const MAX_RULES: usize = 32;
 
 /// A tracking plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -178,16 +176,16 @@ impl Plan {
             match self.events.get(&*fact.event_name) {
                 Some(schema) => {
                     let action = schema.on_violation.unwrap_or(self.on_violation);
-                    check_fact(schema, fact, (event, item), action, &mut violations);
+                    violations.check(schema, fact, (event, item), action);
                 }
                 None => {
                     if let Some(action) = self.other_events {
-                        violations.add("event_name", "not in the plan", action);
+                        violations.add_unplanned(action);
                     }
                 }
             }
-            if violations.worst == Action::Reject {
-                let rules = violations.rules.join("; ");
+            if violations.reject() {
+                let rules = violations.rules().join("; ");
                 let detail = format!("the event violates the tracking plan: {rules}");
                 return Err(Refusal::new(Reason::TrackingPlan, detail));
             }
@@ -329,285 +327,4 @@ fn check_names(schema: &Schema) -> Result<(), String> {
     { names }.try_for_each(|name| check_name(name))?;
     let within = schema.properties.values().chain(schema.items.as_deref());
     { within }.try_for_each(check_names)
-}
-
-/// The rules that a fact violates.
-#[derive(Default)]
-struct Violations {
-    rules: Vec<String>,
-    worst: Action,
-}
-
-impl Violations {
-    fn add(&mut self, path: &str, keyword: &str, action: Action) {
-        self.worst = self.worst.max(action);
-        let rule = match self.rules.len() {
-            ..MAX_RULES => format!("{path}: {keyword}"),
-            MAX_RULES => "more rules than are listed".to_owned(),
-            _ => return,
-        };
-        if !self.rules.contains(&rule) {
-            self.rules.push(rule);
-        }
-    }
-
-    /// Returns the rules as a JSON array; an empty text if there are none.
-    fn json<'a>(&self, arena: &'a Arena) -> &'a str {
-        if self.rules.is_empty() {
-            return "";
-        }
-        let mut out = JsonText::new(arena);
-        out.begin_list();
-        self.rules.iter().for_each(|rule| out.string(rule));
-        out.end_list();
-        out.finish()
-    }
-}
-
-/// The place of a rule: the names that lead to it, and the action of the schema around it.
-#[derive(Clone, Copy)]
-struct Place<'p> {
-    path: &'p str,
-    action: Action,
-}
-
-impl Place<'_> {
-    /// Returns the path and the action of a key.
-    fn of(self, name: &str, schema: &Schema) -> (String, Action) {
-        let Self { path, action } = self;
-        let action = schema
-            .properties
-            .get(name)
-            .and_then(|property| property.on_violation)
-            .unwrap_or(action);
-        (format!("{path}{name}"), action)
-    }
-}
-
-/// Checks a fact against the schema of its event. `extra` is its keys without a column.
-fn check_fact(
-    schema: &Schema,
-    fact: &Fact<'_>,
-    extra: (Keys<'_>, Keys<'_>),
-    action: Action,
-    violations: &mut Violations,
-) {
-    let place = Place { path: "", action };
-    check_columns(
-        schema,
-        fact,
-        extra.0,
-        columns::of_event_key,
-        place,
-        violations,
-    );
-    if fact.item_ordinal > 0
-        && let Some(items) = schema.properties.get("items")
-        && let Some(item) = &items.items
-    {
-        let place = Place {
-            path: "items.",
-            action: item.on_violation.or(items.on_violation).unwrap_or(action),
-        };
-        check_columns(item, fact, extra.1, columns::of_item_key, place, violations);
-    }
-}
-
-/// Checks columns of a fact, and keys without a column.
-fn check_columns(
-    schema: &Schema,
-    fact: &Fact<'_>,
-    keys: Keys<'_>,
-    column_of: ColumnOf,
-    place: Place<'_>,
-    violations: &mut Violations,
-) {
-    let key = |name: &str| {
-        keys.iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, raw)| *raw)
-    };
-    for name in &schema.required {
-        let is_there = if name == "items" {
-            fact.item_ordinal > 0
-        } else if columns::kind(name).is_some() {
-            columns::value(fact, name).is_some()
-        } else {
-            key(name).is_some_and(|raw| raw.get() != "null")
-        };
-        if !is_there {
-            let (path, action) = place.of(name, schema);
-            violations.add(&path, "required", action);
-        }
-    }
-    for (name, property) in &schema.properties {
-        let (path, action) = place.of(name, schema);
-        if columns::kind(name).is_none() {
-            if let Some(raw) = key(name) {
-                let path = &path;
-                check_json(property, raw, Place { path, action }, violations);
-            }
-        } else if let Some(value) = columns::value(fact, name) {
-            check_value(property, &value, &path, action, violations);
-        } else if property.r#type.is_some()
-            && keys.iter().any(|(key, _)| column_of(key) == Some(name))
-        {
-            // A value was sent that the column can't hold.
-            violations.add(&path, "type", action);
-        }
-    }
-    if schema.additional_properties == Some(false) {
-        for (key, _) in keys {
-            if column_of(key).is_none() && *key != "replay_timestamp" {
-                add_additional(schema, key, place, violations);
-            }
-        }
-    }
-}
-
-/// Adds a violation if a key isn't among the properties.
-fn add_additional(schema: &Schema, key: &str, place: Place<'_>, violations: &mut Violations) {
-    if !schema.properties.contains_key(key) {
-        let end = key.floor_char_boundary(MAX_NAME);
-        let path = format!("{}{}", place.path, key.get(..end).unwrap_or_default());
-        violations.add(&path, "additionalProperties", place.action);
-    }
-}
-
-/// Checks the value of a column or a single value.
-fn check_value(
-    schema: &Schema,
-    value: &Value<'_>,
-    path: &str,
-    action: Action,
-    violations: &mut Violations,
-) {
-    if let (Some(Type::Integer), Value::Number(number)) = (schema.r#type, value)
-        && number.as_str().contains('.')
-    {
-        violations.add(path, "type", action);
-    }
-    if let Some(allowed) = &schema.r#enum {
-        let is_allowed = allowed.iter().any(|allowed| match (allowed, value) {
-            (Scalar::Text(allowed), Value::Text(text)) => allowed == text,
-            (Scalar::Number(allowed), Value::Number(number)) => allowed == number,
-            _ => false,
-        });
-        if !is_allowed {
-            violations.add(path, "enum", action);
-        }
-    }
-    if let Value::Number(number) = value {
-        if let Some(Number(least)) = &schema.minimum
-            && number.compare(least).is_lt()
-        {
-            violations.add(path, "minimum", action);
-        }
-        if let Some(Number(most)) = &schema.maximum
-            && number.compare(most).is_gt()
-        {
-            violations.add(path, "maximum", action);
-        }
-    }
-}
-
-/// Checks a value without a column. The recursion ends with the schema's depth, which `serde_json`
-/// limits to 128.
-fn check_json(schema: &Schema, raw: Raw<'_>, place: Place<'_>, violations: &mut Violations) {
-    let Place { path, action } = place;
-    let arena = Arena::new();
-    let json = raw.get();
-    let (kind, value) = match json.as_bytes().first() {
-        Some(b'n') | None => return,
-        Some(b'"') => (Type::String, unescape(json, &arena).map(Value::Text)),
-        Some(b't' | b'f') => (Type::Boolean, None),
-        Some(b'{') => (Type::Object, None),
-        Some(b'[') => (Type::Array, None),
-        Some(_) => (Type::Number, Decimal::parse(json).map(Value::Number)),
-    };
-    let fits = match schema.r#type {
-        None => true,
-        Some(Type::Integer) => kind == Type::Number,
-        Some(wanted) => kind == wanted,
-    };
-    if !fits {
-        return violations.add(path, "type", action);
-    }
-    match (&value, &schema.r#enum) {
-        (Some(value), _) => check_value(schema, value, path, action, violations),
-        (None, Some(allowed)) => {
-            let is_allowed =
-                kind == Type::Boolean && allowed.contains(&Scalar::Boolean(json == "true"));
-            if !is_allowed {
-                violations.add(path, "enum", action);
-            }
-        }
-        (None, None) => {}
-    }
-    let below = |name: &str, schema: &Schema| {
-        let path = format!("{path}.");
-        Place {
-            path: &path,
-            action,
-        }
-        .of(name, schema)
-    };
-    match kind {
-        Type::Object => {
-            let entries = entries(json, &arena);
-            let of = |name: &str| get(&entries, name).filter(|raw| raw.get() != "null");
-            for name in &schema.required {
-                if of(name).is_none() {
-                    let (path, action) = below(name, schema);
-                    violations.add(&path, "required", action);
-                }
-            }
-            for (name, property) in &schema.properties {
-                if let Some(raw) = of(name) {
-                    let (path, action) = below(name, schema);
-                    check_json(
-                        property,
-                        raw,
-                        Place {
-                            path: &path,
-                            action,
-                        },
-                        violations,
-                    );
-                }
-            }
-            if schema.additional_properties == Some(false) {
-                let path = format!("{path}.");
-                for (key, _) in &entries {
-                    add_additional(
-                        schema,
-                        key,
-                        Place {
-                            path: &path,
-                            action,
-                        },
-                        violations,
-                    );
-                }
-            }
-        }
-        Type::Array => {
-            if let Some(items) = &schema.items {
-                let path = format!("{path}[]");
-                let action = items.on_violation.unwrap_or(action);
-                for element in raw.elements().unwrap_or_default() {
-                    check_json(
-                        items,
-                        element,
-                        Place {
-                            path: &path,
-                            action,
-                        },
-                        violations,
-                    );
-                }
-            }
-        }
-        _ => {}
-    }
 }

@@ -158,13 +158,11 @@ pub(crate) fn amount<'a>(
     if currency.is_none() || !raw.get().starts_with('"') {
         return decimal(raw, arena);
     }
-    text(raw, arena).and_then(|text| {
-        Decimal::parse(text)
-            .filter(|_| !money::ends_like_a_group(text) || text.starts_with("0."))
-            .or_else(|| {
-                // Without a sign beside it a point groups nothing for certain.
-                money::parse(text, currency).filter(|_| Decimal::parse(text).is_none())
-            })
+    text(raw, arena).and_then(|text| match Decimal::parse(text) {
+        // Without a sign beside it a point groups nothing for certain.
+        Some(_) if money::ends_like_a_group(text) && !text.starts_with("0.") => None,
+        Some(number) => Some(number),
+        None => money::parse(text, currency),
     })
 }
 

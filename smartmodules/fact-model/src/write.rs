@@ -5,6 +5,8 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::decimal::Decimal;
+use crate::json::is_json;
+use crate::raw::Raw;
 use crate::swar;
 use crate::text::Arena;
 
@@ -83,6 +85,16 @@ fn copy(bytes: &[u8], out: &mut Vec<u8>, mut see: impl FnMut(u64)) {
     }
 }
 
+/// Returns an object with these entries.
+pub(crate) fn object_of<'k, 'a>(
+    entries: impl IntoIterator<Item = (&'k str, Raw<'k>)>,
+    arena: &'a Arena,
+) -> Raw<'a> {
+    let mut out = JsonText::new(arena);
+    out.object(entries);
+    Raw::read(out.finish(), false)
+}
+
 /// Builds JSON text. It inserts the commas.
 #[derive(Debug)]
 pub(crate) struct JsonText<'a> {
@@ -138,7 +150,7 @@ impl<'a> JsonText<'a> {
     /// Appends `text` as a number if it is one in any notation, else as a string.
     pub(crate) fn number(&mut self, text: &str) {
         let starts_as_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        if starts_as_number && serde_json::from_str::<&RawValue>(text).is_ok() {
+        if starts_as_number && is_json(text) {
             self.raw(text);
         } else if let Some(number) = Decimal::parse(text) {
             self.raw(number.as_str());
@@ -157,6 +169,15 @@ impl<'a> JsonText<'a> {
     pub(crate) fn entry(&mut self, key: &str, json: &str) {
         self.key(key);
         self.raw(json);
+    }
+
+    /// Appends an object.
+    pub(crate) fn object<'k>(&mut self, entries: impl IntoIterator<Item = (&'k str, Raw<'k>)>) {
+        self.begin_object();
+        for (key, value) in entries {
+            self.entry(key, value.get());
+        }
+        self.end_object();
     }
 
     /// Moves the text into the arena.

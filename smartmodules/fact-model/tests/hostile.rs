@@ -10,6 +10,7 @@
 mod checks;
 
 use checks::check;
+use fact_model::flatten;
 use proptest::prelude::*;
 
 #[test]
@@ -94,6 +95,100 @@ fn a_pile_of_hostile_bodies() {
     for body in &bodies {
         check(body);
     }
+}
+
+/// Readers follow a body's depth only so far, on the smallest stack too: a deeper one would end the
+/// process. The rest is in `extra`, or the body is rejected.
+#[test]
+fn no_reader_follows_a_body_to_any_depth() {
+    let nest = |open: &str, close: &str| {
+        let depth = 120_000 / (open.len() + close.len());
+        let (open, close) = (open.repeat(depth), close.repeat(depth));
+        format!(r#"{open}"the bottom"{close}"#)
+    };
+    let schema = |name: &str| {
+        format!(
+            r#"{{"schema":"iglu:com.snowplowanalytics.snowplow/{name}/jsonschema/1-0-0","data":"#
+        )
+    };
+    let nests = [
+        nest("[", "]"),
+        nest(r#"{"a":"#, "}"),
+        nest("[{\"0\":", "}]"),
+        nest(r#"["event","#, "]"),
+        nest(&schema("contexts"), "}"),
+        nest(&format!("[{}", schema("unstruct_event")), "}]"),
+        nest(r#"{"data":["#, "]}"),
+    ];
+    let keys = [
+        "contexts",
+        "context",
+        "entities",
+        "co",
+        "ue_pr",
+        "unstruct_event",
+        "data",
+        "events",
+        "batch",
+        "Records",
+        "params",
+        "event_params",
+        "ecommerce",
+        "eventModel",
+        "items",
+        "x",
+        "transactionProducts",
+        "properties",
+        "custom_data",
+        "device",
+        "detail",
+        "body",
+        "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1",
+    ];
+    let mut bodies = Vec::new();
+    for deep in &nests {
+        bodies.push(deep.clone());
+        for key in keys {
+            bodies.push(format!(
+                r#"{{"collector_tstamp":1795382400000,"e":"pv","{key}":{deep}}}"#
+            ));
+            bodies.push(format!(
+                r#"{{"event_name":"a","ts":1795382400,"{key}":{deep}}}"#
+            ));
+        }
+    }
+    for (open, close) in [
+        ("Bundle[{a=", "}]"),
+        ("{a=", "}"),
+        ("[{a=[", "]}]"),
+        ("( {a = (", "); })"),
+        ("{'a':[", "]}"),
+        ("new f(", ")"),
+        ("[\"a\": ", "]"),
+    ] {
+        bodies.push(nest(open, close));
+        bodies.push(
+            serde_json::json!({"name": "a", "ts": 1_795_382_400, "items": nest(open, close),
+            "params": nest(open, close)})
+            .to_string(),
+        );
+    }
+    let flatten_all = move || {
+        for body in &bodies {
+            let envelope = flatten(body.as_bytes());
+            let shown = body.get(..90).unwrap_or(body);
+            assert!(
+                !envelope.facts.is_empty() || !envelope.rejected.is_empty(),
+                "{shown}"
+            );
+            for fact in &envelope.facts {
+                let extra = fact.extra.as_ref().unwrap().json().into_owned();
+                assert!(extra.contains("the bottom"), "{shown}: {extra}");
+            }
+        }
+    };
+    let small = std::thread::Builder::new().stack_size(512 * 1024);
+    small.spawn(flatten_all).unwrap().join().unwrap();
 }
 
 /// JSON that resembles events, valid and invalid.

@@ -215,6 +215,36 @@ fn repetition_takes_no_longer_than_its_size() {
     }
 }
 
+/// An object with many keys is searched for a name once, not for each key.
+#[test]
+fn many_keys_take_no_longer_than_their_size() {
+    let ids = |count: usize| vec![r#""id":1"#; count].join(",");
+    let keys = Vec::from_iter((0..40_000).map(|n| format!(r#""k{n}":1"#))).join(",");
+    let skus = vec![r#""sku":1"#; 40_000].join(",");
+    let entities = (0..20_000).map(|n| {
+        format!(
+            r#"{{"schema":"iglu:com.snowplowanalytics.snowplow.ecommerce/e{n}/j/1","data":{{}}}}"#
+        )
+    });
+    let entities = Vec::from_iter(entities).join(",");
+    for body in [
+        format!(
+            r#"{{"ts":1795382400,"ecommerce":{{"promoView":{{"promotions":[{{{}}}]}}}}}}"#,
+            ids(40_000)
+        ),
+        format!(r#"{{"ts":1795382400,"ecommerce":{{"promoView":{{"promotions":[{{{keys}}}]}}}}}}"#),
+        format!(
+            r#"{{"ts":1795382400,"ecommerce":{{"promoClick":{{"promotions":[{}]}}}}}}"#,
+            vec![format!("{{{}}}", ids(50)); 400].join(",")
+        ),
+        format!(r#"{{"ts":1795382400,"transactionProducts":[{{{skus}}}]}}"#),
+        format!(r#"{{"collector_tstamp":1795382400000,"e":"pv","contexts":[{entities}]}}"#),
+    ] {
+        in_time(&body);
+        check(body.as_bytes());
+    }
+}
+
 #[test]
 fn many_bombs_are_no_more_than_one() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

@@ -1,5 +1,6 @@
-//! A value that becomes no column and no fact is in `extra`, or its event is rejected with the text:
-//! random events in every shape of JSON, each value of which is unique and has to be found again.
+//! A value that becomes no column and no fact is in `extra`, or its event is rejected with the
+//! text: random events in every shape of JSON, each value of which is unique and has to be found
+//! again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -6,11 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::value::RawValue;
-
 use crate::formats::Rewritten;
 use crate::formats::container::listed;
-use crate::json::{Entries, each_entry, entries, get, unescape};
+use crate::json::{Entries, each_entry, entries, get, is_json, unescape};
 use crate::raw::Raw;
 use crate::scan::{GiveUp, Scanner};
 use crate::text::Arena;
@@ -65,7 +63,7 @@ pub(crate) fn read<'a>(row: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<
     }
     if !rest.is_empty() {
         out.key("ecommerce");
-        object(&rest, &mut out);
+        out.object(rest);
     }
     out.key("event_params");
     out.begin_object();
@@ -187,7 +185,7 @@ impl<'a> Param<'a> {
             let bare = value.get().trim_matches('"');
             let is_number = rank > 0
                 && bare.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-                && serde_json::from_str::<&RawValue>(bare).is_ok();
+                && is_json(bare);
             let value = if is_number {
                 Raw::read(bare, false)
             } else {
@@ -207,20 +205,12 @@ fn items<'a>(list: Raw<'a>, arena: &'a Arena, out: &mut JsonText<'_>) {
             for element in elements {
                 let mut columns = entries(element.get(), arena);
                 columns.retain(|(_, value)| !is_json_null(value));
-                object(&columns, out);
+                out.object(columns);
             }
             out.end_list();
         }
         _ => out.raw(list.get()),
     }
-}
-
-fn object(entries: &[(&str, Raw<'_>)], out: &mut JsonText<'_>) {
-    out.begin_object();
-    for (key, value) in entries {
-        out.entry(key, value.get());
-    }
-    out.end_object();
 }
 
 fn is_json_null(value: &Raw<'_>) -> bool {

@@ -8,10 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
-
 use crate::formats::printed::rewrite;
-use crate::json::{entries, repair, trim, unescape};
+use crate::json::{entries, is_json, repair, trim, unescape};
 use crate::limits::MAX_STRINGS;
 use crate::raw::Raw;
 use crate::rejection::Refusal;
@@ -24,7 +22,7 @@ pub(crate) type Object<'a> = BTreeMap<&'a str, Raw<'a>>;
 /// Returns the object or list in a JSON text; any other value is unchanged.
 pub(crate) fn opened<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
     match text(value, arena) {
-        Some(text) if is_json(text) && text.starts_with(['{', '[']) => Raw::read(text, false),
+        Some(text) if text.starts_with(['{', '[']) && is_json(text) => Raw::read(text, false),
         _ => value,
     }
 }
@@ -103,19 +101,6 @@ fn is_element(value: Raw<'_>) -> bool {
 
 fn number(key: &str) -> Option<u32> {
     key.parse().ok().filter(|_| !key.starts_with('+'))
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
-}
-
-/// Writes an object.
-pub(crate) fn write_object(object: &Object<'_>, out: &mut JsonText<'_>) {
-    out.begin_object();
-    for (key, value) in object {
-        out.entry(key, value.get());
-    }
-    out.end_object();
 }
 
 #[cfg(test)]

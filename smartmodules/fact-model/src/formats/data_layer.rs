@@ -15,7 +15,7 @@
 
 use std::collections::btree_map::Entry;
 
-use crate::formats::container::{Object, listed, object, opened, write_object};
+use crate::formats::container::{Object, listed, object, opened};
 use crate::formats::{Rewritten, bigquery};
 use crate::json::{Entries, entries, get, unescape};
 use crate::names::{
@@ -24,7 +24,7 @@ use crate::names::{
 use crate::raw::Raw;
 use crate::text::Arena;
 use crate::value::{self, Column, is_null};
-use crate::write::JsonText;
+use crate::write::{JsonText, object_of};
 
 /// The key of the product impressions of Universal Analytics.
 const IMPRESSIONS: &str = "impressions";
@@ -197,7 +197,7 @@ fn action<'a>(
     if let Some((list_key, list)) = list.or_else(|| Some(("items", fields.remove("items")?))) {
         let list = listed(opened(list, arena), arena);
         part.items = Some(if list_key == "promotions" {
-            promotions(list, arena)
+            rename(list, &PROMOTION, arena)
         } else {
             list.get()
         });
@@ -355,9 +355,7 @@ impl<'a> Event<'a> {
             fits &= self.put(key, *value, &at);
         }
         if !fits {
-            let mut out = JsonText::new(arena);
-            write_object(object, &mut out);
-            self.rest.insert(key, Raw::read(out.finish(), false));
+            self.rest.insert(key, object_of(object.clone(), arena));
         }
     }
 
@@ -382,10 +380,10 @@ impl<'a> Event<'a> {
         }
         if !self.rest.is_empty() {
             out.key("ecommerce");
-            write_object(&self.rest, &mut out);
+            out.object(self.rest);
         }
         out.key("params");
-        write_object(&self.params, &mut out);
+        out.object(self.params);
         out.end_object();
         Rewritten {
             names: vec![
@@ -412,7 +410,7 @@ fn standard<'a>(push: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<'a>> {
         }
     }
     if let Some(products) = products {
-        let items = Raw::read(skus(products, arena), false);
+        let items = Raw::read(rename(products, &SKU, arena), false);
         event.put("items", items, ".transactionProducts");
     }
     push.retain(|(key, _)| {
@@ -423,14 +421,6 @@ fn standard<'a>(push: &Entries<'a>, arena: &'a Arena) -> Option<Rewritten<'a>> {
     }
     let is_named = name(&push, arena).is_some_and(is_ecommerce_event);
     Some(event.write(&push, (!is_named).then_some("purchase"), arena))
-}
-
-/// Renames `sku` in products of standard e-commerce.
-fn skus<'a>(list: Raw<'a>, arena: &'a Arena) -> &'a str {
-    rewrite_objects(list, arena, |key, product| match key {
-        "sku" if get(product, "id").is_none() => "id",
-        other => other,
-    })
 }
 
 /// Translates a key of an `actionField` to GA4's.
@@ -445,30 +435,19 @@ fn action_field(key: &str) -> &str {
     }
 }
 
-/// Renames the keys of promotions. A key whose new name the promotion has too stays.
-fn promotions<'a>(list: Raw<'a>, arena: &'a Arena) -> &'a str {
-    rewrite_objects(list, arena, |key, promotion| {
-        let name = match key {
-            "id" => "promotion_id",
-            "name" => "promotion_name",
-            "creative" => "creative_name",
-            "position" => "creative_slot",
-            other => other,
-        };
-        if get(promotion, name).is_some() {
-            key
-        } else {
-            name
-        }
-    })
-}
+/// The name of a product's id in standard e-commerce.
+const SKU: [(&str, &str); 1] = [("sku", "id")];
+/// Names of a promotion's keys.
+const PROMOTION: [(&str, &str); 4] = [
+    ("id", "promotion_id"),
+    ("name", "promotion_name"),
+    ("creative", "creative_name"),
+    ("position", "creative_slot"),
+];
 
-/// Renames the keys of a list's objects, or of a single object.
-fn rewrite_objects<'a>(
-    list: Raw<'a>,
-    arena: &'a Arena,
-    rename: impl for<'t> Fn(&'t str, &Entries<'a>) -> &'t str,
-) -> &'a str {
+/// Renames the keys of a list's objects, or of a single object. A key whose new name the object has
+/// too stays.
+fn rename<'a>(list: Raw<'a>, names: &[(&str, &str)], arena: &'a Arena) -> &'a str {
     let elements = match list.elements() {
         Some(elements) => elements,
         None => vec![list],
@@ -480,11 +459,12 @@ fn rewrite_objects<'a>(
     out.begin_list();
     for element in elements {
         let object = entries(element.get(), arena);
-        out.begin_object();
-        for (key, value) in &object {
-            out.entry(rename(key, &object), value.get());
-        }
-        out.end_object();
+        let mut names = names.to_vec();
+        names.retain(|(_, new)| get(&object, new).is_none());
+        out.object(object.iter().map(|(key, value)| {
+            let new = names.iter().find(|(old, _)| old == key);
+            (new.map_or(*key, |(_, new)| new), *value)
+        }));
     }
     out.end_list();
     out.finish()

@@ -2,30 +2,39 @@
 //! source, and events of another shape.
 
 use crate::explain::StepKind;
-use crate::formats::container::{self, Object, is_numbered, listed, opened, write_object};
+use crate::formats::container::{self, Object, is_numbered, listed, opened};
 use crate::formats::printed::rewrite;
 use crate::formats::{Rewritten, bigquery, data_layer, vendors};
-use crate::json::{Entries, entries, get};
+use crate::json::{Entries, entries, get, size};
 use crate::limits::Budget;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::value::is_null;
-use crate::write::JsonText;
+use crate::write::object_of;
 
 /// An object that isn't a plain event.
 #[derive(Debug)]
 pub(crate) enum Shape<'a> {
-    /// The content of an envelope and its location.
-    Envelope(Raw<'a>, &'static str),
+    /// One body in an envelope.
+    Envelope(Envelope<'a>),
     /// Events of another shape, rewritten.
     Events(Vec<Rewritten<'a>>),
     /// A push that only clears the data layer's `ecommerce`.
     Cleared,
-    /// Bodies of their own: the messages of a batch.
-    Bodies(Vec<Body<'a>>),
+    /// Several bodies in an envelope with this name.
+    Bodies(&'static str, Vec<Body<'a>>),
     /// A list of bodies that came as an object with numbers as keys.
     List(Raw<'a>),
+}
+
+/// An envelope around one body.
+#[derive(Debug)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) content: Raw<'a>,
+    /// The location of the content.
+    pub(crate) at: &'static str,
 }
 
 /// A body in a batch.
@@ -68,18 +77,26 @@ pub(crate) fn read<'a>(
         && (has("TopicArn")
             || get(&entries, "Type").is_some_and(|kind| kind.get() == "\"Notification\""))
     {
-        return Ok(Some(Shape::Envelope(message, ".Message")));
+        return Ok(Some(Shape::Envelope(Envelope {
+            name: "an SNS notification",
+            content: message,
+            at: ".Message",
+        })));
     }
     if let Some(detail) = get(&entries, "detail")
         && has("detail-type")
     {
-        return Ok(Some(Shape::Envelope(detail, ".detail")));
+        return Ok(Some(Shape::Envelope(Envelope {
+            name: "an EventBridge event",
+            content: detail,
+            at: ".detail",
+        })));
     }
     if !is_named
         && get(&entries, "sqs").is_some_and(Raw::is_object)
-        && let Some((body, place)) = sqs_body(&entries)
+        && let Some(envelope) = sqs_body(&entries)
     {
-        return Ok(Some(Shape::Envelope(body, place)));
+        return Ok(Some(Shape::Envelope(envelope)));
     }
     if !is_named
         && let Some(events) = get(&entries, "events")
@@ -122,22 +139,20 @@ fn events<'a>(
 }
 
 fn whole<'a>(entries: &Entries<'a>, arena: &'a Arena) -> Rewritten<'a> {
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in entries {
-        out.entry(key, value.get());
-    }
-    out.end_object();
-    Rewritten::whole(out.finish())
+    Rewritten::whole(object_of(entries.iter().copied(), arena).get())
 }
 
 /// Returns the message body in an envelope of the SQS source: `body`, or `base64` if it isn't
 /// UTF-8.
-fn sqs_body<'a>(entries: &Entries<'a>) -> Option<(Raw<'a>, &'static str)> {
+fn sqs_body<'a>(entries: &Entries<'a>) -> Option<Envelope<'a>> {
+    let name = "a record of the SQS source";
     [("body", ".body"), ("base64", ".base64")]
         .into_iter()
-        .find_map(|(key, place)| Some((get(entries, key)?, place)))
-        .filter(|(body, _)| body.get().starts_with('"'))
+        .find_map(|(key, at)| {
+            let content = get(entries, key)?;
+            Some(Envelope { name, content, at })
+        })
+        .filter(|envelope| envelope.content.get().starts_with('"'))
 }
 
 /// Returns true for the array that the SQS extended client sends in place of a large body:
@@ -184,10 +199,7 @@ fn measurement_protocol<'a>(
         .copied()
         .filter(|(key, _)| *key != "events")
         .collect();
-    let size: usize = common
-        .iter()
-        .map(|(key, value)| key.len() + value.get().len())
-        .sum();
+    let size = size(common.clone());
     let mut rewritten = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         budget.spend(size)?;
@@ -198,7 +210,7 @@ fn measurement_protocol<'a>(
         let overruled: Object<'a> = overruled
             .into_iter()
             .filter(|(key, value)| {
-                !is_null(*value) && own.get(key).is_none_or(|own| own.get() != value.get())
+                !is_null(*value) && own.get(key).is_some_and(|own| own.get() != value.get())
             })
             .collect();
         own.extend(shared);
@@ -238,15 +250,11 @@ fn beside<'a>(overruled: Object<'a>, own: Option<&Raw<'a>>, arena: &'a Arena) ->
         Some((text, None)) => Object::from([("event_params", text)]),
     };
     if overruled.keys().any(|key| params.contains_key(key)) {
-        let mut body = JsonText::new(arena);
-        write_object(&overruled, &mut body);
-        params.insert("body", Raw::read(body.finish(), false));
+        params.insert("body", object_of(overruled, arena));
     } else {
         params.extend(overruled);
     }
-    let mut out = JsonText::new(arena);
-    write_object(&params, &mut out);
-    Raw::read(out.finish(), false)
+    object_of(params, arena)
 }
 
 /// Replaces texts that hold an event's objects: JSON in a string, or a map as some platform prints
@@ -265,8 +273,9 @@ fn open_texts<'a>(entries: &mut Entries<'a>, arena: &'a Arena) -> Result<bool, R
     Ok(has_opened)
 }
 
-/// Returns an object of parameters, or a list of those of the BigQuery export, that is in a text
-/// or came as an object with numbers as keys. A text that is neither stays a text.
+/// Returns parameters that are in a text, or a list of those of the BigQuery export that came as an
+/// object with numbers as keys. In `event_params` such a list stays a list, elsewhere it becomes an
+/// object. Other JSON stays as it came; a text in no known format is refused.
 fn params<'a>(value: Raw<'a>, key: &str, arena: &'a Arena) -> Result<Raw<'a>, Refusal> {
     let json = match container::text(value, arena) {
         Some(text) => {

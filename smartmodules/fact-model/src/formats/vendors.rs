@@ -12,18 +12,18 @@ mod segment;
 mod shopify;
 mod snowplow;
 
-use serde_json::value::RawValue;
-
+use crate::explain::StepKind;
 use crate::formats::Rewritten;
+use crate::formats::container::opened;
 use crate::formats::shape::{Body, Shape};
-use crate::json::{Entries, entries, get, repair, trim, unescape};
+use crate::json::{Entries, entries, get, size, trim, unescape};
 use crate::limits::Budget;
 use crate::names::item_key;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::value::is_null;
-use crate::write::JsonText;
+use crate::write::{JsonText, object_of};
 
 /// Returns true if a key of a plain event hints at a wrapper of AWS or at another vendor.
 pub(crate) fn hints(key: &str, value: Raw<'_>) -> bool {
@@ -69,7 +69,7 @@ pub(crate) fn read<'a>(
     }
     for list in ["batch", "data"] {
         if !is_named && let Some(bodies) = batch(object, list, arena, budget)? {
-            return Ok(Some(Shape::Bodies(bodies)));
+            return Ok(Some(Shape::Bodies("a batch", bodies)));
         }
     }
     let event = match gtag::of_object(object, arena)? {
@@ -158,24 +158,16 @@ fn batch<'a>(
     let common = object
         .iter()
         .filter(|(name, _)| *name != key && *name != "access_token");
-    let common: Vec<_> = common.collect();
-    let size: usize = common
-        .iter()
-        .map(|(key, value)| key.len() + value.get().len())
-        .sum();
+    let common: Entries<'a> = common.copied().collect();
+    let size = size(common.iter().copied());
     let mut bodies = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
         budget.spend(size)?;
         let own = entries(message.get(), arena);
-        let mut out = JsonText::new(arena);
-        out.begin_object();
         // A message's own value of a key wins.
-        for (key, value) in common.iter().copied().chain(&own) {
-            out.entry(key, value.get());
-        }
-        out.end_object();
+        let whole = object_of(common.iter().copied().chain(own), arena);
         bodies.push(Body {
-            text: out.finish(),
+            text: whole.get(),
             raw: message.get(),
             at: format!(".{key}[{index}]"),
         });
@@ -229,6 +221,7 @@ impl Vendor {
         more: &Table,
         arena: &'a Arena,
     ) -> Result<Rewritten<'a>, Refusal> {
+        arena.step(StepKind::Format, || format!("an event of {}", self.name));
         let table = [more, self.event].concat();
         let Lifted { values, rest } = lift(object, &table, arena);
         let find = |name: &str| values.iter().find(|value| value.name == name);
@@ -279,7 +272,7 @@ impl Vendor {
             out.entry(if is_params { "params" } else { key }, value.get());
         }
         if !taken.is_empty() {
-            out.entry("event_params", object_of(&taken, arena).get());
+            out.entry("event_params", object_of(taken, arena).get());
         }
         out.end_object();
         let place = |name: &str| find(name).map(|value| format!(".{}", value.path));
@@ -296,7 +289,7 @@ impl Vendor {
 /// Writes a list of products, or one, with GA4's names. A text with JSON is read; any other value
 /// is left to the reader of items.
 fn write_items<'a>(list: Raw<'a>, table: &Table, arena: &'a Arena, out: &mut JsonText<'_>) {
-    let list = json_in_text(list, arena);
+    let list = opened(list, arena);
     let Some(items) = (if list.is_object() {
         Some(vec![list])
     } else {
@@ -309,11 +302,7 @@ fn write_items<'a>(list: Raw<'a>, table: &Table, arena: &'a Arena, out: &mut Jso
         match item.get().as_bytes().first() {
             Some(b'{') => write_item(&entries(item.get(), arena), table, arena, out),
             // A list of ids.
-            Some(b'"' | b'0'..=b'9') => {
-                out.begin_object();
-                out.entry("item_id", item.get());
-                out.end_object();
-            }
+            Some(b'"' | b'0'..=b'9') => out.object([("item_id", item)]),
             _ => out.raw(item.get()),
         }
     }
@@ -341,7 +330,7 @@ fn write_item<'a>(item: &Entries<'a>, table: &Table, arena: &'a Arena, out: &mut
         [] => {}
         // They were item parameters before.
         [("item_params", params)] => out.entry("item_params", params.get()),
-        _ => out.entry("item_params", object_of(&params, arena).get()),
+        _ => out.entry("item_params", object_of(params, arena).get()),
     }
     out.end_object();
 }
@@ -423,32 +412,13 @@ fn rest<'a>(
             let below = entries(raw.get(), arena);
             let rest = rest(&below, &format!("{path}."), table, values, arena);
             if !rest.is_empty() || below.is_empty() {
-                kept.push((*key, object_of(&rest, arena)));
+                kept.push((*key, object_of(rest, arena)));
             }
         } else {
             kept.push((*key, *raw));
         }
     }
     kept
-}
-
-fn object_of<'a>(object: &Entries<'_>, arena: &'a Arena) -> Raw<'a> {
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in object {
-        out.entry(key, value.get());
-    }
-    out.end_object();
-    Raw::read(out.finish(), false)
-}
-
-/// Returns the JSON that a string holds; the value itself if it isn't such a string.
-fn json_in_text<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
-    let text = unescape(value.get(), arena).map(trim);
-    let json = text.map(|text| repair(text, arena)).filter(|text| {
-        text.starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
-    });
-    json.map_or(value, |json| Raw::read(json, false))
 }
 
 /// Returns the text of a key's value.

@@ -510,3 +510,32 @@ fn a_value_under_two_names_is_kept() {
     assert_eq!(extra["params"], json!({"x": 1}));
     assert_eq!(extra["value"], 99);
 }
+
+/// As in all other formats, a list may be JSON in a text, and that in another.
+#[test]
+fn products_in_a_text_in_a_text() {
+    let products = json!([{"sku": "A1", "name": "B"}]).to_string();
+    let products = json!(products).to_string();
+    let call = json!({
+        "type": "track", "event": "Product Viewed", "messageId": "e", "userId": "u",
+        "timestamp": "2026-11-22T21:20:00Z", "properties": {"products": products},
+    });
+    let facts = facts(call.to_string());
+    assert_eq!(facts[0]["product_id"], "A1");
+}
+
+#[test]
+fn snowplow_entities_beside_a_text_in_their_place() {
+    let entity = json!({"schema": "iglu:com.acme/page/jsonschema/1-0-0", "data": {"a": 1}});
+    let facts = facts(
+        json!({
+            "collector_tstamp": "2026-11-22T21:20:00Z", "e": "pv", "contexts": "a text",
+            "entities": [entity],
+        })
+        .to_string(),
+    );
+    assert_eq!(
+        facts[0]["extra"]["event"]["contexts"],
+        json!(["a text", entity])
+    );
+}

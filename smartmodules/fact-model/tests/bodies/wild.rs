@@ -384,3 +384,66 @@ fn amounts_depend_on_the_decimals_of_their_currency() {
     let usd = event(r#""event_name":"a","currency":"JPY","items":[{"price_in_usd":"1.234"}]"#);
     assert_eq!(usd[0]["price_in_usd"], "1.234");
 }
+
+/// Of a repeated amount one value counts, as in every JSON parser, and a parameter with the name of
+/// an amount is kept beside it.
+#[test]
+fn an_amount_that_depends_on_its_currency_replaces_nothing_else() {
+    for (currency, item, price, extra) in [
+        (
+            "JPY",
+            r#""price":"1,234","price":5"#,
+            Some("5"),
+            json!({"price": "1,234"}),
+        ),
+        (
+            "EUR",
+            r#""price":"1,234","price":5"#,
+            Some("5"),
+            json!({"price": "1,234"}),
+        ),
+        (
+            "JPY",
+            r#""price":5,"price":"1,234""#,
+            Some("1234"),
+            Value::Null,
+        ),
+        (
+            "JPY",
+            r#""price":"1,234","price":"2,345""#,
+            Some("2345"),
+            Value::Null,
+        ),
+        (
+            "JPY",
+            r#""price":"1,234","price":null"#,
+            Some("1234"),
+            Value::Null,
+        ),
+        (
+            "EUR",
+            r#""price":"1.500","item_params":[{"key":"price","value":{"int_value":7}}]"#,
+            Some("1.5"),
+            json!({"price": 7}),
+        ),
+        (
+            "JPY",
+            r#""price":"1,500","item_params":[{"key":"price","value":{"int_value":7}}]"#,
+            Some("1500"),
+            json!({"price": 7}),
+        ),
+        (
+            "JPY",
+            r#""price":"1.500","item_params":[{"key":"price","value":{"int_value":7}}]"#,
+            None,
+            json!({
+                "item_params": [{"key": "price", "value": {"int_value": 7}}], "price": "1.500",
+            }),
+        ),
+    ] {
+        let body = format!(r#""event_name":"a","currency":"{currency}","items":[{{{item}}}]"#);
+        let fact = event(&body).remove(0);
+        assert_eq!(fact["price"].as_str(), price, "{body}");
+        assert_eq!(fact["extra"]["item"], extra, "{body}");
+    }
+}

@@ -9,7 +9,7 @@
 //! - notifications of S3 name an object in a bucket and hold no event, so they are rejected
 //!   (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
 
-use crate::formats::shape::{Body, Shape};
+use crate::formats::shape::{Body, Envelope, Shape};
 use crate::json::{Entries, entries, get};
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
@@ -29,7 +29,7 @@ pub(super) fn read<'a>(
         return Err(s3_notification());
     }
     if !is_named && let Some(records) = get(object, "Records").and_then(Raw::elements) {
-        return bodies(records).map(|bodies| Some(Shape::Bodies(bodies)));
+        return bodies(records).map(|bodies| Some(Shape::Bodies("Lambda's `Records`", bodies)));
     }
     let source = get(object, "eventSource").or_else(|| get(object, "EventSource"));
     if !is_named && let Some(source) = source {
@@ -58,9 +58,16 @@ fn bodies(records: Vec<Raw<'_>>) -> Result<Vec<Body<'_>>, Refusal> {
 
 /// Returns the content of a record of a queue or a stream.
 fn record<'a>(record: &Entries<'a>, source: &str, arena: &'a Arena) -> Result<Shape<'a>, Refusal> {
+    let mut name = "a record of Kinesis";
     let content = match source.trim_matches('"') {
-        "aws:sqs" => get(record, "body").map(|body| (body, ".body")),
-        "aws:sns" => get(record, "Sns").map(|sns| (sns, ".Sns")),
+        "aws:sqs" => {
+            name = "a record of SQS";
+            get(record, "body").map(|body| (body, ".body"))
+        }
+        "aws:sns" => {
+            name = "a record of SNS";
+            get(record, "Sns").map(|sns| (sns, ".Sns"))
+        }
         // Lambda has the data one level below.
         "aws:kinesis" => get(record, "kinesis")
             .and_then(|kinesis| get(&entries(kinesis.get(), arena), "data"))
@@ -72,11 +79,11 @@ fn record<'a>(record: &Entries<'a>, source: &str, arena: &'a Arena) -> Result<Sh
             return Err(Refusal::new(Reason::NotAnEvent, detail));
         }
     };
-    let (body, place) = content.ok_or_else(|| {
+    let (content, at) = content.ok_or_else(|| {
         let detail = format!("this is a record of {source} without its content");
         Refusal::new(Reason::NotAnEvent, detail)
     })?;
-    Ok(Shape::Envelope(body, place))
+    Ok(Shape::Envelope(Envelope { name, content, at }))
 }
 
 fn cloud_event<'a>(event: &Entries<'a>) -> Result<Shape<'a>, Refusal> {
@@ -85,7 +92,11 @@ fn cloud_event<'a>(event: &Entries<'a>) -> Result<Shape<'a>, Refusal> {
         .into_iter()
         .filter_map(|(key, place)| Some((get(event, key)?, place)));
     match data.find(|(data, _)| !is_null(*data)) {
-        Some((data, place)) => Ok(Shape::Envelope(data, place)),
+        Some((content, at)) => Ok(Shape::Envelope(Envelope {
+            name: "a CloudEvent",
+            content,
+            at,
+        })),
         None => Err(Refusal::new(
             Reason::NotAnEvent,
             "this is a CloudEvent without `data`",

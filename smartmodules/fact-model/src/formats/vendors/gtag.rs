@@ -3,12 +3,13 @@
 //!
 //! <https://developers.google.com/tag-platform/gtagjs/reference>
 
+use crate::explain::StepKind;
 use crate::formats::Rewritten;
 use crate::json::{Entries, get, unescape};
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
-use crate::write::JsonText;
+use crate::write::object_of;
 
 const COMMANDS: [&str; 6] = ["event", "config", "js", "set", "consent", "get"];
 
@@ -71,22 +72,14 @@ fn event<'a>(
     others: &Entries<'a>,
     arena: &'a Arena,
 ) -> Result<Rewritten<'a>, Refusal> {
+    arena.step(StepKind::Format, || "a call of gtag.js".to_owned());
     if command.get() != "\"event\"" {
         let command = unescape(command.get(), arena).unwrap_or_default();
         let detail = format!("this is gtag's command `{command}`; only `event` tells of an event");
         return Err(Refusal::new(Reason::NotAnEvent, detail));
     }
-    let mut out = JsonText::new(arena);
-    out.begin_object();
-    for (key, value) in others {
-        out.entry(key, value.get());
-    }
-    if let Some(name) = name {
-        out.entry("event_name", name.get());
-    }
-    if let Some(params) = params {
-        out.entry("params", params.get());
-    }
-    out.end_object();
-    Ok(Rewritten::whole(out.finish()))
+    let own = [("event_name", name), ("params", params)].into_iter();
+    let own = own.filter_map(|(key, value)| Some((key, value?)));
+    let whole = object_of(others.iter().copied().chain(own), arena);
+    Ok(Rewritten::whole(whole.get()))
 }

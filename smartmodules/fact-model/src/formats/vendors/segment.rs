@@ -7,11 +7,12 @@
 //! `value` is `revenue`, which like GA4's `value` excludes shipping and tax.
 
 use crate::formats::Rewritten;
-use crate::formats::vendors::{ITEMS, NAME, TIME, Table, Vendor, object_of, text};
+use crate::formats::vendors::{ITEMS, NAME, TIME, Table, Vendor, text};
 use crate::json::{Entries, entries, get, trim};
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
+use crate::write::object_of;
 
 const SEGMENT: Vendor = Vendor {
     name: "Segment",
@@ -159,7 +160,7 @@ fn with_product<'a>(object: &mut Entries<'a>, arena: &'a Arena) -> bool {
     let product: Entries<'_>;
     (product, properties) = properties.into_iter().partition(|(key, _)| is_product(key));
     object.retain(|(key, _)| *key != "properties");
-    object.push(("properties", object_of(&properties, arena)));
-    object.push(("product", object_of(&product, arena)));
+    object.push(("properties", object_of(properties, arena)));
+    object.push(("product", object_of(product, arena)));
     true
 }

@@ -7,17 +7,18 @@
 //! entities in `contexts`, `context` or `entities`.
 //! <https://docs.snowplow.io/docs/events/ootb-data/ecommerce-events/>
 
+use std::collections::BTreeSet;
+
 use crate::formats::compressed;
+use crate::formats::container::opened;
 use crate::formats::shape::Shape;
-use crate::formats::vendors::{
-    ITEMS, NAME, TIME, Table, Vendor, batch, json_in_text, object_of, text, write_item,
-};
+use crate::formats::vendors::{ITEMS, NAME, TIME, Table, Vendor, batch, text, write_item};
 use crate::json::{Entries, entries, get, unescape};
 use crate::limits::Budget;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
-use crate::write::JsonText;
+use crate::write::{JsonText, object_of};
 
 const SNOWPLOW: Vendor = Vendor {
     name: "Snowplow",
@@ -95,7 +96,8 @@ const LATER_STEP: &Table = &[("later_step", NAME)];
 const VENDOR: &str = "com.snowplowanalytics.snowplow.ecommerce";
 const ACTION: &str = "snowplow_ecommerce_action";
 
-/// The most levels of self-describing JSON. A tracker's have two: `contexts` and an entity.
+/// The most levels of self-describing JSON and of lists of it. A tracker's have three: `contexts`,
+/// a list, and an entity.
 const MAX_LEVELS: usize = 4;
 
 /// Returns the shape of one of Snowplow's events; `None` for other objects.
@@ -120,7 +122,7 @@ pub(super) fn read<'a>(
     if schema.is_some_and(|schema| schema.contains("/payload_data/")) {
         let payload = object.iter().filter(|(key, _)| *key != "schema").copied();
         let payloads = batch(&payload.collect(), "data", arena, budget)?;
-        return Ok(payloads.map(Shape::Bodies));
+        return Ok(payloads.map(|bodies| Shape::Bodies("a payload of a Snowplow tracker", bodies)));
     }
     refuse_older(object, arena)?;
     let mut parts = Parts::of(object, arena);
@@ -187,15 +189,15 @@ impl<'a> Parts<'a> {
                     None => parts.object.push((*key, *value)),
                 },
                 "ue_pr" | "co" | "unstruct_event" | "contexts" | "context" | "entities"
-                    if json_in_text(*value, arena).is_nested() =>
+                    if opened(*value, arena).is_nested() =>
                 {
                     parts.collect(*value, 0, arena);
                 }
                 "data" if schema.is_some() => {}
                 "schema" => {
                     let data = get(object, "data").unwrap_or(Raw::NULL);
-                    let itself = vec![("schema", *value), ("data", data)];
-                    parts.collect(object_of(&itself, arena), 0, arena);
+                    let itself = [("schema", *value), ("data", data)];
+                    parts.collect(object_of(itself, arena), 0, arena);
                 }
                 _ => match enriched {
                     Some(name) => parts.enriched(name, *value),
@@ -214,10 +216,12 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Adds self-describing JSON, or a list of it.
+    /// Adds self-describing JSON, or a list of it. Lists and wrappers below [`MAX_LEVELS`] stay
+    /// whole.
     fn collect(&mut self, value: Raw<'a>, level: usize, arena: &'a Arena) {
-        let value = json_in_text(value, arena);
-        if let Some(elements) = value.elements() {
+        let value = opened(value, arena);
+        let may_descend = level < MAX_LEVELS;
+        if may_descend && let Some(elements) = value.elements() {
             for element in elements {
                 self.collect(element, level + 1, arena);
             }
@@ -231,7 +235,7 @@ impl<'a> Parts<'a> {
             path.next().unwrap_or_default(),
         );
         match get(&own, "data") {
-            Some(data) if level < MAX_LEVELS && matches!(name, "unstruct_event" | "contexts") => {
+            Some(data) if may_descend && matches!(name, "unstruct_event" | "contexts") => {
                 self.collect(data, level + 1, arena);
             }
             Some(data) if vendor == VENDOR && data.is_object() => self.ecommerce.push((name, data)),
@@ -260,6 +264,7 @@ impl<'a> Parts<'a> {
         let mut later_step = false;
         items.begin_list();
         let mut others = std::mem::take(&mut self.others);
+        let mut taken: BTreeSet<&str> = self.object.iter().map(|(key, _)| *key).collect();
         for (name, entity) in std::mem::take(&mut self.ecommerce) {
             match name {
                 "product" => {
@@ -276,7 +281,7 @@ impl<'a> Parts<'a> {
                         let step = get(&entries(entity.get(), arena), "step");
                         later_step |= step.is_some_and(|step| step.get().trim_matches('"') != "1");
                     }
-                    if get(&self.object, key).is_none() {
+                    if taken.insert(key) {
                         self.object.push((key, entity));
                     } else {
                         others.push((key, entity));
@@ -292,6 +297,11 @@ impl<'a> Parts<'a> {
         if !others.is_empty() {
             let mut contexts = JsonText::new(arena);
             contexts.begin_list();
+            // A value of the event's own under this key stays beside them.
+            let object = std::mem::take(&mut self.object).into_iter();
+            let (own, object) = object.partition(|(key, _)| *key == "contexts");
+            self.object = object;
+            own.iter().for_each(|(_, own)| contexts.raw(own.get()));
             others
                 .iter()
                 .for_each(|(_, other)| contexts.raw(other.get()));
@@ -313,7 +323,7 @@ fn decoded<'a>(value: Raw<'a>, arena: &'a Arena) -> Option<Raw<'a>> {
     let bytes = compressed::from_base64(unescape(value.get(), arena)?)?;
     let mut out = JsonText::new(arena);
     out.string(std::str::from_utf8(&bytes).ok()?);
-    let json = json_in_text(Raw::read(out.finish(), false), arena);
+    let json = opened(Raw::read(out.finish(), false), arena);
     json.is_nested().then_some(json)
 }
 
