@@ -97,10 +97,10 @@ async fn a_large_event_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn facts_larger_than_a_response_arrive() {
-    // Each of the 70 items repeats a note of 150 KB: 10 MB of facts an event. The events of one
+    // Each of the 20 items repeats a note of 150 KB: 3 MB of facts an event. The events of one
     // batch of the producer exceed the 4 MiB that the sink requests from the cluster.
     let note = "n".repeat(150_000);
-    let items: Vec<_> = (0..70)
+    let items: Vec<_> = (0..20)
         .map(|index| serde_json::json!({"item_id": format!("SKU-{index}"), "index": index}))
         .collect();
     let event = |number: usize| {
@@ -111,7 +111,7 @@ async fn facts_larger_than_a_response_arrive() {
         })
         .to_string()
     };
-    let mut bodies: Vec<String> = (0..6).map(event).collect();
+    let mut bodies: Vec<String> = (0..5).map(event).collect();
     bodies.extend(shop::bodies(3, 200));
     let mut pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
     // Sent while the source is stopped, so that they share its batches.
