@@ -96,8 +96,8 @@ smartmodule() {
 # Running, Stopped, or nothing for a connector that was never started or was shut down.
 state_of() { cdk deploy list | awk -v name="$1" '$1 == name {print $2}'; }
 
-# `cdk deploy start` starts a second process of a name that it knows before it refuses the name, so it must
-# not be asked to.
+# `cdk deploy start` starts a second process of a name that it knows before it refuses the name, so
+# it must not be asked to.
 start() {
     local connector=$1 name=$2 package
     need cdk

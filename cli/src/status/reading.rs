@@ -2,8 +2,8 @@
 //!
 //! The names of the fields are stable: later versions may add fields, but not remove any. An
 //! unreachable part is `{"error": "…"}` instead of its fields, and values that depend on it are
-//! `null`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes. Rates are `null` except
-//! in the later readings of `--watch`.
+//! `null`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes. Rates are `null`
+//! except in the later readings of `--watch`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -29,9 +29,9 @@
 //! its end stands for the rest. Numbers are the envelope's decimal texts; equal numbers have equal
 //! texts. `extra` is canonical JSON: no white space, keys sorted by code points, numbers as
 //! [`Decimal`] writes them (unchanged if it can't hold them), strings with the fewest escapes, as
-//! Python's `json.dumps(…, ensure_ascii=False)` writes them. So the second rule can be computed from table rows as well as
-//! from an envelope, and the result does not depend on whether `items` was an array or a string, on
-//! the order of keys, or on whether a price was `9.90` or `9.9`.
+//! Python's `json.dumps(…, ensure_ascii=False)` writes them. So the second rule can be computed from
+//! table rows as well as from an envelope, and the result does not depend on whether `items` was an
+//! array or a string, on the order of keys, or on whether a price was `9.90` or `9.9`.
 //!
 //! In Python, with the package `xxhash`:
 //!

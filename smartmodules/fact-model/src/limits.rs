@@ -91,8 +91,8 @@ impl<'o> Budget<'o> {
     }
 }
 
-/// Envelopes that may be around a body. Each wrapper of AWS, CloudEvents or the SQS source, a batch,
-/// a list with numbers as keys, gzip and base64 count one.
+/// Envelopes that may be around a body. Each wrapper of AWS, CloudEvents or the SQS source, a
+/// batch, a list with numbers as keys, gzip and base64 count one.
 const MAX_ENVELOPES: usize = 6;
 
 /// Counts the layers around the text that is being read. A hostile body nests as deep as its size

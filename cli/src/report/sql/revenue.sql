@@ -1,5 +1,5 @@
--- Orders and amounts by currency, each order once, on the day it began: of each day and of all days,
--- in the currencies of the events and, if a reporting currency is set, in that one.
+-- Orders and amounts by currency, each order once, on the day it began: of each day and of all
+-- days, in the currencies of the events and, if a reporting currency is set, in that one.
 WITH amounts AS MATERIALIZED (
     SELECT r.*, r.day >= $1::date AS is_shown,
            analytics.reporting_currency() IS NOT NULL

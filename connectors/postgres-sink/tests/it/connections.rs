@@ -1,5 +1,5 @@
-//! TLS in every mode, client certificates, channel binding, methods of authentication, and passwords
-//! from files and commands.
+//! TLS in every mode, client certificates, channel binding, methods of authentication, and
+//! passwords from files and commands.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;

@@ -253,7 +253,7 @@ async fn an_impostor_gets_no_password_and_delays_nothing_for_long() {
     }
 }
 
-/// What `require_auth` and verify-full are for; and the impostor hears a password that is sent.
+/// Shows that `require_auth` or verify-full is needed, and that the impostor notices a password.
 #[tokio::test]
 async fn without_either_an_impostor_gets_the_password() {
     let folder = tempfile::tempdir().unwrap();

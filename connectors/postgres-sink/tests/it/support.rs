@@ -80,7 +80,8 @@ impl Tables {
             .get(0)
     }
 
-    /// All rows that a batch may change, without columns that depend on the time and order of arrival.
+    /// All rows that a batch may change, without columns that depend on the time and order of
+    /// arrival.
     pub async fn everything(&self) -> Vec<Value> {
         let mut all = self
             .rows(
