@@ -44,7 +44,7 @@ pub(crate) struct Item<'a> {
     older_names: Vec<(&'a str, Raw<'a>)>,
     /// `item_params`, unparsed.
     params: Option<Raw<'a>>,
-    /// Amounts whose meaning depends on their currency, at most one for each of [`AMOUNTS`].
+    /// Amounts whose meaning depends on their currency, at most one for each [`amount`].
     amounts: Vec<(&'static str, Raw<'a>)>,
 }
 
@@ -57,12 +57,13 @@ impl<'a> Item<'a> {
         unknown: &mut Unknown<'a>,
         arena: &'a Arena,
     ) {
-        let depends = value::depends_on_currency(raw);
-        if (depends || !self.amounts.is_empty())
-            && let Some(column) = AMOUNTS.into_iter().find(|column| *column == key)
-            && self.hold_amount(column, raw, depends, unknown)
-        {
-            return;
+        if let Some(column) = amount(key) {
+            let depends = value::depends_on_currency(raw);
+            if (depends || !self.amounts.is_empty())
+                && self.hold_amount(column, raw, depends, unknown)
+            {
+                return;
+            }
         }
         match self.column(key, raw, arena) {
             Some(true) => {}
@@ -225,8 +226,16 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Columns with an amount in the item's currency.
-const AMOUNTS: [&str; 4] = ["price", "discount", "item_revenue", "item_refund"];
+/// Returns the name of a column with an amount in the item's currency.
+fn amount(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "price" => "price",
+        "discount" => "discount",
+        "item_revenue" => "item_revenue",
+        "item_refund" => "item_refund",
+        _ => return None,
+    })
+}
 
 /// Splits a category path into its non-empty levels.
 fn levels(path: &str) -> [Option<&str>; 5] {

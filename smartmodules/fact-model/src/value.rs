@@ -114,6 +114,7 @@ pub(crate) fn column_upper<'a>(raw: Raw<'a>, arena: &'a Arena) -> Column<&'a str
     cut(upper(raw, arena), arena)
 }
 
+#[inline]
 fn cut<'a>(column: Column<&'a str>, arena: &'a Arena) -> Column<&'a str> {
     match column {
         // The length rules out nearly all texts without a call.
