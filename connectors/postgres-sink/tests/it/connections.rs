@@ -279,6 +279,23 @@ fn require_auth_needs_a_host_whose_answers_are_checked() {
 }
 
 #[test]
+fn what_would_connect_in_another_way_than_it_says_is_refused() {
+    for (url, words) in [
+        (
+            "host=/var/run/postgresql hostaddr=10.0.0.5 user=u sslmode=verify-full",
+            "leave `hostaddr` out",
+        ),
+        (
+            "host=db user=u sslmode=prefer sslnegotiation=direct",
+            "needs `sslmode=require`",
+        ),
+    ] {
+        let error = Database::new(&settings(url.to_owned())).unwrap_err();
+        assert!(error.chain().contains(words), "{error}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_named() {
     let url = "postgres://u@db/x?sslmode=verify-full&sslrootcert=/nowhere/ca.crt";
     let error = Database::new(&settings(url.to_owned())).unwrap_err();
