@@ -16,7 +16,7 @@ fn database(url: String) -> Arc<Database> {
 }
 
 /// Connects, and returns true if the connection is encrypted.
-async fn is_encrypted(url: String) -> Result<bool, Error> {
+pub async fn is_encrypted(url: String) -> Result<bool, Error> {
     let client = database(url).connect().await?;
     let row = client
         .query_one(
@@ -65,7 +65,7 @@ pub fn authority(folder: &Path, name: &str) {
 const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
 /// Gives the server a certificate for `localhost`, and a role that needs a client certificate.
-async fn encrypt(server: &PrivatePostgres, folder: &Path) {
+pub async fn encrypt(server: &PrivatePostgres, folder: &Path) {
     let client = database(server.url()).connect().await.unwrap();
     let data: String = client
         .query_one("SHOW data_directory", &[])
