@@ -609,7 +609,10 @@ BEGIN ATOMIC
                     PARTITION BY f.event_name, analytics.hour_of(f.event_time), f.transaction_id,
                     f.item_ordinal, f.product_key
                     ORDER BY f.is_distant, f.event_time, f.fact_hash) > 1)
-    FROM (SELECT p.*, analytics.is_distant(p.event_time, p.event_version, p.ingested_at)
+    -- The first arrival of an event counts: some of its facts may be written again months later, by
+    -- a correction, a replay or a retry.
+    FROM (SELECT p.*, bool_and(analytics.is_distant(p.event_time, p.event_version, p.ingested_at))
+                      OVER (PARTITION BY p.event_name, p.event_time, p.event_id, p.transaction_id)
                       AS is_distant
           FROM fact_events p
           WHERE p.event_time >= since AND p.event_time < until

@@ -90,10 +90,8 @@ impl MakeStream {
     async fn encrypt<S: Stream>(mut self, mut stream: S, host: &str) -> Result<Inner<S>, BoxError> {
         match (self.mode, self.negotiation) {
             (SslMode::Disable, _) => return Ok(Inner::Plain(stream)),
-            (SslMode::Require, SslNegotiation::Direct) => {}
-            (_, SslNegotiation::Direct) => {
-                return Err("`sslnegotiation=direct` needs `sslmode=require` or more".into());
-            }
+            // The settings allow it with `sslmode=require` or more.
+            (_, SslNegotiation::Direct) => {}
             _ => {
                 stream.write_all(&SSL_REQUEST).await?;
                 stream.flush().await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connector_common::Secret;
 use tokio::process::Command;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 
 use crate::connection_string::ConnectionString;
 use crate::error::Error;
@@ -115,6 +115,20 @@ impl Settings {
             return Err(invalid(
                 "`url` holds `require_auth`, which is checked on TCP alone, and the folder of a \
                  socket; name the host, or leave `require_auth` out",
+            ));
+        }
+        // libpq connects by TCP then; this client would do so without TLS.
+        if !is_all_tcp && !client.get_hostaddrs().is_empty() {
+            return Err(invalid(
+                "`url` holds `hostaddr` and the folder of a socket; name the host, or leave \
+                 `hostaddr` out",
+            ));
+        }
+        if client.get_ssl_negotiation() == SslNegotiation::Direct
+            && connection.tls.mode.for_client() != SslMode::Require
+        {
+            return Err(invalid(
+                "`sslnegotiation=direct` in `url` needs `sslmode=require` or more",
             ));
         }
         if client.get_user().is_none_or(str::is_empty) {

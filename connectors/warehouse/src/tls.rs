@@ -106,7 +106,7 @@ impl TlsSettings {
             .map_err(|error| refused("cannot set TLS up", error))?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(provider)?);
-        let config = match (&self.certificate, &self.key) {
+        let mut config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => builder
                 .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
                 .map_err(|error| {
@@ -116,6 +116,8 @@ impl TlsSettings {
                 })?,
             _ => builder.with_no_client_auth(),
         };
+        // As libpq does. A server takes TLS without an SSLRequest only with it.
+        config.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(MakeRustlsConnect::new(config))
     }
 

@@ -16,7 +16,7 @@ fn database(url: String) -> Arc<Database> {
 }
 
 /// Connects, and returns true if the connection is encrypted.
-async fn is_encrypted(url: String) -> Result<bool, Error> {
+pub async fn is_encrypted(url: String) -> Result<bool, Error> {
     let client = database(url).connect().await?;
     let row = client
         .query_one(
@@ -65,7 +65,7 @@ pub fn authority(folder: &Path, name: &str) {
 const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
 /// Gives the server a certificate for `localhost`, and a role that needs a client certificate.
-async fn encrypt(server: &PrivatePostgres, folder: &Path) {
+pub async fn encrypt(server: &PrivatePostgres, folder: &Path) {
     let client = database(server.url()).connect().await.unwrap();
     let data: String = client
         .query_one("SHOW data_directory", &[])
@@ -276,6 +276,23 @@ fn require_auth_needs_a_host_whose_answers_are_checked() {
     let url = "host=/var/run/postgresql user=u require_auth=scram-sha-256";
     let error = Database::new(&settings(url.to_owned())).unwrap_err();
     assert!(error.chain().contains("name the host"), "{error}");
+}
+
+#[test]
+fn what_would_connect_in_another_way_than_it_says_is_refused() {
+    for (url, words) in [
+        (
+            "host=/var/run/postgresql hostaddr=10.0.0.5 user=u sslmode=verify-full",
+            "leave `hostaddr` out",
+        ),
+        (
+            "host=db user=u sslmode=prefer sslnegotiation=direct",
+            "needs `sslmode=require`",
+        ),
+    ] {
+        let error = Database::new(&settings(url.to_owned())).unwrap_err();
+        assert!(error.chain().contains(words), "{error}");
+    }
 }
 
 #[test]

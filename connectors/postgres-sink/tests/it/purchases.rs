@@ -143,6 +143,34 @@ async fn an_event_dated_far_from_its_arrival_takes_no_order() {
 }
 
 #[tokio::test]
+async fn a_line_that_is_written_again_weeks_later_stays_in_its_order() {
+    let tables = Tables::new().await;
+    let line = |hash: u128, ordinal: i32| {
+        let more = json!({"event_name": "purchase", "event_id": "e1", "transaction_id": "T1",
+            "user_id": "u1", "item_ordinal": ordinal, "product_id": format!("{ordinal}"),
+            "price": "2", "currency": "EUR"});
+        fact(hash, "2026-11-02T12:00:00Z", more)
+    };
+    write(&tables, 0, &[line(1, 1), line(2, 2)]).await;
+    let arrived = "UPDATE fact_events SET ingested_at = '2026-11-02 12:00:05+00'";
+    run(&tables, arrived).await;
+    expect_always(&tables, [0, 2, 0], "sent once").await;
+    // As a sink with `on-conflict: update` does for a content that has changed.
+    let replaced = "UPDATE fact_events SET price = 3, ingested_at = '2026-11-22 12:00:00+00' \
+                    WHERE item_ordinal = 2";
+    run(&tables, replaced).await;
+    expect_always(&tables, [0, 2, 0], "a line replaced").await;
+    // An item that was rejected, and is read by a retry.
+    write(&tables, 1, &[line(3, 3)]).await;
+    run(
+        &tables,
+        "UPDATE fact_events SET ingested_at = '2027-01-01 00:00:00+00' WHERE item_ordinal = 3",
+    )
+    .await;
+    expect_always(&tables, [0, 3, 0], "a line retried").await;
+}
+
+#[tokio::test]
 async fn an_event_without_a_transaction_is_an_order() {
     let tables = Tables::new().await;
     let item = |hash: u128, ordinal: i32, more: Value| {

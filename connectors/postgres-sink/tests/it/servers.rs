@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use private_postgres::PrivatePostgres;
 use warehouse::Database;
 
+use crate::connections::{authority, certificate, encrypt, is_encrypted};
 use crate::recomputed::{self, Stages};
 use crate::support::{Tables, settings};
 
@@ -43,4 +44,15 @@ async fn the_oldest_server_that_is_taken_does_everything() {
 async fn the_newest_server_does_everything() {
     let tables = Tables::of(server(18).await).await;
     recomputed::compare_all(&tables, 900, "UTC", Stages::Main).await;
+}
+
+#[tokio::test]
+async fn tls_begins_at_once_with_a_server_that_can() {
+    let server = server(18).await;
+    let folder = tempfile::tempdir().unwrap();
+    authority(folder.path(), "ca");
+    certificate(folder.path(), "server", "localhost");
+    encrypt(&server, folder.path()).await;
+    let url = format!("{}?sslmode=require&sslnegotiation=direct", server.url());
+    assert!(is_encrypted(url).await.unwrap());
 }

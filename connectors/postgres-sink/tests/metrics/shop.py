@@ -57,6 +57,11 @@ def delay_of(fact):
     return int(fact["fact_hash"], 16) * 977 % 400_000 - 1_000
 
 
+def event_of(purchase):
+    """The event of a fact among those of its order. Of its facts the first arrival counts."""
+    return purchase["at"], purchase.get("event_id")
+
+
 def people_of(facts):
     return {f["person"] for f in facts if f["person"]}
 
@@ -188,8 +193,10 @@ class Shop:
         orders = []
         for key, facts in of_order.items():
             if facts[0].get("transaction_id"):
-                near = [f for f in facts if abs(delay_of(f)) <= THREE_DAYS.total_seconds()]
-                facts = near or facts
+                near = {
+                    event_of(f) for f in facts if abs(delay_of(f)) <= THREE_DAYS.total_seconds()
+                }
+                facts = [f for f in facts if event_of(f) in near] or facts
             lines, seen = [], set()
             for fact in facts:
                 place = fact["item_ordinal"], fact["product"]
