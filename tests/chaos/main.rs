@@ -181,8 +181,8 @@ fn line(fault: &Fault) -> String {
 
 async fn run_in(args: &Args, means: Means, plan: &mut Plan, folder: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
-    // A fault takes about five seconds, and a message 4 KB in the tables.
-    let disk = (512 << 20) + args.faults as u64 * u64::from(args.rate) * (25 << 10);
+    // A fault takes about five seconds, and a message 8 KB in the tables.
+    let disk = (1 << 30) + args.faults as u64 * u64::from(args.rate) * (50 << 10);
     let world = World::start(folder.to_owned(), means, disk).await?;
     let queue_url = world.stack.queue_url().to_owned();
     let load = Load::start(world.sqs.clone(), queue_url, args.seed, args.rate);
