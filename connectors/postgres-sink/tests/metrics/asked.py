@@ -130,4 +130,5 @@ ARRIVALS = """
                        ('x' || right(f.fact_hash::text, 7))::bit(28)::int::bigint AS number
                 FROM fact_events f) n) d
     WHERE fact_events.event_time = d.event_time AND fact_events.fact_hash = d.fact_hash
-      AND (fact_events.ingested_at, fact_events.sent_at) IS DISTINCT FROM (d.ingested_at, d.sent_at)"""
+      AND (fact_events.ingested_at, fact_events.sent_at)
+          IS DISTINCT FROM (d.ingested_at, d.sent_at)"""
