@@ -219,7 +219,9 @@ impl Expected {
                     event: Event::of(fact).filter(|_| options.identifies_by_event_id()),
                 });
             }
-            expected.versions.add(&envelope, version, record.offset);
+            expected
+                .versions
+                .add(&envelope, version, None, record.offset);
             for ordinal in (0..).take(envelope.rejected.len()) {
                 expected.rejected_offsets.push(record.offset);
                 expected.rejected_keys.push(key.clone());

@@ -232,7 +232,8 @@ INSERT INTO analytics.glossary VALUES
     ('coupon', 'Coupon of the order, or of one of its items.'),
     ('event_coupon', 'Coupon of the whole event.'),
     ('item_coupon', 'Coupon of the item.'),
-    ('is_distant', 'True if the event is dated more than 72 hours from its arrival.'),
+    ('is_distant',
+     'True if the event is dated more than 72 hours from the time when SQS received it.'),
     ('is_repeated',
      'True if an earlier fact has the same transaction, product and item_ordinal, or if the event '
      'is distant and others of the transaction are not.'),

@@ -132,6 +132,7 @@ CREATE TABLE fact_events (
     event_coupon     text,
     extra            jsonb,
     event_version    numeric,
+    sent_at          timestamptz,
     fact_hash        uuid NOT NULL,
     source_topic     text NOT NULL,
     source_partition integer NOT NULL,
@@ -226,6 +227,11 @@ COMMENT ON COLUMN fact_events.event_version IS
     'milliseconds of Unix time at which SQS received the message. With on-conflict: update the '
     'greater one wins, in whichever order they arrive. NULL, the lowest, where the record''s key '
     'tells neither.';
+COMMENT ON COLUMN fact_events.sent_at IS
+    'When SQS received the message that brought the fact first; one that comes again changes '
+    'nothing. With on-conflict: update the earliest such time of all versions of the event, in '
+    'whichever order they arrive. NULL, which is earlier than any time, where the record''s key '
+    'tells none.';
 COMMENT ON COLUMN fact_events.fact_hash IS
     'Identity of the fact: 128-bit hash of what happened, equal however often and by whatever '
     'way it arrives.';
@@ -249,6 +255,7 @@ BEGIN
                    AND event_time < '2300-01-01 00:00:00+00'),
         ADD CHECK (ingested_at >= '1970-01-01 00:00:00+00'
                    AND ingested_at < '2300-01-01 00:00:00+00'),
+        ADD CHECK (sent_at >= '1970-01-01 00:00:00+00' AND sent_at < '2300-01-01 00:00:00+00'),
         ADD CHECK (event_version >= 0 AND event_version < 1e40);
     FOR numbers IN
         SELECT a.attname AS name FROM pg_attribute a

@@ -168,7 +168,8 @@ COMMENT ON FUNCTION etl_empty_default IS
 
 -- Events that are corrected: what a sink with `on-conflict: update` needs besides replacing facts.
 CREATE FUNCTION etl_settle_events(times timestamptz[], event_ids text[], event_names text[],
-                                     last_ordinals integer[], versions numeric[], topic text,
+                                     last_ordinals integer[], versions numeric[],
+                                     sent_ats timestamptz[], is_correcting boolean, topic text,
                                      topic_partition integer)
 RETURNS TABLE (place integer, outdated_offset bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET plan_cache_mode = force_custom_plan AS $$
@@ -177,28 +178,48 @@ DECLARE
     outdated     bigint[];
     gone_times   timestamptz[];
     gone_hashes  uuid[];
+    late_times   timestamptz[];
+    late_hashes  uuid[];
+    first_sent   timestamptz[];
 BEGIN
     -- Facts of this transaction are those with its time from its partition, since only one sink at
     -- a time writes a partition. OFFSET 0: each event is looked up by its time, instead of a join
     -- that reads the table.
-    SELECT array_agg(e.place), array_agg(CASE WHEN f.is_outdated THEN f.source_offset END),
-           array_agg(f.event_time), array_agg(f.fact_hash)
-    INTO places, outdated, gone_times, gone_hashes
-    FROM unnest(times, event_ids, event_names, last_ordinals, versions) WITH ORDINALITY
-        AS e (event_time, event_id, event_name, last_ordinal, version, place),
+    SELECT array_agg(e.place) FILTER (WHERE g.is_gone),
+           array_agg(CASE WHEN f.is_outdated THEN f.source_offset END) FILTER (WHERE g.is_gone),
+           array_agg(f.event_time) FILTER (WHERE g.is_gone),
+           array_agg(f.fact_hash) FILTER (WHERE g.is_gone),
+           array_agg(f.event_time) FILTER (WHERE NOT g.is_gone),
+           array_agg(f.fact_hash) FILTER (WHERE NOT g.is_gone),
+           array_agg(nullif(f.first_sent_at, '-infinity')) FILTER (WHERE NOT g.is_gone)
+    INTO places, outdated, gone_times, gone_hashes, late_times, late_hashes, first_sent
+    FROM unnest(times, event_ids, event_names, last_ordinals, versions, sent_ats) WITH ORDINALITY
+        AS e (event_time, event_id, event_name, last_ordinal, version, sent_at, place),
          LATERAL (SELECT h.*, h.is_new AND h.version < h.stored_version AS is_outdated
                   FROM (SELECT n.*,
-                               max(n.version) FILTER (WHERE NOT n.is_new) OVER () AS stored_version
+                               max(n.version) FILTER (WHERE NOT n.is_new) OVER ()
+                                   AS stored_version,
+                               least(min(n.sent_at) OVER (), coalesce(e.sent_at, '-infinity'))
+                                   AS first_sent_at
                         FROM (SELECT g.event_time, g.fact_hash, g.item_ordinal, g.source_offset,
                                      coalesce(g.event_version, -1) AS version,
+                                     coalesce(g.sent_at, '-infinity') AS sent_at,
                                      g.ingested_at = now() AND g.source_topic = topic
                                          AND g.source_partition = topic_partition AS is_new
                               FROM fact_events g
                               WHERE g.event_time = e.event_time AND g.event_id = e.event_id
-                                  AND g.event_name = e.event_name OFFSET 0) n) h) f
-    WHERE f.is_outdated
-        OR (coalesce(e.version, -1) >= coalesce(f.stored_version, -1)
-            AND (f.item_ordinal > e.last_ordinal OR (f.item_ordinal = 0 AND e.last_ordinal > 0)));
+                                  AND g.event_name = e.event_name OFFSET 0) n) h) f,
+         LATERAL (SELECT (f.is_outdated
+                          OR (coalesce(e.version, -1) >= coalesce(f.stored_version, -1)
+                              AND (f.item_ordinal > e.last_ordinal
+                                   OR (f.item_ordinal = 0 AND e.last_ordinal > 0)))) IS TRUE
+                         AS is_gone) g
+    WHERE g.is_gone OR (is_correcting AND f.sent_at > f.first_sent_at);
+    IF late_times IS NOT NULL THEN
+        UPDATE fact_events f SET sent_at = l.first_sent
+        FROM unnest(late_times, late_hashes, first_sent) AS l (event_time, fact_hash, first_sent)
+        WHERE f.event_time = l.event_time AND f.fact_hash = l.fact_hash;
+    END IF;
     IF places IS NOT NULL THEN
         DELETE FROM fact_events f USING unnest(gone_times, gone_hashes) AS g (event_time, fact_hash)
         WHERE f.event_time = g.event_time AND f.fact_hash = g.fact_hash;
@@ -211,7 +232,9 @@ COMMENT ON FUNCTION etl_settle_events IS
     'last one''s item_ordinal; 0: none; NULL: unknown) it removes the facts of the items that they '
     'no longer have, and facts of the batch whose event is stored in a newer version. Returns a '
     'row for each fact removed: the place of the event, from 1, and for the latter facts their '
-    'source_offset. The sink calls it with on-conflict: update; it needs no right to delete.';
+    'source_offset. If is_correcting, the other facts of an event get the earliest sent_at of its '
+    'versions (sent_ats: of those in the batch), of the facts it removes, too. The sink calls it '
+    'with on-conflict: update; it needs no right to delete.';
 REVOKE ALL ON FUNCTION etl_settle_events FROM PUBLIC;
 
 -- A planted function runs with the rights of whoever calls it, and can match the arguments of a

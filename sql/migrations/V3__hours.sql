@@ -62,20 +62,17 @@ CREATE FUNCTION analytics.step_of(event_name text) RETURNS integer
         WHEN 'add_to_cart' THEN 4 WHEN 'begin_checkout' THEN 5 WHEN 'purchase' THEN 6 END;
 -- GA4 takes events that are up to 72 hours old:
 -- https://developers.google.com/analytics/devguides/collection/protocol/ga4/sending-events
-CREATE FUNCTION analytics.is_distant(event_time timestamptz, event_version numeric,
-                                     ingested_at timestamptz) RETURNS boolean
-    IMMUTABLE PARALLEL SAFE RETURN event_time - CASE
-        WHEN event_version BETWEEN 1e12 AND 1e13
-            THEN to_timestamp(event_version::double precision / 1000)
-        ELSE ingested_at END NOT BETWEEN interval '-72 hours' AND interval '72 hours';
+CREATE FUNCTION analytics.is_distant(event_time timestamptz, sent_at timestamptz) RETURNS boolean
+    IMMUTABLE PARALLEL SAFE
+    RETURN coalesce(event_time - sent_at NOT BETWEEN interval '-72 hours' AND interval '72 hours',
+                    false);
 CREATE FUNCTION analytics.position_of(list_position integer) RETURNS integer
     IMMUTABLE PARALLEL SAFE RETURN CASE WHEN list_position >= 0 THEN CASE WHEN list_position > 1000
         THEN 1000 ELSE list_position END END;
 COMMENT ON FUNCTION analytics.is_distant IS
-    'True if the time of an event is more than 72 hours before or after its arrival. It arrived '
-    'when SQS received its message, where event_version tells, else at ingested_at. A distant '
-    'event has no part in an order that others tell of: whoever guesses a transaction_id could '
-    'take the order by a date in the past.';
+    'True if the time of an event is more than 72 hours before or after SQS received it; false if '
+    'that time is not known, as of imported history. A distant event has no part in an order that '
+    'others tell of: whoever guesses a transaction_id could take the order by a date in the past.';
 COMMENT ON FUNCTION analytics.position_of IS
     'A position as the position curve counts it: from 1000 on one, NULL where none or a negative '
     'one was sent.';
@@ -609,9 +606,9 @@ BEGIN ATOMIC
                     PARTITION BY f.event_name, analytics.hour_of(f.event_time), f.transaction_id,
                     f.item_ordinal, f.product_key
                     ORDER BY f.is_distant, f.event_time, f.fact_hash) > 1)
-    -- The first arrival of an event counts: some of its facts may be written again months later, by
-    -- a correction, a replay or a retry.
-    FROM (SELECT p.*, bool_and(analytics.is_distant(p.event_time, p.event_version, p.ingested_at))
+    -- Facts of one event are distant only together: a message that is sent again later may bring
+    -- items of which the first one had none that could be read.
+    FROM (SELECT p.*, bool_and(analytics.is_distant(p.event_time, p.sent_at))
                       OVER (PARTITION BY p.event_name, p.event_time, p.event_id, p.transaction_id)
                       AS is_distant
           FROM fact_events p

@@ -17,8 +17,9 @@
 //!   attribute `traceparent` of the W3C. One that is longer than 256 bytes, or not printable ASCII
 //!   without spaces, is left out.
 //!
-//! A sink names committed messages by their ids, and takes the version of an event from `sequence`
-//! or `sent`. Keys with other words are those of another producer, which mean nothing here.
+//! A sink names committed messages by their ids, takes the version of an event from `sequence` or
+//! `sent`, and stores `sent` with its facts. Keys with other words are those of another producer,
+//! which mean nothing here.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -306,7 +306,9 @@ impl Batch {
             .saturating_add(CLOCK_SKEW_MICROS);
         self.nuls_removed += u64::from(envelope.nuls_removed);
         let version = record.version();
-        self.rows.begin_record(version);
+        let sent_at = record.sent_at();
+        let sent_micros = sent_at.map(|sent_at| sent_at.timestamp_micros());
+        self.rows.begin_record(version, sent_micros);
         for fact in &envelope.facts {
             let seen = Seen::at(fact.event_time.timestamp_micros(), horizon);
             let product = self.products.add_product(fact, seen);
@@ -314,7 +316,7 @@ impl Batch {
             self.rows.push(fact, record.offset, product, list);
         }
         if self.keeps_newer {
-            self.versions.add(envelope, version, record.offset);
+            self.versions.add(envelope, version, sent_at, record.offset);
         }
     }
 

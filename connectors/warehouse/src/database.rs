@@ -237,7 +237,12 @@ impl Database {
     /// # Errors
     /// The server can't be reached.
     pub async fn cancel(&self, token: CancelToken) -> Result<(), Error> {
-        let cancelled = token.cancel_query(self.streams()?).await;
+        let mut streams = self.streams()?;
+        // The connection can have TLS, which its server may require.
+        if self.tls.mode == TlsMode::Allow {
+            streams.mode = SslMode::Prefer;
+        }
+        let cancelled = token.cancel_query(streams).await;
         cancelled.context("cannot cancel a query")
     }
 

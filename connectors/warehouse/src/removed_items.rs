@@ -21,7 +21,7 @@ use crate::transaction::Transaction;
 const LOCK: &str = "SELECT pg_advisory_xact_lock(x'65746c20657674'::bigint)";
 const SETTLE: &str = "\
     SELECT place, outdated_offset \
-    FROM etl_settle_events($1, $2, $3, $4, $5::text[]::numeric[], $6, $7)";
+    FROM etl_settle_events($1, $2, $3, $4, $5::text[]::numeric[], $6, $7, $8, $9)";
 
 /// The newest versions of the events with an id in some records.
 #[derive(Debug, Default)]
@@ -44,6 +44,8 @@ struct Newest {
     order: (Option<u128>, i64),
     /// `None` if some items of the record can't be read: the removed ones are unknown then.
     last_ordinal: Option<i32>,
+    /// The earliest time when a version was sent; an unknown one is the earliest.
+    first_sent_at: Option<DateTime<Utc>>,
 }
 
 /// The facts that were deleted, each as the offset of a record.
@@ -69,8 +71,14 @@ impl Event {
 }
 
 impl Versions {
-    /// Adds the events of the record at `offset`, which have this version.
-    pub fn add(&mut self, envelope: &Envelope<'_>, version: Option<u128>, offset: i64) {
+    /// Adds the events of the record at `offset`, which have this version and were sent then.
+    pub fn add(
+        &mut self,
+        envelope: &Envelope<'_>,
+        version: Option<u128>,
+        sent_at: Option<DateTime<Utc>>,
+        offset: i64,
+    ) {
         let is_complete = envelope.rejected.is_empty();
         let order = (version, offset);
         for fact in &envelope.facts {
@@ -81,15 +89,16 @@ impl Versions {
             let newest = self.0.entry(event).or_insert(Newest {
                 order,
                 last_ordinal,
+                first_sent_at: sent_at,
             });
+            // None is less than any time.
+            newest.first_sent_at = newest.first_sent_at.min(sent_at);
             match order.cmp(&newest.order) {
                 Ordering::Less => {}
                 Ordering::Equal => newest.last_ordinal = last_ordinal.max(newest.last_ordinal),
                 Ordering::Greater => {
-                    *newest = Newest {
-                        order,
-                        last_ordinal,
-                    };
+                    newest.order = order;
+                    newest.last_ordinal = last_ordinal;
                 }
             }
         }
@@ -124,24 +133,26 @@ impl Versions {
     }
 
     /// Deletes facts of items that these events do not have, and facts of this transaction whose
-    /// event is stored in a newer version. Without `removes` only the latter.
+    /// event is stored in a newer version; the others get the earliest sent time of all versions.
+    /// Unless it `is_correcting`, it deletes the latter facts only.
     pub(crate) async fn settle(
         &self,
         transaction: &Transaction<'_>,
         topic: &str,
         partition: i32,
-        removes: bool,
+        is_correcting: bool,
     ) -> Result<Settled, Error> {
         let (mut times, mut ids, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let (mut last_ordinals, mut versions) = (Vec::new(), Vec::new());
-        let mut offsets = Vec::new();
+        let (mut sent_ats, mut offsets) = (Vec::new(), Vec::new());
         for (event, newest) in &self.0 {
             let (version, offset) = newest.order;
             times.push(event.time);
             ids.push(event.id.as_str());
             names.push(event.name.as_str());
-            last_ordinals.push(newest.last_ordinal.filter(|_| removes));
+            last_ordinals.push(newest.last_ordinal.filter(|_| is_correcting));
             versions.push(version.map(|version| version.to_string()));
+            sent_ats.push(newest.first_sent_at);
             offsets.push(offset);
         }
         let rows = transaction
@@ -153,6 +164,8 @@ impl Versions {
                     &names,
                     &last_ordinals,
                     &versions,
+                    &sent_ats,
+                    &is_correcting,
                     &topic,
                     &partition,
                 ],

@@ -47,7 +47,7 @@ pub enum OnConflict {
 }
 
 /// The columns that differ between facts, in the order of [`Rows::push`] and [`RowEnds`].
-const COLUMNS: [(&str, &str); 43] = [
+const COLUMNS: [(&str, &str); 44] = [
     ("event_time", "timestamptz"),
     ("event_name", "text"),
     ("event_id", "text"),
@@ -87,6 +87,7 @@ const COLUMNS: [(&str, &str); 43] = [
     ("event_coupon", "text"),
     ("extra", "jsonb"),
     ("event_version", "numeric"),
+    ("sent_at", "timestamptz"),
     ("fact_hash", "uuid"),
     ("source_offset", "bigint"),
     ("product_key", "bigint"),
@@ -96,7 +97,13 @@ const COLUMNS: [(&str, &str); 43] = [
 const SOURCE_COLUMNS: [&str; 2] = ["source_topic", "source_partition"];
 
 /// The columns among them that say nothing about the event.
-const NO_CONTENT: [&str; 4] = ["event_time", "event_version", "fact_hash", "source_offset"];
+const NO_CONTENT: [&str; 5] = [
+    "event_time",
+    "event_version",
+    "sent_at",
+    "fact_hash",
+    "source_offset",
+];
 
 /// The facts of a batch.
 #[derive(Debug, Default)]
@@ -105,8 +112,8 @@ pub struct Rows {
     index: Vec<Row>,
     /// The version of each record.
     versions: Vec<Option<u128>>,
-    /// The field of the last one.
-    version_field: Vec<u8>,
+    /// The fields of the last record's version and sent time.
+    sent_fields: Vec<u8>,
     duplicates: usize,
     conflicts: usize,
 }
@@ -153,14 +160,19 @@ impl Rows {
         self.index.iter().map(|row| row.key.0)
     }
 
-    /// Begins the facts of a record, whose events have this version.
-    pub(crate) fn begin_record(&mut self, version: Option<u128>) {
+    /// Begins the facts of a record, whose events have this version, and which was sent then, in
+    /// microseconds since the Unix epoch.
+    pub(crate) fn begin_record(&mut self, version: Option<u128>, sent_at: Option<i64>) {
         self.versions.push(version);
-        let field = &mut self.version_field;
-        field.clear();
+        let fields = &mut self.sent_fields;
+        fields.clear();
         match version {
-            Some(version) => put_numeric(field, itoa::Buffer::new().format(version)),
-            None => put_null(field),
+            Some(version) => put_numeric(fields, itoa::Buffer::new().format(version)),
+            None => put_null(fields),
+        }
+        match sent_at {
+            Some(sent_at) => put_time(fields, sent_at),
+            None => put_null(fields),
         }
     }
 
@@ -222,7 +234,7 @@ impl Rows {
             Some(extra) => put_jsonb(row, &extra.json()),
             None => put_null(row),
         }
-        row.extend_from_slice(&self.version_field);
+        row.extend_from_slice(&self.sent_fields);
         put(row, &fact.fact_hash.0);
         put_i64(row, offset);
         let end = row.len();
@@ -591,7 +603,14 @@ pub(crate) static REPLACE: LazyLock<String> = LazyLock::new(|| {
         .filter(|name| !is_key(name))
         .chain(SOURCE_COLUMNS)
         .chain(["ingested_at"])
-        .map(|name| format!("{name} = excluded.{name}"))
+        .map(|name| match name {
+            // NULL is the earliest. A version that is stored no more counts, too.
+            "sent_at" => "sent_at = CASE WHEN fact_events.sent_at < excluded.sent_at \
+                          OR fact_events.sent_at IS NULL \
+                          THEN fact_events.sent_at ELSE excluded.sent_at END"
+                .to_owned(),
+            name => format!("{name} = excluded.{name}"),
+        })
         .collect();
     let is_replaced = |old: &str, new: &str| {
         let [version, new_version] =

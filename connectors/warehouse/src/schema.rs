@@ -25,7 +25,7 @@ const TABLES: [Expected; 6] = [
     Expected {
         name: "fact_events",
         columns: &[
-            (TIME, &["event_time", "ingested_at"]),
+            (TIME, &["event_time", "sent_at", "ingested_at"]),
             (
                 "text",
                 &[

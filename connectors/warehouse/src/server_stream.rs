@@ -101,6 +101,9 @@ impl MakeStream {
                     b'S' => {}
                     b'N' if self.mode == SslMode::Prefer => return Ok(Inner::Plain(stream)),
                     b'N' => return Err(NO_TLS.into()),
+                    // Its message is not shown: anybody could have sent it.
+                    // https://www.postgresql.org/support/security/CVE-2024-10977/
+                    b'E' => return Err("the server failed before TLS; see its log".into()),
                     _ => return Err("the server does not answer as PostgreSQL does".into()),
                 }
             }

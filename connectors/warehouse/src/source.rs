@@ -1,6 +1,7 @@
 //! Records, the partitions they come from, and the committed offsets of sinks in `sink_offsets`.
 
 use bytes::Bytes;
+use chrono::{DateTime, Datelike, Utc};
 use connector_common::keys::{self, Key};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as ClientError};
@@ -47,6 +48,9 @@ const RESTART: &str = "\
     UPDATE sink_offsets SET next_offset = $4, updated_at = now(), last_record = NULL \
     WHERE sink = $1 AND topic = $2 AND partition = $3 AND next_offset = $5";
 
+/// The tables refuse times of this year and later ones.
+const END_OF_TIME: i32 = 2300;
+
 /// A record of the topic.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -69,6 +73,14 @@ impl Record {
     #[must_use]
     pub fn version(&self) -> Option<u128> {
         self.message()?.sent.version()
+    }
+
+    /// The time when its message was sent, if the tables can store it.
+    #[must_use]
+    pub(crate) fn sent_at(&self) -> Option<DateTime<Utc>> {
+        let millis = self.message()?.sent.millis?;
+        let sent_at = DateTime::from_timestamp_millis(i64::try_from(millis).ok()?)?;
+        (sent_at.year() < END_OF_TIME).then_some(sent_at)
     }
 }
 

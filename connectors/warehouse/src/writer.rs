@@ -51,7 +51,7 @@ pub struct Written {
     /// Facts that were removed, since a corrected event no longer has the item.
     pub removed: u64,
     /// Facts that were stored already, twice in the batch, or of an event that is stored in a newer
-    /// version, and changed nothing.
+    /// version, and changed nothing but perhaps its `sent_at`.
     pub duplicates: u64,
     /// Those among them with an event id whose content differs from that of the fact that stays.
     pub conflicts: u64,

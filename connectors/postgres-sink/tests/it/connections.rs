@@ -4,9 +4,13 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use private_postgres::PrivatePostgres;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_postgres::error::SqlState;
+use tokio_util::task::AbortOnDropHandle;
 use warehouse::{Database, Error, Remedy, Settings};
 
 use crate::support::settings;
@@ -205,6 +209,59 @@ async fn every_sslmode_asks_as_much_of_the_server_as_libpq_does() {
         is_encrypted(format!("{certified}?sslmode=require")).await,
         "SQLSTATE 28000",
     );
+}
+
+/// Forwards connections to the server at `port`. Returns a port, and the first bytes of each.
+async fn forward(port: u16) -> (u16, Arc<Mutex<Vec<[u8; 8]>>>, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let begun = Arc::new(Mutex::default());
+    let begins = Arc::clone(&begun);
+    let accepting = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let begins: Arc<Mutex<Vec<[u8; 8]>>> = Arc::clone(&begins);
+            tokio::spawn(async move {
+                let mut first = [0; 8];
+                client.read_exact(&mut first).await.unwrap();
+                begins.lock().unwrap().push(first);
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                server.write_all(&first).await.unwrap();
+                // An end without a word is one, too.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (own, begun, AbortOnDropHandle::new(accepting))
+}
+
+#[tokio::test]
+async fn with_allow_a_query_is_cancelled_over_tls_if_the_server_has_it() {
+    let server = PrivatePostgres::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    authority(folder.path(), "ca");
+    certificate(folder.path(), "server", "localhost");
+    certificate(folder.path(), "client", "certified");
+    encrypt(&server, folder.path()).await;
+    let (port, begun, _forwarding) = forward(server.port()).await;
+    let folder = folder.path().display();
+    let database = database(format!(
+        "postgres://certified@127.0.0.1:{port}/etl?sslmode=allow\
+         &sslcert={folder}/client.crt&sslkey={folder}/client.key"
+    ));
+    let client = database.connect().await.unwrap();
+    let token = client.cancel_token();
+    let sleeping = client.batch_execute("SELECT pg_sleep(60)");
+    let cancelling = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        database.cancel(token).await.unwrap();
+    };
+    let (slept, ()) = tokio::join!(sleeping, cancelling);
+    assert_eq!(slept.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
+    let begun = begun.lock().unwrap().clone();
+    let ssl_request = [0, 0, 0, 8, 4, 210, 22, 47];
+    assert_eq!(begun.len(), 3, "{begun:?}");
+    assert_ne!(begun[0], ssl_request, "without TLS first");
+    assert_eq!(begun[1..], [ssl_request; 2]);
 }
 
 #[tokio::test]

@@ -37,8 +37,10 @@ enum Answer {
     Tls,
     /// No. Without TLS, it asks for the password.
     NoTls,
-    /// Neither yes nor no.
+    /// An error, as of a server that can't start a process.
     Error,
+    /// Neither yes nor no.
+    Http,
     /// Yes, with a request for the password behind it that nobody encrypted.
     Injection,
 }
@@ -122,6 +124,10 @@ async fn serve(
         }
         Answer::Error => {
             let _ = client.write_all(b"E\0\0\0\x09oops\0").await;
+            hear(&mut client, &heard).await;
+        }
+        Answer::Http => {
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
             hear(&mut client, &heard).await;
         }
         Answer::Injection => {
@@ -228,11 +234,23 @@ async fn an_impostor_gets_no_password_and_delays_nothing_for_long() {
         (
             Answer::Error,
             "sslmode=prefer",
-            "does not answer as PostgreSQL",
+            "failed before TLS",
             Remedy::Retry,
         ),
         (
             Answer::Error,
+            verify_full.as_str(),
+            "failed before TLS",
+            Remedy::Retry,
+        ),
+        (
+            Answer::Http,
+            "sslmode=prefer",
+            "does not answer as PostgreSQL",
+            Remedy::Retry,
+        ),
+        (
+            Answer::Http,
             verify_full.as_str(),
             "does not answer as PostgreSQL",
             Remedy::Retry,

@@ -1,7 +1,10 @@
 //! Lines and orders: what another day holds of the same transaction changes them, whether hours are
 //! stored or not.
 
+use bytes::Bytes;
+use chrono::DateTime;
 use serde_json::{Value, json};
+use warehouse::{Batch, OnConflict, Record, Written};
 
 use crate::support::{Tables, batch, envelope, fact};
 
@@ -91,59 +94,147 @@ async fn an_order_is_of_the_day_it_began_on_with_all_its_lines() {
     expect_always(&tables, [0, 0, 0], "all truncated").await;
 }
 
+/// The key of the record of a message that SQS received at this time.
+fn sent(number: i64, time: &str, is_fifo: bool) -> String {
+    let millis = DateTime::parse_from_rfc3339(time)
+        .unwrap()
+        .timestamp_millis();
+    if is_fifo {
+        let sequence = 18_849_496_460_467_696_128 + i128::from(number);
+        format!("u1 id=m-{number} sent={millis} sequence={sequence}")
+    } else {
+        format!("m-{number} sent={millis}")
+    }
+}
+
+async fn write_sent(
+    tables: &Tables,
+    offset: i64,
+    key: String,
+    facts: &[Value],
+    on_conflict: OnConflict,
+) -> Written {
+    let mut batch = Batch::after(offset).on_conflict(on_conflict);
+    batch.push(Record {
+        offset,
+        key: Some(Bytes::from(key)),
+        value: envelope(facts),
+    });
+    tables.writer(0).write(&batch.finish()).await.unwrap()
+}
+
+/// Lines of the order T1 dated in 2001.
+fn forged() -> [Value; 3] {
+    let line = |hash: u128, more: Value| {
+        let mut all = json!({"event_name": "purchase", "event_id": format!("event {hash}"),
+            "transaction_id": "T1", "user_id": "thief", "currency": "EUR"});
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        fact(hash, "2001-01-01T12:00:00Z", all)
+    };
+    [
+        line(2, json!({"product_id": "A", "price": "0"})),
+        line(3, json!({"product_id": "B", "price": "0"})),
+        line(4, json!({"item_ordinal": 0, "value": "0"})),
+    ]
+}
+
+const ORDERS: &str = "SELECT day, person, revenue, purchases FROM analytics.orders()";
+
 #[tokio::test]
-async fn an_event_dated_far_from_its_arrival_takes_no_order() {
-    for arrival in [
-        "ingested_at = '2026-11-02 12:00:05+00'",
-        // Milliseconds: SQS received it at 12:00:05. It was written weeks later, as in a replay.
-        "event_version = 1793620805000",
-    ] {
+async fn an_event_dated_far_from_its_sending_takes_no_order_whenever_the_tables_are_written() {
+    for is_fifo in [false, true] {
         let tables = Tables::new().await;
-        write(&tables, 0, &[sold(1, "2026-11-02T12:00:00Z", "A")]).await;
-        let arrived = format!("UPDATE fact_events SET {arrival} WHERE event_id = 'event 1'");
-        run(&tables, &arrived).await;
-        expect_always(&tables, [0, 1, 0], "sent once").await;
-        let forged = |hash: u128, more: Value| {
-            let mut all = json!({"event_name": "purchase", "event_id": format!("event {hash}"),
-                "transaction_id": "T1", "user_id": "thief", "currency": "EUR"});
-            all.as_object_mut()
-                .unwrap()
-                .extend(more.as_object().unwrap().clone());
-            fact(hash, "2001-01-01T12:00:00Z", all)
+        let mut number = 0;
+        let mut write = async |time: &str, facts: &[Value]| {
+            let key = sent(number, time, is_fifo);
+            let written = write_sent(&tables, number, key, facts, OnConflict::Ignore).await;
+            assert!(written.inserted > 0);
+            number += 1;
         };
-        let facts = [
-            forged(2, json!({"product_id": "A", "price": "0"})),
-            forged(3, json!({"product_id": "B", "price": "0"})),
-            forged(4, json!({"item_ordinal": 0, "value": "0"})),
-        ];
-        write(&tables, 1, &facts).await;
-        let orders = "SELECT day, person, revenue, purchases FROM analytics.orders()";
+        write(
+            "2026-11-02T12:00:05Z",
+            &[sold(1, "2026-11-02T12:00:00Z", "A")],
+        )
+        .await;
+        expect_always(&tables, [0, 1, 0], "sent once").await;
+        write("2026-11-02T12:30:00Z", &forged()).await;
         let expected = json!({"day": "2026-11-02", "person": "u1", "revenue": 2, "purchases": 1});
-        assert_eq!(
-            tables.rows(orders).await,
-            std::slice::from_ref(&expected),
-            "open"
-        );
-        expect_always(&tables, [0, 1, 0], "forged").await;
-        assert_eq!(tables.rows(orders).await, [expected], "stored");
+        let one = std::slice::from_ref(&expected);
+        assert_eq!(tables.rows(ORDERS).await, one, "open");
+        for written_at in ["2026-11-02 12:30:01+00", "2026-11-22 12:00:00+00"] {
+            let rebuilt = format!("UPDATE fact_events SET ingested_at = '{written_at}'");
+            run(&tables, &rebuilt).await;
+            expect_always(&tables, [0, 1, 0], written_at).await;
+        }
+        assert_eq!(tables.rows(ORDERS).await, one, "stored");
 
         // Of an order that nothing else tells of, it is all that is known.
         remove(&tables, 1).await;
         expect_always(&tables, [0, 0, 0], "the first deleted").await;
         let expected = json!({"day": "2001-01-01", "person": "thief", "revenue": 0,
             "purchases": 2});
-        assert_eq!(tables.rows(orders).await, [expected], "forged alone");
-        write(&tables, 2, &[sold(5, "2026-11-03T12:00:00Z", "A")]).await;
-        let arrived = arrived
-            .replace("event 1", "event 5")
-            .replace("11-02", "11-03");
-        run(&tables, &arrived).await;
+        assert_eq!(tables.rows(ORDERS).await, [expected], "forged alone");
+        write(
+            "2026-11-03T12:00:05Z",
+            &[sold(5, "2026-11-03T12:00:00Z", "A")],
+        )
+        .await;
         expect_always(&tables, [0, 0, 1], "sent again").await;
     }
 }
 
 #[tokio::test]
-async fn a_line_that_is_written_again_weeks_later_stays_in_its_order() {
+async fn history_without_a_sent_time_is_not_distant() {
+    let tables = Tables::new().await;
+    write(&tables, 0, &[sold(1, "2026-10-31T12:00:00Z", "A")]).await;
+    let key = sent(1, "2026-11-03T12:00:05Z", false);
+    let later = [sold(5, "2026-11-03T12:00:00Z", "B")];
+    write_sent(&tables, 1, key, &later, OnConflict::Ignore).await;
+    expect_always(&tables, [2, 0, 0], "its number is used again").await;
+}
+
+#[tokio::test]
+async fn a_correction_that_is_sent_weeks_later_stays_in_its_order() {
+    let line = |hash: u128, ordinal: i32, price: &str| {
+        let more = json!({"event_name": "purchase", "event_id": "e1", "transaction_id": "T1",
+            "user_id": "u1", "item_ordinal": ordinal, "product_id": format!("{ordinal}"),
+            "price": price, "currency": "EUR"});
+        fact(hash, "2026-11-02T12:00:00Z", more)
+    };
+    let copy = json!({"event_name": "purchase", "event_id": "e2", "transaction_id": "T1",
+        "user_id": "u1", "product_id": "1", "price": "2", "currency": "EUR"});
+    let messages = [
+        ("2026-11-02T12:00:05Z", vec![line(1, 1, "2")]),
+        // The app sends it again under another id. It is older than the correction.
+        (
+            "2026-11-03T12:00:05Z",
+            vec![fact(9, "2026-11-03T12:00:00Z", copy)],
+        ),
+        (
+            "2026-11-22T12:00:00Z",
+            vec![line(1, 1, "3"), line(2, 2, "3")],
+        ),
+    ];
+    for (order, is_fifo) in [([0, 1, 2], false), ([2, 1, 0], false), ([2, 0, 1], true)] {
+        let tables = Tables::new().await;
+        for (offset, number) in (0..).zip(order) {
+            let (time, facts) = &messages[number];
+            let key = sent(i64::try_from(number).unwrap(), time, is_fifo);
+            write_sent(&tables, offset, key, facts, OnConflict::Update).await;
+        }
+        expect_always(&tables, [0, 2, 0], &format!("{order:?}")).await;
+        let expected = json!({"day": "2026-11-02", "person": "u1", "revenue": 6, "purchases": 2});
+        assert_eq!(tables.rows(ORDERS).await, [expected], "{order:?}");
+        let first = "SELECT DISTINCT sent_at FROM fact_events WHERE event_id = 'e1'";
+        let expected = json!({"sent_at": "2026-11-02T12:00:05+00:00"});
+        assert_eq!(tables.rows(first).await, [expected], "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_is_first_read_weeks_later_is_in_the_order_of_its_event() {
     let tables = Tables::new().await;
     let line = |hash: u128, ordinal: i32| {
         let more = json!({"event_name": "purchase", "event_id": "e1", "transaction_id": "T1",
@@ -151,23 +242,15 @@ async fn a_line_that_is_written_again_weeks_later_stays_in_its_order() {
             "price": "2", "currency": "EUR"});
         fact(hash, "2026-11-02T12:00:00Z", more)
     };
-    write(&tables, 0, &[line(1, 1), line(2, 2)]).await;
-    let arrived = "UPDATE fact_events SET ingested_at = '2026-11-02 12:00:05+00'";
-    run(&tables, arrived).await;
-    expect_always(&tables, [0, 2, 0], "sent once").await;
-    // As a sink with `on-conflict: update` does for a content that has changed.
-    let replaced = "UPDATE fact_events SET price = 3, ingested_at = '2026-11-22 12:00:00+00' \
-                    WHERE item_ordinal = 2";
-    run(&tables, replaced).await;
-    expect_always(&tables, [0, 2, 0], "a line replaced").await;
-    // An item that was rejected, and is read by a retry.
-    write(&tables, 1, &[line(3, 3)]).await;
-    run(
-        &tables,
-        "UPDATE fact_events SET ingested_at = '2027-01-01 00:00:00+00' WHERE item_ordinal = 3",
-    )
-    .await;
-    expect_always(&tables, [0, 3, 0], "a line retried").await;
+    let messages = [
+        ("2026-11-02T12:00:05Z", line(1, 1)),
+        ("2026-11-22T12:00:00Z", line(2, 2)),
+    ];
+    for (number, (time, fact)) in (0..).zip(messages) {
+        let key = sent(number, time, false);
+        write_sent(&tables, number, key, &[fact], OnConflict::Ignore).await;
+    }
+    expect_always(&tables, [0, 2, 0], "sent again with an item more").await;
 }
 
 #[tokio::test]

@@ -278,7 +278,8 @@ async fn planted_functions_do_not_run_with_the_rights_of_the_owner() {
         ),
         (
             "etl_settle_events",
-            "SELECT etl_settle_events('{2026-11-01}', '{e-1}', '{purchase}', '{0}', '{1}', 't', 0)",
+            "SELECT etl_settle_events('{2026-11-01}', '{e-1}', '{purchase}', '{0}', '{1}', '{NULL}', \
+             true, 't', 0)",
         ),
         (
             "refresh",
@@ -346,6 +347,7 @@ async fn a_writer_can_store_nothing_that_breaks_the_aggregates() {
     for time in ["infinity", "-infinity", "294276-12-31", "4713-01-01 BC"] {
         refused.push(fact("event_time", &format!("'{time}'")));
         refused.push(fact("event_time, ingested_at", &format!("now(), '{time}'")));
+        refused.push(fact("event_time, sent_at", &format!("now(), '{time}'")));
         refused.push(format!(
             "INSERT INTO analytics.touched_hours (hour) VALUES ('{time}')"
         ));

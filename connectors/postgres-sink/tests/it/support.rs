@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use connector_common::{Secret, Stop};
@@ -12,9 +13,27 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use warehouse::{Batch, Database, Record, Settings, Source, Writer, Written};
 
+/// The folders of migrated servers are named so, with the id of the process that copies it.
+const MIGRATED: &str = "migrated-";
+/// No process runs tests for longer.
+const TEMPLATE_AGE: Duration = Duration::from_hours(6);
+
 /// The settings for the database at `url`, as the sink has them.
 pub fn settings(url: String) -> Settings {
     Settings::new(Secret::from(url), "postgres-sink")
+}
+
+/// Removes those of processes that have ended.
+fn remove_old_templates(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_template = entry.file_name().to_string_lossy().starts_with(MIGRATED);
+        let changed = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+        if is_template && age.is_some_and(|age| age > TEMPLATE_AGE) {
+            // Another process may remove it now, too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A running server with the schema in it.
@@ -30,7 +49,11 @@ impl Tables {
         static TEMPLATE: OnceCell<PathBuf> = OnceCell::const_new();
         let template = TEMPLATE
             .get_or_init(|| async {
-                let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join("migrated");
+                // Another process has its own.
+                let name = format!("{MIGRATED}{}", std::process::id());
+                let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+                remove_old_templates(folder);
+                let template = folder.join(name);
                 let tables = Self::of(PrivatePostgres::start().await.unwrap()).await;
                 tables.server.save(&template).await.unwrap();
                 template

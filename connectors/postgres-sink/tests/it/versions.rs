@@ -41,6 +41,14 @@ fn batch(from: i64, versions: &[Version<'_>]) -> Batch {
 const ITEMS: &str = "SELECT item_ordinal AS item, price::text, event_version::text AS version \
                      FROM fact_events WHERE event_id = 'e-1'";
 
+/// When the messages of the event were sent first.
+const SENT_AT: &str = "SELECT DISTINCT sent_at FROM fact_events WHERE event_id = 'e-1'";
+
+/// The row of [`SENT_AT`] for a millisecond of 1970.
+fn sent_at(millis: u64) -> Vec<Value> {
+    vec![json!({"sent_at": format!("1970-01-01T00:00:00.{millis:03}+00:00")})]
+}
+
 fn items((sent, price, ordinals): Version<'_>) -> Vec<Value> {
     let item =
         |ordinal: &i32| json!({"item": ordinal, "price": price, "version": sent.to_string()});
@@ -90,6 +98,8 @@ async fn the_newest_version_wins_in_every_order_and_a_replay_changes_nothing() {
             }
             let found = tables.rows(ITEMS).await;
             assert_eq!(found, items(NEWEST), "{order:?} in batches of {size}");
+            let first = tables.rows(SENT_AT).await;
+            assert_eq!(first, sent_at(1), "{order:?} in batches of {size}");
             let before = tables.everything().await;
             writer.set_offset_back(4, 0).await.unwrap();
             let replayed = writer.write(&batch(0, &versions)).await.unwrap();
@@ -191,6 +201,8 @@ async fn a_sequence_number_is_a_version_and_a_fact_without_one_is_the_oldest() {
     assert_eq!(write(4, "another", "5").await, item("3", Some(sequence)));
     // Two events in one message, for example: the order of arrival is theirs.
     assert_eq!(write(5, &newer, "6").await, item("6", Some(sequence)));
+    let unknown = [json!({"sent_at": null})];
+    assert_eq!(tables.rows(SENT_AT).await, unknown, "that of the oldest");
 }
 
 #[tokio::test]
@@ -205,6 +217,29 @@ async fn without_update_the_first_stays_and_has_its_version() {
         writer.write(&batch).await.unwrap();
     }
     assert_eq!(tables.rows(ITEMS).await, items(VERSIONS[0]));
+    assert_eq!(tables.rows(SENT_AT).await, sent_at(1));
+}
+
+#[tokio::test]
+async fn a_time_that_the_tables_refuse_is_a_version_and_no_sent_time() {
+    let tables = Tables::new().await;
+    let sent = 10_413_792_000_000_u64; // 1 January 2300
+    let keys = [format!("m sent={sent}"), format!("m sent={}", u64::MAX)];
+    let mut writer = tables.writer(0);
+    for (offset, key) in (0..).zip(&keys) {
+        let mut batch = Batch::after(offset).on_conflict(OnConflict::Update);
+        batch.push(record(offset, key, envelope(&event("9", &[1]))));
+        writer.write(&batch.finish()).await.unwrap();
+        assert_eq!(tables.rows(SENT_AT).await, [json!({"sent_at": null})]);
+    }
+    assert_eq!(tables.rows(ITEMS).await, items((u64::MAX, "9", &[1])));
+    let mut batch = Batch::after(2);
+    let one = envelope(&[fact(1, NOON, json!({"event_id": "e-2"}))]);
+    batch.push(record(2, &format!("m sent={}", sent - 1), one));
+    writer.write(&batch.finish()).await.unwrap();
+    let last = "SELECT sent_at FROM fact_events WHERE event_id = 'e-2'";
+    let expected = json!({"sent_at": "2299-12-31T23:59:59.999+00:00"});
+    assert_eq!(tables.rows(last).await, [expected]);
 }
 
 /// A body of the event `e-1` with so many items at this price.
@@ -234,12 +269,12 @@ async fn a_retry_knows_the_version_of_a_rejected_event() {
         let item = |item: i32| json!({"item": item, "price": price});
         (1..=count).map(item).collect()
     };
-    for (rejected_at, on_conflict, left) in [
-        // An old copy changes nothing.
-        (1, OnConflict::Update, priced("7", 2)),
-        (1, OnConflict::Ignore, priced("7", 2)),
+    for (rejected_at, on_conflict, left, first) in [
+        // An old copy changes nothing, but where corrections win the event was sent then.
+        (1, OnConflict::Update, priced("7", 2), 1),
+        (1, OnConflict::Ignore, priced("7", 2), 2),
         // A correction wins where corrections do.
-        (3, OnConflict::Update, priced("9", 3)),
+        (3, OnConflict::Update, priced("9", 3), 2),
     ] {
         tables
             .client
@@ -256,5 +291,6 @@ async fn a_retry_knows_the_version_of_a_rejected_event() {
         assert_eq!(retried.gone, 1);
         assert_eq!(tables.count("rejected_events").await, 0);
         assert_eq!(tables.rows(prices).await, left, "rejected: {rejected_at}");
+        assert_eq!(tables.rows(SENT_AT).await, sent_at(first));
     }
 }

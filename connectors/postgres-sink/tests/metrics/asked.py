@@ -117,12 +117,18 @@ QUESTIONS = {
         extract(epoch FROM median_delay) AS median_delay FROM analytics.lateness($range)""",
 }
 
-#: Sets the times of arrival of facts to those of shop.delay_of.
+#: Sets the times when facts were sent and written to those of shop.sent_after and shop.delay_of.
 ARRIVALS = """
-    UPDATE fact_events SET ingested_at = d.ingested_at
-    FROM (SELECT f.event_time, f.fact_hash, f.event_time + make_interval(secs =>
-                     ('x' || right(f.fact_hash::text, 7))::bit(28)::int::bigint
-                     * 977 % 400000 - 1000) AS ingested_at
-          FROM fact_events f) d
+    UPDATE fact_events SET ingested_at = d.ingested_at, sent_at = d.sent_at
+    FROM (SELECT n.event_time, n.fact_hash,
+                 n.event_time + make_interval(secs => n.number * 977 % 400000 - 1000)
+                     AS ingested_at,
+                 CASE WHEN n.number % 7 > 0 THEN
+                     n.event_time + make_interval(secs => n.number * 1429 % 700000 - 400000) END
+                     AS sent_at
+          FROM (SELECT f.event_time, f.fact_hash,
+                       ('x' || right(f.fact_hash::text, 7))::bit(28)::int::bigint AS number
+                FROM fact_events f) n) d
     WHERE fact_events.event_time = d.event_time AND fact_events.fact_hash = d.fact_hash
-      AND fact_events.ingested_at <> d.ingested_at"""
+      AND (fact_events.ingested_at, fact_events.sent_at)
+          IS DISTINCT FROM (d.ingested_at, d.sent_at)"""

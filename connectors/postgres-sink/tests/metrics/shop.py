@@ -53,12 +53,23 @@ def number(value):
 
 
 def delay_of(fact):
-    """Whole seconds from event to arrival, which asked.ARRIVALS writes into the tables."""
+    """Whole seconds from an event until it is in the tables, as asked.ARRIVALS sets them."""
     return int(fact["fact_hash"], 16) * 977 % 400_000 - 1_000
 
 
+def sent_after(fact):
+    """Time from an event until SQS received it, as asked.ARRIVALS sets them."""
+    number = int(fact["fact_hash"], 16)
+    return timedelta(seconds=number * 1429 % 700_000 - 400_000) if number % 7 else None
+
+
+def is_near(fact):
+    sent = sent_after(fact)
+    return sent is None or abs(sent) <= THREE_DAYS
+
+
 def event_of(purchase):
-    """The event of a fact among those of its order. Of its facts the first arrival counts."""
+    """The event of a fact among those of its order. Its facts are distant only together."""
     return purchase["at"], purchase.get("event_id")
 
 
@@ -193,9 +204,7 @@ class Shop:
         orders = []
         for key, facts in of_order.items():
             if facts[0].get("transaction_id"):
-                near = {
-                    event_of(f) for f in facts if abs(delay_of(f)) <= THREE_DAYS.total_seconds()
-                }
+                near = {event_of(f) for f in facts if is_near(f)}
                 facts = [f for f in facts if event_of(f) in near] or facts
             lines, seen = [], set()
             for fact in facts:
