@@ -36,6 +36,10 @@ const TRACE: &str = "trace";
 /// Longer trace contexts are left out.
 const LONGEST_TRACE: usize = 256;
 
+/// Milliseconds that a message can be in its queue and in a dead-letter queue, of which each keeps
+/// it for up to 14 days (SQS, `MessageRetentionPeriod`).
+const LONGEST_IN_QUEUES: u64 = 28 * 86_400_000;
+
 /// The longest key that the source makes: a group of 128 characters (SQS, `MessageGroupId`), an id
 /// of 100, a trace context, the numbers and the names.
 const LONGEST_KEY: usize = 640;
@@ -115,12 +119,17 @@ impl Sent {
     }
 
     /// Returns true if a message that was `sent` then may be a later copy of this one: it has the
-    /// same numbers, and none is lower.
+    /// same numbers, none is lower, and the original was in queues for up to four weeks.
     #[must_use]
     pub fn may_precede(&self, sent: &Self) -> bool {
         let [mine, theirs] = [self, sent].map(|one| [one.millis.map(u128::from), one.sequence]);
         let mut pairs = mine.into_iter().zip(theirs);
+        let age = sent
+            .millis
+            .zip(self.millis)
+            .map(|(at, first)| at.saturating_sub(first));
         pairs.all(|(mine, theirs)| mine.is_some() == theirs.is_some() && mine <= theirs)
+            && age.is_none_or(|age| age <= LONGEST_IN_QUEUES)
     }
 }
 
@@ -260,6 +269,24 @@ mod tests {
         assert_eq!(standard.sent.version(), Some(1_795_382_400_123));
         assert_eq!(fifo.sent.version(), Some(18_849_496_460_467_696_128));
         assert_eq!(bare.sent.version(), None);
+    }
+
+    #[test]
+    fn an_original_is_at_most_four_weeks_older_than_its_copy() {
+        let sent = |millis| Sent {
+            millis: Some(millis),
+            sequence: None,
+        };
+        let copy = sent(LONGEST_IN_QUEUES + 1_000);
+        for (millis, may) in [
+            (LONGEST_IN_QUEUES + 1_000, true),
+            (1_000, true),
+            (LONGEST_IN_QUEUES + 1_001, false),
+            (999, false),
+        ] {
+            assert_eq!(sent(millis).may_precede(&copy), may, "{millis}");
+        }
+        assert!(!Sent::default().may_precede(&copy));
     }
 
     #[test]
