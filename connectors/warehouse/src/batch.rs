@@ -8,7 +8,7 @@ use fact_model::Envelope;
 use serde::de::Error as _;
 
 use crate::dimension::{Dimension, Seen};
-use crate::refused::Refused;
+use crate::error::Error;
 use crate::rejected::{NOT_AN_ENVELOPE, REFUSED_BY_POSTGRES, Rejected, SET_ASIDE};
 use crate::removed_items::Versions;
 use crate::rows::{OnConflict, Rows};
@@ -330,6 +330,47 @@ impl Batch {
 fn decode(value: &[u8]) -> Result<Envelope<'_>, serde_json::Error> {
     let text = std::str::from_utf8(value).map_err(serde_json::Error::custom)?;
     serde_json::from_str(text)
+}
+
+/// A record that PostgreSQL refuses.
+#[derive(Debug)]
+pub struct RefusedRecord {
+    /// Its index in the batch.
+    pub index: usize,
+    /// PostgreSQL's message, with the values of the row.
+    pub(crate) detail: String,
+    /// The message for a log, without them.
+    pub reason: String,
+}
+
+/// The refused records of a batch.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// Each of them, in order.
+    pub records: Vec<RefusedRecord>,
+    /// The number of records that were tried.
+    pub tried: usize,
+}
+
+impl RefusedRecord {
+    pub(crate) fn new(index: usize, error: &Error) -> Self {
+        Self {
+            index,
+            detail: error.detailed(),
+            reason: error.chain(),
+        }
+    }
+}
+
+impl Refused {
+    /// The only record of a batch, refused with `error`.
+    #[must_use]
+    pub fn only(error: &Error) -> Self {
+        Self {
+            records: vec![RefusedRecord::new(0, error)],
+            tried: 1,
+        }
+    }
 }
 
 #[cfg(test)]

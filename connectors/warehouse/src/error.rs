@@ -10,10 +10,12 @@ use tokio_postgres::error::{DbError, SqlState};
 use tokio_rustls::rustls;
 
 use crate::require_auth::AuthRefused;
-use crate::server_stream::NO_TLS;
 
 /// The longest message about a row in a log, in characters.
 const MAX_MESSAGE: usize = 300;
+
+/// The client's text for a server that answers a request for TLS with "no".
+pub(crate) const NO_TLS: &str = "server does not support TLS";
 
 /// Any error that causes another one.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -45,11 +45,11 @@ mod tls;
 mod transaction;
 pub mod writer;
 
-pub use batch::Batch;
+pub use batch::{Batch, Refused};
 pub use database::Database;
 pub use error::{Cause, Error, Remedy, ServerError};
 pub use migrate::{MigrationReport, migrate};
-pub use refused::{Refused, Trial};
+pub use refused::Trial;
 pub use rows::OnConflict;
 pub use settings::Settings;
 pub use source::{LastRecord, Record, Source};

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Refused, RefusedRecord};
 use crate::error::{Error, Remedy};
 use crate::transaction::Transaction;
 use crate::writer::{Writer, Written};
@@ -18,47 +18,6 @@ pub enum Trial<'a> {
     Accepted(&'a Written),
     /// PostgreSQL refuses a single record.
     Refused(&'a Error),
-}
-
-/// A record that PostgreSQL refuses.
-#[derive(Debug)]
-pub struct RefusedRecord {
-    /// Its index in the batch.
-    pub index: usize,
-    /// PostgreSQL's message, with the values of the row.
-    pub(crate) detail: String,
-    /// The message for a log, without them.
-    pub reason: String,
-}
-
-/// The refused records of a batch.
-#[derive(Debug, Default)]
-pub struct Refused {
-    /// Each of them, in order.
-    pub records: Vec<RefusedRecord>,
-    /// The number of records that were tried.
-    pub tried: usize,
-}
-
-impl RefusedRecord {
-    fn new(index: usize, error: &Error) -> Self {
-        Self {
-            index,
-            detail: error.detailed(),
-            reason: error.chain(),
-        }
-    }
-}
-
-impl Refused {
-    /// The only record of a batch, refused with `error`.
-    #[must_use]
-    pub fn only(error: &Error) -> Self {
-        Self {
-            records: vec![RefusedRecord::new(0, error)],
-            tried: 1,
-        }
-    }
 }
 
 impl Writer {

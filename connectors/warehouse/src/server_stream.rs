@@ -14,15 +14,12 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::BoxError;
+use crate::error::{BoxError, NO_TLS};
 use crate::require_auth::{AuthCheck, RequireAuth};
 
 /// The message that asks for TLS: its length and a code.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-
-/// The text that the client has for it.
-pub(crate) const NO_TLS: &str = "server does not support TLS";
 
 type RustlsStream<S> = <MakeRustlsConnect as MakeTlsConnect<S>>::Stream;
 

@@ -9,8 +9,20 @@
 
 use std::fmt::Debug;
 
-use crate::batch::BatchError;
 use crate::parameters::InitError;
+
+/// A batch could not be read as a whole. This indicates a bug in Fluvio; the content of a record is
+/// never the cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum BatchError {
+    /// The frame around the records is cut off.
+    Input = -11,
+    /// There are fewer records than announced, or they are cut off.
+    Records = -22,
+    /// There are more records than the interface can count.
+    Output = -33,
+}
 
 /// The transformation of a SmartModule, without Fluvio's interface around it.
 pub trait Transformation: Debug {

@@ -8,22 +8,9 @@
 
 use fact_model::{Arena, Envelope, Options, Reason, flatten_in, reject};
 
-use crate::abi::Transformation;
+use crate::abi::{BatchError, Transformation};
 use crate::parameters::{self, InitError};
 use crate::wire::{Reader, length_size, write_length};
-
-/// A batch could not be read as a whole. This indicates a bug in Fluvio; the content of a record is
-/// never the cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum BatchError {
-    /// The frame around the records is cut off.
-    Input = -11,
-    /// There are fewer records than announced, or they are cut off.
-    Records = -22,
-    /// There are more records than the interface can count.
-    Output = -33,
-}
 
 /// The output size from which the rest of a batch is rejected. The engine gives a module 1 GB, a
 /// growing buffer briefly exists twice, and a trap would stop the stream at this batch for good.

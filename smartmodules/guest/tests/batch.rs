@@ -14,7 +14,8 @@ use fluvio_protocol::{Decoder as _, Encoder as _};
 use fluvio_smartmodule::dataplane::smartmodule::{
     SmartModuleInitInput, SmartModuleInitOutput, SmartModuleInput, SmartModuleOutput,
 };
-use smartmodule_guest::batch::{BatchError, Flattener, Records};
+use smartmodule_guest::abi::BatchError;
+use smartmodule_guest::batch::{Flattener, Records};
 use smartmodule_guest::parameters::{self, InitError};
 
 const EVENT: &str =
