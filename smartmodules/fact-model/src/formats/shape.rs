@@ -1,12 +1,12 @@
 //! Recognizes JSON objects that aren't plain events with GA4's names: envelopes of AWS or the SQS
 //! source, and events of another shape.
 
-use crate::explain::StepKind;
 use crate::formats::container::{self, Object, is_numbered, listed, opened};
 use crate::formats::printed::rewrite;
 use crate::formats::{Rewritten, bigquery, data_layer, vendors};
 use crate::json::{Entries, entries, get, size};
 use crate::limits::Budget;
+use crate::path::StepKind;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
