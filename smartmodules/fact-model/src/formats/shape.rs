@@ -264,13 +264,26 @@ fn open_texts<'a>(entries: &mut Entries<'a>, arena: &'a Arena) -> Result<bool, R
     for (key, value) in entries {
         let object = match *key {
             "params" | "event_params" if !is_null(*value) => params(*value, key, arena)?,
-            "ecommerce" | "eventModel" => container::opened_or_printed(*value, key, arena)?,
+            "ecommerce" | "eventModel" => opened_or_printed(*value, key, arena)?,
             _ => continue,
         };
         has_opened |= object.get().len() != value.get().len();
         *value = object;
     }
     Ok(has_opened)
+}
+
+/// Returns the object or list in a text, JSON or printed, as [`opened`] does. A text that starts
+/// like one and can't be read is refused; messages refer to it as `name`.
+fn opened_or_printed<'a>(value: Raw<'a>, name: &str, arena: &'a Arena) -> Result<Raw<'a>, Refusal> {
+    match container::text(value, arena) {
+        Some(text) if text.starts_with(['{', '[']) || text.starts_with("Bundle[") => {
+            let json = rewrite(text, name, arena);
+            json.map(|json| Raw::read(json, false))
+                .map_err(|refusal| refusal.within(&format!(".{name}")))
+        }
+        _ => Ok(value),
+    }
 }
 
 /// Returns parameters that are in a text, or a list of those of the BigQuery export that came as an
