@@ -28,9 +28,11 @@ use crate::envelope::Envelope;
 use crate::event;
 use crate::formats::printed::{DART, is_dart, literal_or_plist, literal_plist_or_rows};
 use crate::formats::printed_rows::{self, Names};
-use crate::formats::shape::{self, Envelope as Wrapper, Shape};
 use crate::formats::vendors::{self, gtag};
-use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
+use crate::formats::{
+    Envelope as Wrapper, Fault, Rewritten, Shape, compressed, hit, is_further, literal, log_line,
+    shape,
+};
 use crate::hash;
 use crate::json::{is_json, repair, trim, unescape};
 use crate::keys::EventKeys;

@@ -3,7 +3,7 @@
 
 use crate::formats::container::{self, Object, is_numbered, listed, opened};
 use crate::formats::printed::rewrite;
-use crate::formats::{Rewritten, bigquery, data_layer, vendors};
+use crate::formats::{Envelope, Rewritten, Shape, bigquery, data_layer, vendors};
 use crate::json::{Entries, entries, get, size};
 use crate::limits::Budget;
 use crate::path::StepKind;
@@ -12,39 +12,6 @@ use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::value::is_null;
 use crate::write::object_of;
-
-/// An object that isn't a plain event.
-#[derive(Debug)]
-pub(crate) enum Shape<'a> {
-    /// One body in an envelope.
-    Envelope(Envelope<'a>),
-    /// Events of another shape, rewritten.
-    Events(Vec<Rewritten<'a>>),
-    /// A push that only clears the data layer's `ecommerce`.
-    Cleared,
-    /// Several bodies in an envelope with this name.
-    Bodies(&'static str, Vec<Body<'a>>),
-    /// A list of bodies that came as an object with numbers as keys.
-    List(Raw<'a>),
-}
-
-/// An envelope around one body.
-#[derive(Debug)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) content: Raw<'a>,
-    /// The location of the content.
-    pub(crate) at: &'static str,
-}
-
-/// A body in a batch.
-#[derive(Debug)]
-pub(crate) struct Body<'a> {
-    pub(crate) text: &'a str,
-    /// The source, for a rejection.
-    pub(crate) raw: &'a str,
-    pub(crate) at: String,
-}
 
 /// Returns the shape of an object; `None` for a plain event. `is_named` means that it has an
 /// event's name.
