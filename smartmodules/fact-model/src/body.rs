@@ -26,17 +26,19 @@ use serde_json::value::RawValue;
 
 use crate::envelope::Envelope;
 use crate::event;
-use crate::explain::StepKind;
 use crate::formats::printed::{DART, is_dart, literal_or_plist, literal_plist_or_rows};
 use crate::formats::printed_rows::{self, Names};
-use crate::formats::shape::{self, Envelope as Wrapper, Shape};
 use crate::formats::vendors::{self, gtag};
-use crate::formats::{Fault, Rewritten, compressed, hit, is_further, literal, log_line};
+use crate::formats::{
+    Envelope as Wrapper, Fault, Rewritten, Shape, compressed, hit, is_further, literal, log_line,
+    shape,
+};
 use crate::hash;
 use crate::json::{is_json, repair, trim, unescape};
 use crate::keys::EventKeys;
 use crate::limits::{Budget, Layers};
 use crate::options::Options;
+use crate::path::StepKind;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;

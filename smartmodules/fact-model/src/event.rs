@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use crate::decimal::Decimal;
-use crate::explain::{self, StepKind};
+use crate::explain;
 use crate::extra::{Extra, Keys};
 use crate::fact::{Fact, FactHash};
 use crate::hash;
@@ -14,6 +14,7 @@ use crate::items;
 use crate::keys::EventKeys;
 use crate::limits::Budget;
 use crate::names::{Known, may_have_product};
+use crate::path::StepKind;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::time;

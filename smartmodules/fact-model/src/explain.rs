@@ -1,10 +1,8 @@
-//! The path of a body for `etl flatten --explain`: what was around it, its format, and the rules
-//! that changed a value.
+//! Explains values for `etl flatten --explain`: the rules that changed one or left it out of its
+//! column.
 //!
-//! Readers add steps to an [`Arena::explaining`]. Items are explained by their facts, so reading
-//! them costs nothing while no path is recorded.
+//! Items are explained by their facts, so reading them costs nothing while no path is recorded.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -13,64 +11,10 @@ use crate::decimal::Decimal;
 use crate::fact::Fact;
 use crate::json::{entries, unescape};
 use crate::limits::{MAX_TEXT, cut_text};
+use crate::path::{Path, StepKind};
 use crate::raw::{Raw, beginning};
 use crate::text::Arena;
 use crate::value::{Column, is_null, trim};
-
-/// A step on the path from a body to its facts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The kind.
-    pub kind: StepKind,
-    /// A sentence for a person. It may contain parts of the body.
-    pub detail: String,
-}
-
-/// The kinds of steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepKind {
-    /// Another part of the body begins. The detail is its location.
-    Part,
-    /// Something was around the body and was removed.
-    Envelope,
-    /// A format was recognized.
-    Format,
-    /// A rule changed a value or left it out of its column.
-    Value,
-}
-
-impl StepKind {
-    /// Returns the name of the kind.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Part => "part",
-            Self::Envelope => "envelope",
-            Self::Format => "format",
-            Self::Value => "value",
-        }
-    }
-}
-
-/// The most steps of a path.
-const MAX_STEPS: usize = 1000;
-
-/// The recorded steps of one body.
-#[derive(Debug, Default)]
-pub(crate) struct Path(RefCell<Vec<Step>>);
-
-impl Path {
-    pub(crate) fn push(&self, kind: StepKind, detail: String) {
-        if let Ok(mut steps) = self.0.try_borrow_mut()
-            && steps.len() < MAX_STEPS
-        {
-            steps.push(Step { kind, detail });
-        }
-    }
-
-    pub(crate) fn take(&self) -> Vec<Step> {
-        self.0.take()
-    }
-}
 
 /// Explains the keys of an event that have a column and no value.
 pub(crate) fn nulls(json: &str, path: &Path) {

@@ -22,6 +22,7 @@ pub(crate) mod printed_rows;
 pub(crate) mod shape;
 pub(crate) mod vendors;
 
+use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 
 /// The deepest nesting of objects and lists outside of JSON. Producers need four levels.
@@ -59,6 +60,39 @@ impl<'a> Rewritten<'a> {
         let below = renamed.unwrap_or_else(|| refusal.below.clone());
         Refusal { below, ..refusal }.within(&self.at)
     }
+}
+
+/// An object that isn't a plain event.
+#[derive(Debug)]
+pub(crate) enum Shape<'a> {
+    /// One body in an envelope.
+    Envelope(Envelope<'a>),
+    /// Events of another shape, rewritten.
+    Events(Vec<Rewritten<'a>>),
+    /// A push that only clears the data layer's `ecommerce`.
+    Cleared,
+    /// Several bodies in an envelope with this name.
+    Bodies(&'static str, Vec<Body<'a>>),
+    /// A list of bodies that came as an object with numbers as keys.
+    List(Raw<'a>),
+}
+
+/// An envelope around one body.
+#[derive(Debug)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) content: Raw<'a>,
+    /// The location of the content.
+    pub(crate) at: &'static str,
+}
+
+/// A body in a batch.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    pub(crate) text: &'a str,
+    /// The source, for a rejection.
+    pub(crate) raw: &'a str,
+    pub(crate) at: String,
 }
 
 /// A syntax error and the byte at which it was found.

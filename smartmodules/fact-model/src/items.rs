@@ -21,12 +21,12 @@
 
 use serde_json::value::RawValue;
 
-use crate::explain::StepKind;
 use crate::formats::container::listed;
 use crate::formats::printed::rewrite;
 use crate::item::Item;
 use crate::json::{json_error, repair, trim, unescape};
 use crate::limits::MAX_STRINGS;
+use crate::path::StepKind;
 use crate::raw::{Found, Raw};
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{GiveUp, Scanner};

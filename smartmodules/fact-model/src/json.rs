@@ -4,7 +4,7 @@
 use serde::de::Error as _;
 use serde_json::value::RawValue;
 
-use crate::explain::StepKind;
+use crate::path::StepKind;
 use crate::raw::Raw;
 use crate::scan::{GiveUp, Scanner};
 use crate::swar;

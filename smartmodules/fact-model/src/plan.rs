@@ -13,12 +13,6 @@ use serde_json::value::RawValue;
 
 use crate::columns::{self, Kind};
 use crate::decimal::Decimal;
-use crate::extra::{Extra, Keys};
-use crate::fact::Fact;
-use crate::limits::Budget;
-use crate::plan::check::Violations;
-use crate::rejection::{Reason, Refusal};
-use crate::text::Arena;
 
 /// The largest plan in bytes. Fluvio carries up to 65,535 bytes in a parameter.
 const MAX_PLAN: usize = 32 * 1024;
@@ -160,63 +154,6 @@ impl Plan {
             check_event(schema).map_err(|why| format!("event `{name}`: {why}"))?;
         }
         Ok(plan)
-    }
-
-    /// Applies the plan to the facts of one event, whose identities are set.
-    pub(crate) fn apply<'a>(
-        &self,
-        facts: &mut [Fact<'a>],
-        arena: &'a Arena,
-        budget: &mut Budget<'_>,
-    ) -> Result<(), Refusal> {
-        let mut kept: (Keys<'a>, Keys<'a>) = (&[], &[]);
-        for fact in facts {
-            let (event, item) = fact.extra.as_ref().map_or((&[][..], &[][..]), Extra::parts);
-            let mut violations = Violations::default();
-            match self.events.get(&*fact.event_name) {
-                Some(schema) => {
-                    let action = schema.on_violation.unwrap_or(self.on_violation);
-                    violations.check(schema, fact, (event, item), action);
-                }
-                None => {
-                    if let Some(action) = self.other_events {
-                        violations.add_unplanned(action);
-                    }
-                }
-            }
-            if violations.reject() {
-                let rules = violations.rules().join("; ");
-                let detail = format!("the event violates the tracking plan: {rules}");
-                return Err(Refusal::new(Reason::TrackingPlan, detail));
-            }
-            let flags = violations.json(arena);
-            if self.keep_extra.is_none() && flags.is_empty() {
-                continue;
-            }
-            if !flags.is_empty() {
-                budget.spend(flags.len())?;
-            }
-            // Facts of one event share its keys.
-            if !std::ptr::eq(kept.0, event) {
-                kept = (event, self.keep(event, columns::of_event_key, arena));
-            }
-            let item = self.keep(item, columns::of_item_key, arena);
-            fact.extra = Extra::flagged(kept.1, item, flags);
-        }
-        Ok(())
-    }
-
-    /// Returns the keys to keep: those that the plan names, and values that a column couldn't hold.
-    fn keep<'a>(&self, keys: Keys<'a>, column_of: ColumnOf, arena: &'a Arena) -> Keys<'a> {
-        let Some(keep) = &self.keep_extra else {
-            return keys;
-        };
-        let is_kept = |key: &str| keep.contains(key) || column_of(key).is_some();
-        if keys.iter().all(|(key, _)| is_kept(key)) {
-            return keys;
-        }
-        let kept = keys.iter().filter(|(key, _)| is_kept(key)).copied();
-        arena.slice(&Vec::from_iter(kept))
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use bumpalo::Bump;
 use serde::{Deserialize, Deserializer};
 
-use crate::explain::{Path, Step, StepKind};
+use crate::path::{Path, Step, StepKind};
 
 /// Memory for the strings of one envelope that differ from the body's text: unescaped and repaired
 /// ones.

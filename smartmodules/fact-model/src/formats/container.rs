@@ -1,5 +1,5 @@
-//! Objects and lists that were sent in another form: as JSON in a text, as text that a platform
-//! printed, or a list as an object with numbers as keys.
+//! Objects and lists that were sent in another form: as JSON in a text, or a list as an object with
+//! numbers as keys.
 //!
 //! PHP's `json_encode` writes an array with gaps as an object
 //! (<https://www.php.net/manual/en/function.json-encode.php>), and so do Lua's libraries and
@@ -8,11 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::formats::printed::rewrite;
 use crate::json::{entries, is_json, repair, trim, unescape};
 use crate::limits::MAX_STRINGS;
 use crate::raw::Raw;
-use crate::rejection::Refusal;
 use crate::text::Arena;
 use crate::write::JsonText;
 
@@ -24,23 +22,6 @@ pub(crate) fn opened<'a>(value: Raw<'a>, arena: &'a Arena) -> Raw<'a> {
     match text(value, arena) {
         Some(text) if text.starts_with(['{', '[']) && is_json(text) => Raw::read(text, false),
         _ => value,
-    }
-}
-
-/// Returns the object or list in a text, JSON or printed, as [`opened`] does. A text that starts
-/// like one and can't be read is refused; messages refer to it as `name`.
-pub(crate) fn opened_or_printed<'a>(
-    value: Raw<'a>,
-    name: &str,
-    arena: &'a Arena,
-) -> Result<Raw<'a>, Refusal> {
-    match text(value, arena) {
-        Some(text) if text.starts_with(['{', '[']) || text.starts_with("Bundle[") => {
-            let json = rewrite(text, name, arena);
-            json.map(|json| Raw::read(json, false))
-                .map_err(|refusal| refusal.within(&format!(".{name}")))
-        }
-        _ => Ok(value),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use crate::explain::StepKind;
 use crate::formats::printed_rows::{self, Names};
 use crate::formats::{Fault, bundle, hit, hit_items, is_further, is_word, literal, plist};
 use crate::json::{repair, trim, unescape};
+use crate::path::StepKind;
 use crate::raw::{Raw, beginning};
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;

@@ -1,50 +1,17 @@
 //! Recognizes JSON objects that aren't plain events with GA4's names: envelopes of AWS or the SQS
 //! source, and events of another shape.
 
-use crate::explain::StepKind;
 use crate::formats::container::{self, Object, is_numbered, listed, opened};
 use crate::formats::printed::rewrite;
-use crate::formats::{Rewritten, bigquery, data_layer, vendors};
+use crate::formats::{Envelope, Rewritten, Shape, bigquery, data_layer, vendors};
 use crate::json::{Entries, entries, get, size};
 use crate::limits::Budget;
+use crate::path::StepKind;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::value::is_null;
 use crate::write::object_of;
-
-/// An object that isn't a plain event.
-#[derive(Debug)]
-pub(crate) enum Shape<'a> {
-    /// One body in an envelope.
-    Envelope(Envelope<'a>),
-    /// Events of another shape, rewritten.
-    Events(Vec<Rewritten<'a>>),
-    /// A push that only clears the data layer's `ecommerce`.
-    Cleared,
-    /// Several bodies in an envelope with this name.
-    Bodies(&'static str, Vec<Body<'a>>),
-    /// A list of bodies that came as an object with numbers as keys.
-    List(Raw<'a>),
-}
-
-/// An envelope around one body.
-#[derive(Debug)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) content: Raw<'a>,
-    /// The location of the content.
-    pub(crate) at: &'static str,
-}
-
-/// A body in a batch.
-#[derive(Debug)]
-pub(crate) struct Body<'a> {
-    pub(crate) text: &'a str,
-    /// The source, for a rejection.
-    pub(crate) raw: &'a str,
-    pub(crate) at: String,
-}
 
 /// Returns the shape of an object; `None` for a plain event. `is_named` means that it has an
 /// event's name.
@@ -264,13 +231,26 @@ fn open_texts<'a>(entries: &mut Entries<'a>, arena: &'a Arena) -> Result<bool, R
     for (key, value) in entries {
         let object = match *key {
             "params" | "event_params" if !is_null(*value) => params(*value, key, arena)?,
-            "ecommerce" | "eventModel" => container::opened_or_printed(*value, key, arena)?,
+            "ecommerce" | "eventModel" => opened_or_printed(*value, key, arena)?,
             _ => continue,
         };
         has_opened |= object.get().len() != value.get().len();
         *value = object;
     }
     Ok(has_opened)
+}
+
+/// Returns the object or list in a text, JSON or printed, as [`opened`] does. A text that starts
+/// like one and can't be read is refused; messages refer to it as `name`.
+fn opened_or_printed<'a>(value: Raw<'a>, name: &str, arena: &'a Arena) -> Result<Raw<'a>, Refusal> {
+    match container::text(value, arena) {
+        Some(text) if text.starts_with(['{', '[']) || text.starts_with("Bundle[") => {
+            let json = rewrite(text, name, arena);
+            json.map(|json| Raw::read(json, false))
+                .map_err(|refusal| refusal.within(&format!(".{name}")))
+        }
+        _ => Ok(value),
+    }
 }
 
 /// Returns parameters that are in a text, or a list of those of the BigQuery export that came as an

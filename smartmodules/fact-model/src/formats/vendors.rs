@@ -12,13 +12,12 @@ mod segment;
 mod shopify;
 mod snowplow;
 
-use crate::explain::StepKind;
-use crate::formats::Rewritten;
 use crate::formats::container::opened;
-use crate::formats::shape::{Body, Shape};
+use crate::formats::{Body, Rewritten, Shape};
 use crate::json::{Entries, entries, get, size, trim, unescape};
 use crate::limits::Budget;
 use crate::names::item_key;
+use crate::path::StepKind;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;

@@ -1,24 +1,85 @@
-//! Checks facts against the schemas of a tracking plan.
+//! Applies a tracking plan: checks facts against its schemas, and drops keys that it does not keep.
 
 use std::fmt;
 
 use crate::columns::{self, Value};
 use crate::decimal::Decimal;
-use crate::extra::Keys;
+use crate::extra::{Extra, Keys};
 use crate::fact::Fact;
 use crate::json::{entries, get, unescape};
+use crate::limits::Budget;
 use crate::options::IGNORED;
-use crate::plan::{Action, ColumnOf, MAX_NAME, Number, Scalar, Schema, Type};
+use crate::plan::{Action, ColumnOf, MAX_NAME, Number, Plan, Scalar, Schema, Type};
 use crate::raw::Raw;
+use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;
 use crate::write::JsonText;
 
 /// The most rules that one fact or one rejection names.
 const MAX_RULES: usize = 32;
 
+impl Plan {
+    /// Applies the plan to the facts of one event, whose identities are set.
+    pub(crate) fn apply<'a>(
+        &self,
+        facts: &mut [Fact<'a>],
+        arena: &'a Arena,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Refusal> {
+        let mut kept: (Keys<'a>, Keys<'a>) = (&[], &[]);
+        for fact in facts {
+            let (event, item) = fact.extra.as_ref().map_or((&[][..], &[][..]), Extra::parts);
+            let mut violations = Violations::default();
+            match self.events.get(&*fact.event_name) {
+                Some(schema) => {
+                    let action = schema.on_violation.unwrap_or(self.on_violation);
+                    violations.check(schema, fact, (event, item), action);
+                }
+                None => {
+                    if let Some(action) = self.other_events {
+                        violations.add_unplanned(action);
+                    }
+                }
+            }
+            if violations.reject() {
+                let rules = violations.rules().join("; ");
+                let detail = format!("the event violates the tracking plan: {rules}");
+                return Err(Refusal::new(Reason::TrackingPlan, detail));
+            }
+            let flags = violations.json(arena);
+            if self.keep_extra.is_none() && flags.is_empty() {
+                continue;
+            }
+            if !flags.is_empty() {
+                budget.spend(flags.len())?;
+            }
+            // Facts of one event share its keys.
+            if !std::ptr::eq(kept.0, event) {
+                kept = (event, self.keep(event, columns::of_event_key, arena));
+            }
+            let item = self.keep(item, columns::of_item_key, arena);
+            fact.extra = Extra::flagged(kept.1, item, flags);
+        }
+        Ok(())
+    }
+
+    /// Returns the keys to keep: those that the plan names, and values that a column couldn't hold.
+    fn keep<'a>(&self, keys: Keys<'a>, column_of: ColumnOf, arena: &'a Arena) -> Keys<'a> {
+        let Some(keep) = &self.keep_extra else {
+            return keys;
+        };
+        let is_kept = |key: &str| keep.contains(key) || column_of(key).is_some();
+        if keys.iter().all(|(key, _)| is_kept(key)) {
+            return keys;
+        }
+        let kept = keys.iter().filter(|(key, _)| is_kept(key)).copied();
+        arena.slice(&Vec::from_iter(kept))
+    }
+}
+
 /// The rules that a fact violates.
 #[derive(Default)]
-pub(super) struct Violations {
+struct Violations {
     rules: Vec<String>,
     worst: Action,
 }
@@ -79,17 +140,17 @@ impl fmt::Display for Place<'_> {
 
 impl Violations {
     /// Returns true if the fact's event is rejected.
-    pub(super) fn reject(&self) -> bool {
+    fn reject(&self) -> bool {
         self.worst == Action::Reject
     }
 
     /// Returns the rules, each with its path.
-    pub(super) fn rules(&self) -> &[String] {
+    fn rules(&self) -> &[String] {
         &self.rules
     }
 
     /// Returns the rules as a JSON array; an empty text if there are none.
-    pub(super) fn json<'a>(&self, arena: &'a Arena) -> &'a str {
+    fn json<'a>(&self, arena: &'a Arena) -> &'a str {
         if self.rules.is_empty() {
             return "";
         }
@@ -101,7 +162,7 @@ impl Violations {
     }
 
     /// Adds the violation of an event whose name is not in the plan.
-    pub(super) fn add_unplanned(&mut self, action: Action) {
+    fn add_unplanned(&mut self, action: Action) {
         let event = Place::event(action);
         self.add(event.below("event_name", None), "not in the plan");
     }
@@ -128,7 +189,7 @@ impl Violations {
     }
 
     /// Checks a fact against the schema of its event. `extra` is its keys without a column.
-    pub(super) fn check(
+    fn check(
         &mut self,
         schema: &Schema,
         fact: &Fact<'_>,

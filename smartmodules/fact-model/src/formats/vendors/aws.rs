@@ -9,7 +9,7 @@
 //! - notifications of S3 name an object in a bucket and hold no event, so they are rejected
 //!   (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
 
-use crate::formats::shape::{Body, Envelope, Shape};
+use crate::formats::{Body, Envelope, Shape};
 use crate::json::{Entries, entries, get};
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};

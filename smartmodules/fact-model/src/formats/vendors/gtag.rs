@@ -3,9 +3,9 @@
 //!
 //! <https://developers.google.com/tag-platform/gtagjs/reference>
 
-use crate::explain::StepKind;
 use crate::formats::Rewritten;
 use crate::json::{Entries, get, unescape};
+use crate::path::StepKind;
 use crate::raw::Raw;
 use crate::rejection::{Reason, Refusal};
 use crate::text::Arena;

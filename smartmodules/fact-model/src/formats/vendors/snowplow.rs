@@ -9,10 +9,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::formats::compressed;
 use crate::formats::container::opened;
-use crate::formats::shape::Shape;
 use crate::formats::vendors::{ITEMS, NAME, TIME, Table, Vendor, batch, text, write_item};
+use crate::formats::{Shape, compressed};
 use crate::json::{Entries, entries, get, unescape};
 use crate::limits::Budget;
 use crate::raw::Raw;
