@@ -34,6 +34,8 @@ use crate::world::{Means, World};
 
 /// The time after a group of faults in which messages are received, committed and deleted again.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(120);
+/// The time for a query, after which the server is started again if it has ended.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// The time in which the queue is short again after that.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(180);
 /// The time in which the queue is empty after the last message.
@@ -301,7 +303,7 @@ impl Run {
     async fn recovered(&mut self) -> anyhow::Result<Recovery> {
         let since = Instant::now();
         self.check().await?;
-        let committed = self.world.observer.committed().await?;
+        let committed = self.committed().await?;
         let queue = self.world.queue()?;
         // Read in this order, neither number shows a deletion that did not happen.
         let undeleted = queue.undeleted();
@@ -313,7 +315,7 @@ impl Run {
             // Fewer messages wait than were sent meanwhile, so some of these were received.
             let is_received = queue.depth() < sent - sent_before;
             let is_deleted = sent.saturating_sub(queue.undeleted()) > deleted;
-            if is_received && is_deleted && self.world.observer.committed().await? > committed {
+            if is_received && is_deleted && self.committed().await? > committed {
                 break;
             }
             ensure!(
@@ -338,6 +340,25 @@ impl Run {
         })
     }
 
+    /// Returns the sum of the committed offsets. A server that ends meanwhile, because it could not
+    /// recover on a full disk, is started again.
+    async fn committed(&mut self) -> anyhow::Result<i64> {
+        let since = Instant::now();
+        loop {
+            self.world.start_database().await?;
+            let query = self.world.observer.committed();
+            match tokio::time::timeout(QUERY_LIMIT, query).await {
+                Ok(Ok(committed)) => return Ok(committed),
+                Ok(Err(error)) if since.elapsed() > RECOVERY_LIMIT => return Err(error),
+                _ => ensure!(
+                    since.elapsed() <= RECOVERY_LIMIT,
+                    "the database does not answer for {RECOVERY_LIMIT:?}"
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn check(&mut self) -> anyhow::Result<()> {
         self.world.supervise().await?;
         self.world.start_database().await?;
@@ -357,7 +378,7 @@ impl Run {
         loop {
             self.world.supervise().await?;
             let (undeleted, end) = (queue.undeleted(), topic.read().await?);
-            let committed = self.world.observer.committed().await?;
+            let committed = self.committed().await?;
             if undeleted == 0 && committed == end {
                 break;
             }
