@@ -11,23 +11,18 @@
 //! - [`sink`]: the connector: prepares the database and starts the tasks
 //! - `workers`: a worker for each partition that this sink writes, and the assignment of partitions
 //!   to sinks that share them
-//! - `topic`: partitions and their streams of batches
-//! - `reader`: reads a partition into batches, within `limits`, and detects gaps
+//! - [`sink_common`]: reads a partition of the topic into batches, and detects gaps
 //! - [`delivery`]: retries a batch until it commits, and rejects events that PostgreSQL refuses
 //! - `notifications`: commit notifications to sources
-//! - [`metrics`], `lag`: metrics for Prometheus, the metric socket and the log
+//! - [`metrics`]: metrics for Prometheus, the metric socket and the log
 //! - [`error`]: the errors that end a worker
 
 pub mod config;
 pub mod delivery;
 pub mod error;
-mod lag;
-mod limits;
 pub mod metrics;
 mod notifications;
-mod reader;
 pub mod sink;
-mod topic;
 mod workers;
 
 pub use config::Config;

@@ -8,6 +8,7 @@ use prometheus::{
     HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry, exponential_buckets,
 };
 use serde::Serialize;
+use sink_common::LagGauges;
 use warehouse::{Batch, Error, Source, Written};
 
 /// The time between two log lines about a partition.
@@ -30,9 +31,9 @@ pub struct Metrics {
     batch_rows: HistogramVec,
     batch_bytes: HistogramVec,
     write_seconds: HistogramVec,
-    pub(crate) next_offset: IntGaugeVec,
-    pub(crate) lag_records: IntGaugeVec,
-    pub(crate) lag_seconds: IntGaugeVec,
+    next_offset: IntGaugeVec,
+    lag_records: IntGaugeVec,
+    lag_seconds: IntGaugeVec,
     aggregates_age: IntGauge,
 }
 
@@ -139,6 +140,15 @@ impl Metrics {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The gauges of the lag.
+    pub(crate) fn lag(&self) -> LagGauges {
+        LagGauges {
+            next_offset: self.next_offset.clone(),
+            records: self.lag_records.clone(),
+            seconds: self.lag_seconds.clone(),
+        }
     }
 
     /// Counts a committed batch of `partition`.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use connector_common::{Backoff, Connector, Health, Meta, Monitor, Stop, Traces, Transform};
 use fact_model::Options;
+pub use sink_common::DEFAULT_MAX_BYTES;
+use sink_common::{Limits, wait_for_topic};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use warehouse::locks::AdvisoryLocks;
@@ -16,14 +18,10 @@ use warehouse::{
 };
 
 use crate::config::Config;
-use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::notifications::{CommitNotifications, notifications};
-use crate::topic::wait_for_topic;
 use crate::workers::{Context, PartitionWorkers};
 
-/// The size of a response to request, unless `meta.consumer.max-bytes` has one.
-pub const DEFAULT_MAX_BYTES: i32 = 16 << 20;
 /// The time after a stop in which the last commit notifications are sent.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum number of statements in a transaction. Each may take `statement-timeout`.
@@ -142,7 +140,6 @@ async fn start(
         bytes: usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
         response: response.unwrap_or(DEFAULT_MAX_BYTES),
         delay: config.max_delay,
-        on_conflict: config.on_conflict,
         smartmodule_timeout: config.start_timeout,
         workers: Arc::default(),
     };
@@ -157,6 +154,7 @@ async fn start(
         options: flattener(transforms),
         start: meta.consumer.offset.start,
         limits,
+        on_conflict: config.on_conflict,
         max_refused_events: config.max_refused_events,
         transaction_timeout: config.connect_timeout + config.statement_timeout * STATEMENTS,
         metrics: metrics.clone(),

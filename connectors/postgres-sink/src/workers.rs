@@ -11,21 +11,18 @@ use std::time::Duration;
 use connector_common::{Backoff, Health, Partitions, Start, Stop, Traces, Warnings};
 use fact_model::Options;
 use fluvio::SmartModuleInvocation;
+use sink_common::{Limits, Partition, lag, partition_count, reader};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 use warehouse::locks::{AdvisoryLocks, Lock, Member};
-use warehouse::{Database, Error, Remedy, Source, Writer};
+use warehouse::{Database, Error, OnConflict, Remedy, Source, Writer};
 
 use self::worker::PartitionWorker;
 use crate::delivery::Refusals;
-use crate::lag;
-use crate::limits::Limits;
 use crate::metrics::{self, Metrics, Progress, TransactionMetrics};
 use crate::notifications::CommitNotifications;
-use crate::reader;
-use crate::topic::{Partition, partition_count};
 
 /// The time between two checks of the locks, of partitions to take, and of partitions to release.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) options: Option<Options>,
     pub(crate) start: Start,
     pub(crate) limits: Limits,
+    /// The policy for facts that are stored already.
+    pub(crate) on_conflict: OnConflict,
     /// The number of events in a row that PostgreSQL may refuse alike; 0 for any.
     pub(crate) max_refused_events: usize,
     /// The time after which a transaction counts as hanging.
@@ -96,6 +95,7 @@ impl Context {
             locks: Arc::clone(&self.locks),
             start,
             limits: self.limits.clone(),
+            on_conflict: self.on_conflict,
             options: self.options.clone(),
             refusals: Refusals::new(self.max_refused_events),
             wrong_smartmodule: Backoff::default(),
@@ -113,7 +113,7 @@ impl Context {
     /// Measures the lag of a partition until the handle is dropped.
     fn measure_lag(&self, number: u32) -> Option<AbortOnDropHandle<()>> {
         self.measures_lag.then(|| {
-            let measuring = lag::measure(self.partition(number), self.metrics.clone());
+            let measuring = lag::measure(self.partition(number), self.metrics.lag());
             AbortOnDropHandle::new(tokio::spawn(measuring))
         })
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use fact_model::Envelope;
 use serde::de::Error as _;
+use sink_common::ReadBatch;
 
 use crate::dimension::{Dimension, Seen};
 use crate::error::Error;
@@ -323,6 +324,33 @@ impl Batch {
     fn reject(&mut self, record: &Record, reason: &str, detail: String, ordinal: i32) {
         let rejected = Rejected::of_record(reason, detail, record, ordinal);
         self.rejected.push(rejected);
+    }
+}
+
+impl ReadBatch for Batch {
+    fn push(&mut self, record: Record, _time: Option<i64>) {
+        self.push(record);
+    }
+
+    fn take(&mut self) -> Self {
+        let next = self.next();
+        std::mem::replace(self, next).finish()
+    }
+
+    fn next_offset(&self) -> i64 {
+        self.next_offset()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn row_count(&self) -> usize {
+        self.row_count()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
     }
 }
 

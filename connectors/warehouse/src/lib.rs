@@ -6,7 +6,7 @@
 //! - [`settings`], `connection_string`, `tls`, `require_auth`, `server_stream`, [`database`]:
 //!   connections to PostgreSQL
 //! - [`migrate`](mod@migrate), [`schema`]: migrations, and checks of the tables and of rights
-//! - [`source`]: records, the partitions they come from, and committed offsets
+//! - [`source`]: the partitions that records come from, and committed offsets
 //! - [`batch`]: decodes records into facts ([`rows`]), dimension members ([`dimension`]) and
 //!   rejected events ([`rejected`])
 //! - [`writer`]: writes a batch and its offset in one transaction

@@ -1,8 +1,6 @@
-//! Records, the partitions they come from, and the committed offsets of sinks in `sink_offsets`.
+//! The partitions that records come from, and the committed offsets of sinks in `sink_offsets`.
 
-use bytes::Bytes;
-use chrono::{DateTime, Datelike, Utc};
-use connector_common::keys::{self, Key};
+pub use sink_common::{LastRecord, Record};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as ClientError};
 
@@ -47,72 +45,6 @@ const OTHER_CLUSTER: &str = "\
 const RESTART: &str = "\
     UPDATE sink_offsets SET next_offset = $4, updated_at = now(), last_record = NULL \
     WHERE sink = $1 AND topic = $2 AND partition = $3 AND next_offset = $5";
-
-/// The tables refuse times of this year and later ones.
-const END_OF_TIME: i32 = 2300;
-
-/// A record of the topic.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// Its offset in the partition.
-    pub offset: i64,
-    /// Its key, which names the SQS message; see [`connector_common::keys`].
-    pub key: Option<Bytes>,
-    /// Its value: an envelope of the SmartModule `flatten-items`.
-    pub value: Bytes,
-}
-
-impl Record {
-    /// Its key, if the source has made it.
-    #[must_use]
-    pub fn message(&self) -> Option<Key<'_>> {
-        Key::parse(self.key.as_deref()?)
-    }
-
-    /// The version of its events.
-    #[must_use]
-    pub fn version(&self) -> Option<u128> {
-        self.message()?.sent.version()
-    }
-
-    /// The time when its message was sent, if the tables can store it.
-    #[must_use]
-    pub(crate) fn sent_at(&self) -> Option<DateTime<Utc>> {
-        let millis = self.message()?.sent.millis?;
-        let sent_at = DateTime::from_timestamp_millis(i64::try_from(millis).ok()?)?;
-        (sent_at.year() < END_OF_TIME).then_some(sent_at)
-    }
-}
-
-/// Identifies the last record that was written: in a topic that was created again, its offset has
-/// another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastRecord {
-    /// The offset.
-    pub offset: i64,
-    /// The key.
-    pub key: String,
-}
-
-impl LastRecord {
-    /// `None` for a record whose key does not name a message.
-    #[must_use]
-    pub fn of(record: &Record) -> Option<Self> {
-        let key = keys::stored(record.key.as_deref()?)?;
-        Some(Self {
-            offset: record.offset,
-            key: key.to_owned(),
-        })
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (offset, key) = text.split_once(' ')?;
-        Some(Self {
-            offset: offset.parse().ok()?,
-            key: key.to_owned(),
-        })
-    }
-}
 
 /// A partition that a sink reads.
 #[derive(Clone, Debug)]
@@ -255,8 +187,7 @@ impl Source {
             records_without_rows,
             last_record,
         } = progress;
-        let last_record = last_record.as_ref();
-        let last_record = last_record.map(|last| format!("{} {}", last.offset, last.key));
+        let last_record = last_record.as_ref().map(ToString::to_string);
         let params = [
             sink,
             topic,

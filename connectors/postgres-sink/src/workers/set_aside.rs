@@ -8,9 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use fact_model::{Arena, Options, flatten_in};
+use sink_common::Partition;
 use warehouse::{Batch, OnConflict, Record};
-
-use crate::topic::Partition;
 
 /// The stored batch that holds the record at `from`, without the records before it and without the
 /// facts of the one at `named`. If there are no `options`, the transforms are more than

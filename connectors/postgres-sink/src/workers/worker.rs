@@ -10,19 +10,17 @@ use connector_common::metrics::Volume;
 use connector_common::traces::{Part, Passed};
 use connector_common::{Backoff, Health, Start, Stop, Traces, Warnings};
 use fact_model::Options;
+use sink_common::{Limits, Partition, ReadError, Reader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use warehouse::locks::{AdvisoryLocks, Lock};
-use warehouse::{Batch, LastRecord, Writer};
+use warehouse::{Batch, LastRecord, OnConflict, Writer};
 
 use super::set_aside;
 use crate::delivery::{Refusals, deliver};
 use crate::error::Error;
-use crate::limits::Limits;
 use crate::metrics::{Progress, TransactionMetrics};
 use crate::notifications::CommitNotifications;
-use crate::reader::Reader;
-use crate::topic::Partition;
 
 /// A sink that is fenced more often than this within [`FENCED_PERIOD`] has a twin.
 const MAX_FENCED: usize = 10;
@@ -51,6 +49,8 @@ pub(super) struct PartitionWorker {
     pub(super) locks: Arc<AdvisoryLocks>,
     pub(super) start: Start,
     pub(super) limits: Limits,
+    /// The policy for facts that are stored already.
+    pub(super) on_conflict: OnConflict,
     /// The parameters of flatten-items; `None` if it is not the only transform.
     pub(super) options: Option<Options>,
     pub(super) refusals: Refusals,
@@ -138,7 +138,7 @@ impl PartitionWorker {
         let (count, written) = watch::channel(0);
         let reader = Reader::new(
             self.partition.clone(),
-            from,
+            Batch::after(from).on_conflict(self.on_conflict),
             last,
             self.limits.clone(),
             self.health.clone(),
@@ -166,11 +166,11 @@ impl PartitionWorker {
         }
         self.progress.log(self.writer.source());
         match reading.join_next().await.transpose()? {
-            Some(Err(Error::CreatedAgain { offset })) => {
+            Some(Err(ReadError::CreatedAgain { offset })) => {
                 self.begin_again(offset, stop).await;
                 Ok(())
             }
-            Some(ended) => Ok(ended?),
+            Some(ended) => Ok(ended.map_err(Error::from)?),
             None => Ok(()),
         }
     }
@@ -264,7 +264,7 @@ impl PartitionWorker {
     async fn pass(&mut self, from: i64, named: i64, stop: &Stop) -> anyhow::Result<()> {
         let mut next = from;
         while next <= named && !stop.is_requested() {
-            let (options, on_conflict) = (self.options.as_ref(), self.limits.on_conflict);
+            let (options, on_conflict) = (self.options.as_ref(), self.on_conflict);
             let batch = set_aside::batch(&self.partition, next, named, options, on_conflict);
             let batch = tokio::select! {
                 batch = batch => batch?,
@@ -294,7 +294,7 @@ impl PartitionWorker {
     /// Reports a partition that can't be read or written, and pauses.
     async fn pause_failed(&mut self, error: &anyhow::Error, stop: &Stop) {
         let mut reason = format!("{error:#}");
-        if let Some(&Error::Trapped { from, .. }) = error.downcast_ref() {
+        if let Some(&Error::Read(ReadError::Trapped { from, .. })) = error.downcast_ref() {
             tokio::select! {
                 advice = self.advice(from) => reason = format!("{reason}; {advice}"),
                 () = stop.requested() => return,

@@ -14,10 +14,11 @@ use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch as SentBatch;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use warehouse::{Batch, LastRecord, Record};
 
-use crate::error::Error;
+use crate::batch::ReadBatch;
+use crate::error::ReadError;
 use crate::limits::Limits;
+use crate::record::{LastRecord, Record};
 use crate::topic::{BatchStream, Fault, Partition};
 
 /// The shortest and the longest time without records after which the reader checks for records that
@@ -38,18 +39,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Reads a partition from its committed offset on.
-pub(crate) struct Reader {
+pub struct Reader<B> {
     partition: Partition,
     limits: Limits,
     health: Health,
     continuity: Continuity,
     /// The last record that was read, or written by a reader before this one.
     last: Option<LastRecord>,
-    pending: VecDeque<Record>,
-    batch: Batch,
+    /// Records that are not in a batch yet, with their times.
+    pending: VecDeque<(Record, Option<i64>)>,
+    batch: B,
     /// The time of the first record in `batch`.
     began: Option<Instant>,
-    batches: mpsc::Sender<Batch>,
+    batches: mpsc::Sender<B>,
     sent: u64,
     written: watch::Receiver<u64>,
     response: ResponseSize,
@@ -67,7 +69,7 @@ enum End {
 /// The reason why a stream ended early.
 enum Problem {
     Fault(Fault),
-    Error(Error),
+    Error(ReadError),
 }
 
 impl From<Fault> for Problem {
@@ -76,31 +78,33 @@ impl From<Fault> for Problem {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         Self::Error(error)
     }
 }
 
-impl Reader {
-    /// A reader from the offset `from` on, behind the record `last`. `written` counts the batches
-    /// that are written.
-    pub(crate) fn new(
+impl<B: ReadBatch> Reader<B> {
+    /// A reader that fills `batch`, which is empty, and those after it. It begins at the offset of
+    /// `batch`, behind the record `last`. `written` counts the batches that are written.
+    pub fn new(
         partition: Partition,
-        from: i64,
+        batch: B,
         last: Option<LastRecord>,
         limits: Limits,
         health: Health,
-        batches: mpsc::Sender<Batch>,
+        batches: mpsc::Sender<B>,
         written: watch::Receiver<u64>,
     ) -> Self {
         Self {
             partition,
             health,
-            continuity: Continuity { next: from },
+            continuity: Continuity {
+                next: batch.next_offset(),
+            },
             last,
             pending: VecDeque::new(),
-            batch: Batch::after(from).on_conflict(limits.on_conflict),
+            batch,
             began: None,
             batches,
             sent: 0,
@@ -116,7 +120,7 @@ impl Reader {
     ///
     /// # Errors
     /// The partition can't be read on.
-    pub(crate) async fn read(mut self, stop: Stop) -> Result<(), Error> {
+    pub async fn read(mut self, stop: Stop) -> Result<(), ReadError> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut failing_since = None;
         loop {
@@ -182,7 +186,7 @@ impl Reader {
                 biased;
                 permit = batches.reserve(), if is_due && !is_writing => match permit {
                     Ok(permit) => {
-                        permit.send(take(&mut self.batch));
+                        permit.send(self.batch.take());
                         self.sent += 1;
                         self.began = None;
                     }
@@ -208,7 +212,7 @@ impl Reader {
 
     /// Takes the new records of a batch that the cluster sent.
     fn accept(&mut self, sent: SentBatch) -> Result<Option<End>, Problem> {
-        let base = sent.get_base_offset();
+        let (base, began) = (sent.get_base_offset(), sent.get_base_timestamp());
         let offsets = sent.records_len();
         let records = sent.own_records();
         let before = self.continuity.next;
@@ -221,24 +225,28 @@ impl Reader {
                 {
                     // It would be read from its middle.
                     let offset = last.offset;
-                    return Err(Error::CreatedAgain { offset }.into());
+                    return Err(ReadError::CreatedAgain { offset }.into());
                 }
                 if self.continuity.next > before {
                     self.grace = GRACE[0];
                     self.response = ResponseSize::new(self.limits.response_bytes());
                 }
                 let records = (base..).zip(records).skip(known);
-                self.pending.extend(records.map(|(offset, record)| Record {
-                    offset,
-                    key: record.key.as_deref().cloned(),
-                    value: Bytes::clone(&record.value),
+                self.pending.extend(records.map(|(offset, record)| {
+                    let time = began.checked_add(record.timestamp_delta());
+                    let record = Record {
+                        offset,
+                        key: record.key.as_deref().cloned(),
+                        value: Bytes::clone(&record.value),
+                    };
+                    (record, time.filter(|_| began >= 0))
                 }));
-                if let Some(record) = self.pending.back() {
+                if let Some((record, _)) = self.pending.back() {
                     self.last = LastRecord::of(record);
                 }
                 Ok(None)
             }
-            Step::Multiplied => Err(Error::Multiplied {
+            Step::Multiplied => Err(ReadError::Multiplied {
                 base,
                 offsets,
                 records: records.len(),
@@ -246,7 +254,7 @@ impl Reader {
             .into()),
             Step::Gap { from } => {
                 if !self.response.grow() {
-                    return Err(Error::Gap { from, to: base }.into());
+                    return Err(ReadError::Gap { from, to: base }.into());
                 }
                 self.warn(&format!(
                     "records from offset {from} up to {base} are missing; requesting them again in \
@@ -284,9 +292,9 @@ impl Reader {
         self.limits.is_reached_by(&self.batch)
     }
 
-    /// Returns true if a sent batch is not written yet. The database sets the pace: while it is
-    /// busy the next batch grows here, and when it is idle no batch waits for more records. A batch
-    /// that waits in between would need as much memory and be written no sooner.
+    /// Returns true if a sent batch is not written yet. The writer sets the pace: while it is busy
+    /// the next batch grows here, and when it is idle no batch waits for more records. A batch that
+    /// waits in between would need as much memory and be written no sooner.
     fn is_writing(&self) -> bool {
         *self.written.borrow() < self.sent
     }
@@ -294,11 +302,11 @@ impl Reader {
     /// Decodes pending records until the batch is full.
     fn fill(&mut self) {
         while !self.is_full() {
-            let Some(record) = self.pending.pop_front() else {
+            let Some((record, time)) = self.pending.pop_front() else {
                 return;
             };
             self.began.get_or_insert_with(Instant::now);
-            self.batch.push(record);
+            self.batch.push(record, time);
         }
     }
 
@@ -307,7 +315,7 @@ impl Reader {
         loop {
             self.fill();
             self.began = None;
-            if self.batch.is_empty() || self.batches.send(take(&mut self.batch)).await.is_err() {
+            if self.batch.is_empty() || self.batches.send(self.batch.take()).await.is_err() {
                 return;
             }
             self.sent += 1;
@@ -315,7 +323,7 @@ impl Reader {
     }
 
     /// Returns the reason to log for a transient fault, else the error.
-    fn classify(&self, fault: Fault, failing_for: Duration) -> Result<String, Error> {
+    fn classify(&self, fault: Fault, failing_for: Duration) -> Result<String, ReadError> {
         let offset = self.continuity.next;
         match fault {
             Fault::Transient(reason) => Ok(reason),
@@ -324,20 +332,20 @@ impl Reader {
             {
                 Ok(code.to_string())
             }
-            Fault::SmartModule(code) => Err(Error::SmartModule {
+            Fault::SmartModule(code) => Err(ReadError::SmartModule {
                 offset,
                 code: Box::new(code),
             }),
-            Fault::Trapped(reason) => Err(Error::Trapped {
+            Fault::Trapped(reason) => Err(ReadError::Trapped {
                 from: offset,
                 reason,
             }),
-            Fault::TopicDeleted => Err(Error::TopicDeleted),
-            Fault::Evicted { next_available } => Err(Error::Evicted {
+            Fault::TopicDeleted => Err(ReadError::TopicDeleted),
+            Fault::Evicted { next_available } => Err(ReadError::Evicted {
                 from: offset,
                 to: next_available,
             }),
-            Fault::BeyondEnd(message) => Err(Error::BeyondEnd { offset, message }),
+            Fault::BeyondEnd(message) => Err(ReadError::BeyondEnd { offset, message }),
         }
     }
 
@@ -356,14 +364,9 @@ impl Reader {
 }
 
 /// The name of the reading of a partition in the health report.
-pub(crate) fn part(number: u32) -> String {
+#[must_use]
+pub fn part(number: u32) -> String {
     format!("topic, partition {number}")
-}
-
-/// Completes the batch, and begins the next one.
-fn take(batch: &mut Batch) -> Batch {
-    let next = batch.next();
-    std::mem::replace(batch, next).finish()
 }
 
 /// A SmartModule that refuses its parameters does so again after any wait.

@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The deadline passed, or the topic lacks a wanted partition.
-pub(crate) async fn wait_for_topic(
+pub async fn wait_for_topic(
     topic: &str,
     wanted: &Partitions,
     deadline: Instant,
@@ -82,28 +82,31 @@ pub(crate) async fn wait_for_topic(
 ///
 /// # Errors
 /// The cluster can't be reached or gives an error.
-pub(crate) async fn partition_count(topic: &str) -> anyhow::Result<Option<u32>> {
+pub async fn partition_count(topic: &str) -> anyhow::Result<Option<u32>> {
     let client = connector_common::connect().await?;
     connector_common::partition_count(&client, topic).await
 }
 
 /// A partition, and the SmartModules that its records pass.
 #[derive(Clone, Debug)]
-pub(crate) struct Partition {
-    pub(crate) topic: String,
-    pub(crate) number: u32,
-    pub(crate) smartmodules: Vec<SmartModuleInvocation>,
+pub struct Partition {
+    /// The topic.
+    pub topic: String,
+    /// The number of the partition.
+    pub number: u32,
+    /// The SmartModules, in order.
+    pub smartmodules: Vec<SmartModuleInvocation>,
 }
 
 /// An open stream. It holds its client, since a dropped client closes its streams.
-pub(crate) struct BatchStream {
+pub struct BatchStream {
     batches: Pin<Box<dyn Stream<Item = Result<Batch, ErrorCode>> + Send>>,
     _client: Fluvio,
 }
 
 /// The reason why a stream ended.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The cluster is away, or moves the partition: open the stream again.
     Transient(String),
     /// The SmartModules can't run.
@@ -113,13 +116,20 @@ pub(crate) enum Fault {
     /// The topic was deleted.
     TopicDeleted,
     /// The topic's retention removed the records up to this offset.
-    Evicted { next_available: i64 },
+    Evicted {
+        /// The first record in the topic.
+        next_available: i64,
+    },
     /// The partition ends before the requested offset.
     BeyondEnd(String),
 }
 
 impl BatchStream {
-    pub(crate) async fn next(&mut self) -> Result<Batch, Fault> {
+    /// The next batch.
+    ///
+    /// # Errors
+    /// The stream ended.
+    pub async fn next(&mut self) -> Result<Batch, Fault> {
         match self.batches.next().await {
             Some(Ok(batch)) => Ok(batch),
             Some(Err(code)) => Err(Fault::of(code)),
@@ -130,8 +140,11 @@ impl BatchStream {
 
 impl Partition {
     /// Opens a stream at `offset`, on a connection of its own. It reads committed records only: the
-    /// offset in the database must not be ahead of the records that survive a change of leader.
-    pub(crate) async fn open(&self, offset: i64, max_bytes: i32) -> Result<BatchStream, Fault> {
+    /// committed offset must not be ahead of the records that survive a change of leader.
+    ///
+    /// # Errors
+    /// The stream can't be opened.
+    pub async fn open(&self, offset: i64, max_bytes: i32) -> Result<BatchStream, Fault> {
         let config = ConsumerConfig::builder()
             .max_bytes(max_bytes)
             .isolation(Isolation::ReadCommitted)
@@ -142,7 +155,10 @@ impl Partition {
 
     /// Returns true if the partition has a record at `offset`. It reads without the SmartModules,
     /// since a stream with them sends nothing for a batch that they made too large.
-    pub(crate) async fn has_record(&self, offset: i64) -> Result<bool, Fault> {
+    ///
+    /// # Errors
+    /// The partition can't be read.
+    pub async fn has_record(&self, offset: i64) -> Result<bool, Fault> {
         let config = ConsumerConfig::builder()
             .max_bytes(PROBE_BYTES)
             .isolation(Isolation::ReadCommitted)
@@ -158,7 +174,10 @@ impl Partition {
     }
 
     /// The batch that holds the record at `offset`, as it is in the topic.
-    pub(crate) async fn stored_batch(&self, offset: i64) -> anyhow::Result<Batch> {
+    ///
+    /// # Errors
+    /// The cluster has no such record or can't be reached.
+    pub async fn stored_batch(&self, offset: i64) -> anyhow::Result<Batch> {
         let mut max_bytes = PROBE_BYTES;
         loop {
             let config = ConsumerConfig::builder()
@@ -185,11 +204,10 @@ impl Partition {
     /// The first and the last offset of a batch that the SmartModules fail on, if they fail on a
     /// read of `max_bytes` at `from`. A failure loses all output of a read, so only a read behind
     /// the batch succeeds.
-    pub(crate) async fn failing_batch(
-        &self,
-        from: i64,
-        max_bytes: i32,
-    ) -> anyhow::Result<(i64, i64)> {
+    ///
+    /// # Errors
+    /// The cluster can't be reached or gives another error.
+    pub async fn failing_batch(&self, from: i64, max_bytes: i32) -> anyhow::Result<(i64, i64)> {
         let (mut fails, mut succeeds) = (from, self.end().await?);
         while succeeds - fails > 1 {
             let middle = fails + (succeeds - fails) / 2;
@@ -215,7 +233,10 @@ impl Partition {
     }
 
     /// The offset of `start` at this moment.
-    pub(crate) async fn find(&self, start: Start) -> anyhow::Result<i64> {
+    ///
+    /// # Errors
+    /// The cluster can't be reached, or the offset is too large.
+    pub async fn find(&self, start: Start) -> anyhow::Result<i64> {
         match start {
             Start::Absolute(offset) => {
                 i64::try_from(offset).context("`meta.consumer.offset.start.absolute` is too large")
@@ -234,7 +255,10 @@ impl Partition {
     }
 
     /// The offset of the partition's first record.
-    pub(crate) async fn beginning(&self) -> anyhow::Result<i64> {
+    ///
+    /// # Errors
+    /// The cluster can't be reached or gives an error.
+    pub async fn beginning(&self) -> anyhow::Result<i64> {
         match self.has_record(0).await {
             Ok(_) => Ok(0),
             Err(Fault::Evicted { next_available }) => Ok(next_available),
@@ -246,7 +270,10 @@ impl Partition {
     }
 
     /// The topic's end offset: the first one that no committed record has yet.
-    pub(crate) async fn end(&self) -> anyhow::Result<i64> {
+    ///
+    /// # Errors
+    /// As [`partition_count`].
+    pub async fn end(&self) -> anyhow::Result<i64> {
         connector_common::end_of_partition(&self.topic, self.number).await
     }
 

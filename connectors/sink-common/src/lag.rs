@@ -1,16 +1,15 @@
-//! Measures how far the tables are behind the topic, in records and in seconds.
+//! Measures how far a sink is behind the topic, in records and in seconds.
 //!
 //! A record has no time of its own after a SmartModule. So the seconds count from the moment at
-//! which this task saw that the topic has records that are not in the tables: the oldest of them
+//! which this task saw that the topic has records that are not written: the oldest of them
 //! has waited at least that long.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use connector_common::Warnings;
-use prometheus::IntGauge;
+use prometheus::{IntGauge, IntGaugeVec};
 
-use crate::metrics::Metrics;
 use crate::topic::Partition;
 
 /// The time between two requests for the topic's end offset.
@@ -20,12 +19,23 @@ const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of end offsets to keep: those of a day. Of a longer lag the oldest ones count.
 const MAX_ENDS: usize = 8640;
 
+/// The gauges of a sink's partitions, with the label `partition`.
+#[derive(Clone, Debug)]
+pub struct LagGauges {
+    /// The committed offset, which the sink sets.
+    pub next_offset: IntGaugeVec,
+    /// The records in the topic that are not committed yet.
+    pub records: IntGaugeVec,
+    /// The age of the oldest of them.
+    pub seconds: IntGaugeVec,
+}
+
 /// Measures until it is dropped.
-pub(crate) async fn measure(partition: Partition, metrics: Metrics) {
+pub async fn measure(partition: Partition, gauges: LagGauges) {
     let number = partition.number.to_string();
-    let gauge = |gauges: &prometheus::IntGaugeVec| gauges.with_label_values(&[number.as_str()]);
-    let next_offset: IntGauge = gauge(&metrics.next_offset);
-    let (records, seconds) = (gauge(&metrics.lag_records), gauge(&metrics.lag_seconds));
+    let gauge = |gauges: &IntGaugeVec| gauges.with_label_values(&[number.as_str()]);
+    let next_offset: IntGauge = gauge(&gauges.next_offset);
+    let (records, seconds) = (gauge(&gauges.records), gauge(&gauges.seconds));
     let mut ends = Ends::default();
     let warnings = Warnings::default();
     loop {

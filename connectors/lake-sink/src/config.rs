@@ -1,0 +1,276 @@
+//! The section `lake` of the connector's file: every key, with its unit and default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use connector_common::{Error, Secret, Validate};
+use serde::Deserialize;
+
+use crate::batch::Content;
+use crate::lake;
+use crate::schema;
+use crate::storage::S3Settings;
+
+const APPLICATION_NAME: &str = "lake-sink";
+/// The catalog needs a connection for one statement at a time.
+const MAX_CONNECTIONS: usize = 2;
+
+/// The section `lake`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// The folder of the tables: `s3://bucket/folder`, or `file:///folder` on this machine. Each
+    /// table has a folder in it. Required.
+    pub warehouse: String,
+    /// The database with the catalog: `postgres://user:password@host:port/database`, with the same
+    /// parameters as `url` of the PostgreSQL sink. Required. The sink creates `iceberg_tables` and
+    /// `iceberg_namespace_properties` in it, which are those of Iceberg's JDBC catalog: Spark, Trino
+    /// and PyIceberg can read the tables through it. It may be the database of the PostgreSQL sink.
+    pub catalog_url: Secret,
+    /// A file whose first line is the password, read for each new connection. For a password that
+    /// is not in `catalog-url`.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// A command for `sh -c` whose first line of output is the password, run for each new
+    /// connection. For passwords that expire, such as RDS IAM tokens.
+    #[serde(default)]
+    pub password_command: Option<String>,
+    /// The name of the catalog, which other programs have to name. Default lake. A database can
+    /// hold several.
+    #[serde(default = "default_catalog_name")]
+    pub catalog_name: String,
+    /// What the sink writes: `facts` (default) needs the SmartModule `flatten-items` and makes a
+    /// row of each item of each event. `raw` makes a row of each record, as it is in the topic. It
+    /// reads fastest through the SmartModule `raw-events`, since Fluvio cuts responses without one
+    /// in the middle of a batch, and the sink then requests the rest again.
+    #[serde(default)]
+    pub content: Content,
+    /// The namespace of the tables, with points between its levels. Default shop. The sink creates
+    /// it.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// The table of the rows. Default: `facts`, or `raw_records` with `content: raw`. The sink
+    /// creates it and adds columns that a newer version of the sink has. A table that it can't write
+    /// ends the sink with the reason.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// The table of events that can't become facts. Default rejected_events.
+    #[serde(default = "default_rejections_table")]
+    pub rejections_table: String,
+    /// The URL of a server that is compatible with S3: `http://127.0.0.1:9000`. Default: AWS.
+    /// Credentials come from AWS's default chain: environment, profile, SSO, web identity, ECS, EC2.
+    #[serde(default)]
+    pub s3_endpoint: Option<String>,
+    /// The region of the bucket. Default: that of the environment or the AWS profile.
+    #[serde(default)]
+    pub s3_region: Option<String>,
+    /// Puts the bucket in the path of URLs instead of the host's name, which servers other than AWS
+    /// often need. Default false.
+    #[serde(default)]
+    pub s3_path_style: bool,
+    /// Time from the first record that is read to the commit that has it. Default 1m. Each commit
+    /// makes a file for each day that its events are of: a longer time makes fewer and larger
+    /// files, and readers see events later.
+    #[serde(default = "default_commit_interval", with = "humantime_serde")]
+    pub commit_interval: Duration,
+    /// The size of a file, compressed. Default 128MiB. A file that has it is committed before the
+    /// interval ends.
+    #[serde(default = "default_target_file_size")]
+    pub target_file_size: ByteSize,
+    /// Maximum size of the rows in memory, before they are sorted and appended to their files.
+    /// Default 64MiB. The sink needs about three times as much memory: while rows are sorted, for
+    /// the batches that partitions fill, and for the encoded part of up to 48 open files.
+    #[serde(default = "default_max_buffer")]
+    pub max_buffer: ByteSize,
+    /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
+    /// `127.0.0.1:9467`, or `0.0.0.0:9467` in a container. Default: none.
+    #[serde(default)]
+    pub metrics_address: Option<SocketAddr>,
+    /// Time to wait at the start for a catalog, a storage or a cluster that does not answer, or for
+    /// the topic to be created, before the sink ends with an error. Default 30s. A running sink
+    /// waits for them without end.
+    #[serde(default = "default_start_timeout", with = "humantime_serde")]
+    pub start_timeout: Duration,
+}
+
+impl Config {
+    /// The settings of the connections to the catalog's database.
+    #[must_use]
+    pub fn database(&self) -> warehouse::Settings {
+        warehouse::Settings {
+            password_file: self.password_file.clone(),
+            password_command: self.password_command.clone(),
+            max_connections: MAX_CONNECTIONS,
+            ..warehouse::Settings::new(self.catalog_url.clone(), APPLICATION_NAME)
+        }
+    }
+
+    /// The settings of S3.
+    #[must_use]
+    pub fn s3(&self) -> S3Settings {
+        S3Settings {
+            endpoint: self.s3_endpoint.clone(),
+            region: self.s3_region.clone(),
+            path_style: self.s3_path_style,
+        }
+    }
+
+    /// The table of the rows.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        let default = match self.content {
+            Content::Facts => "facts",
+            Content::Raw => "raw_records",
+        };
+        self.table.as_deref().unwrap_or(default)
+    }
+
+    /// The tables and the limits of their files.
+    ///
+    /// # Errors
+    /// The namespace is empty.
+    pub fn lake(&self) -> Result<lake::Settings, crate::Error> {
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        Ok(lake::Settings {
+            content: self.content,
+            namespace: schema::namespace(&self.namespace)?,
+            table: self.table().to_owned(),
+            rejections: self.rejections_table.clone(),
+            commit_interval: self.commit_interval,
+            target_size: bytes(self.target_file_size),
+            max_buffer: bytes(self.max_buffer),
+        })
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self) -> Result<(), Error> {
+        let invalid = |text: String| Err(Error::Invalid(text));
+        let valid = self.database().validate();
+        valid.map_err(|error| Error::Invalid(format!("`catalog-url`: {}", error.chain())))?;
+        let scheme = self.warehouse.split_once("://");
+        match scheme {
+            Some(("s3", rest)) if !rest.is_empty() => {}
+            Some(("file", folder)) if folder.starts_with('/') => {}
+            _ => {
+                return invalid(
+                    "`warehouse` must be s3://bucket/folder or file:///folder".to_owned(),
+                );
+            }
+        }
+        for (key, name) in [
+            ("catalog-name", self.catalog_name.as_str()),
+            ("table", self.table()),
+            ("rejections-table", &self.rejections_table),
+        ] {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+            if name.is_empty() || name.len() > 255 || !name.bytes().all(is_name) {
+                return invalid(format!(
+                    "`{key}` must be a name of letters, digits, `_` and `-`"
+                ));
+            }
+        }
+        let levels = self.namespace.split('.');
+        let is_level = |level: &str| {
+            !level.is_empty()
+                && level
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        if !levels.into_iter().all(is_level) {
+            return invalid(
+                "`namespace` must be names of letters, digits and `_` with points between them"
+                    .to_owned(),
+            );
+        }
+        if self.content == Content::Facts && self.table() == self.rejections_table {
+            return invalid("`table` and `rejections-table` must differ".to_owned());
+        }
+        if self.commit_interval.is_zero() {
+            return invalid("`commit-interval` must be at least 1ms".to_owned());
+        }
+        for (key, size) in [
+            ("target-file-size", self.target_file_size),
+            ("max-buffer", self.max_buffer),
+        ] {
+            if !(64 << 10..=4 << 30).contains(&size.as_u64()) {
+                return invalid(format!("`{key}` must be between 64KiB and 4GiB"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn default_catalog_name() -> String {
+    "lake".to_owned()
+}
+
+fn default_namespace() -> String {
+    "shop".to_owned()
+}
+
+fn default_rejections_table() -> String {
+    "rejected_events".to_owned()
+}
+
+fn default_commit_interval() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn default_target_file_size() -> ByteSize {
+    ByteSize::mib(128)
+}
+
+fn default_max_buffer() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+fn default_start_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn validated(more: Value) -> Result<(), String> {
+        let mut config = json!({
+            "warehouse": "s3://lake/shop",
+            "catalog-url": "postgres://user@host/database",
+        });
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let config: Config = serde_json::from_value(config).map_err(|error| error.to_string())?;
+        config.validate().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_by_the_name_of_their_key() {
+        validated(json!({})).unwrap();
+        validated(json!({"warehouse": "file:///lake", "namespace": "a.b"})).unwrap();
+        for (key, value) in [
+            ("warehouse", json!("/lake")),
+            ("warehouse", json!("file://lake")),
+            ("warehouse", json!("s3://")),
+            ("catalog-url", json!("postgres://user@:x/database")),
+            ("catalog-name", json!("")),
+            ("namespace", json!("a..b")),
+            ("table", json!("a.b")),
+            ("table", json!("rejected_events")),
+            ("rejections-table", json!("'")),
+            ("commit-interval", json!("0s")),
+            ("target-file-size", json!("1KiB")),
+            ("max-buffer", json!("5GiB")),
+            ("max-bufer", json!("5MiB")),
+        ] {
+            let error = validated(json!({ key: value })).unwrap_err();
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}

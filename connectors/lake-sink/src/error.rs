@@ -1,0 +1,130 @@
+//! The errors of the sink. Each says what to do where something can be done.
+
+use std::collections::BTreeMap;
+
+use sink_common::ReadError;
+
+/// The offsets of some partitions of the topic.
+pub type Offsets = BTreeMap<u32, i64>;
+
+/// An error of the sink.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalog or the storage failed.
+    #[error(transparent)]
+    Iceberg(Box<iceberg::Error>),
+    /// Rows could not be put in columns.
+    #[error("cannot build the columns of the rows")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A table exists and the sink can't write it.
+    #[error(
+        "the table {table} is not one that this sink can write: {problems}; mend it, or name \
+         another table"
+    )]
+    Incompatible {
+        /// The table.
+        table: String,
+        /// The reasons.
+        problems: String,
+    },
+    /// The committed offsets belong to another cluster.
+    #[error(
+        "the offsets of the topic `{topic}` in the table {table} belong to the cluster {found}, \
+         and this one is {cluster}: name another table, or remove the table property {property}"
+    )]
+    OtherCluster {
+        /// The topic.
+        topic: String,
+        /// The table.
+        table: String,
+        /// The cluster in the table.
+        found: String,
+        /// The cluster of the profile.
+        cluster: String,
+        /// The property with the cluster in the table.
+        property: String,
+    },
+    /// Another sink has committed records of these partitions to the table.
+    #[error(
+        "another sink writes the table {table}: the committed offsets of its partitions are \
+         {committed:?}, and this sink expected {expected:?}"
+    )]
+    Fenced {
+        /// The table.
+        table: String,
+        /// The offsets in the table.
+        committed: Offsets,
+        /// The offsets that this sink expected.
+        expected: Offsets,
+    },
+    /// Another program changed the columns or partitions of the table.
+    #[error("the columns or partitions of the table {table} were changed")]
+    Changed {
+        /// The table.
+        table: String,
+    },
+    /// The stop was requested while a commit failed.
+    #[error("stopped before the table {table} accepted a commit; the next start reads it again")]
+    Stopped {
+        /// The table.
+        table: String,
+        /// The last error.
+        source: Box<iceberg::Error>,
+    },
+    /// The SmartModule is not flatten-items.
+    #[error(
+        "{count} records in a row are not envelopes of flatten-items, up to offset {offset}; load \
+         flatten-items under the name in `transforms`, or correct `transforms`"
+    )]
+    NotEnvelopes {
+        /// The number of records.
+        count: usize,
+        /// The offset after the last one.
+        offset: i64,
+    },
+    /// A task panicked.
+    #[error("a task of the sink failed")]
+    Task(#[from] tokio::task::JoinError),
+    /// A partition can't be read on.
+    #[error("{0}{remedy}", remedy = remedy(.0))]
+    Read(ReadError),
+}
+
+impl From<iceberg::Error> for Error {
+    fn from(error: iceberg::Error) -> Self {
+        Self::Iceberg(Box::new(error))
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl Error {
+    /// Returns true if neither a retry nor waiting helps.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Incompatible { .. } | Self::OtherCluster { .. } | Self::Arrow(_) => true,
+            Self::Read(error) => error.is_of_sink(),
+            _ => false,
+        }
+    }
+}
+
+/// The end of an error's message: what to do in the table.
+fn remedy(error: &ReadError) -> String {
+    match error {
+        ReadError::Evicted { to, .. } => {
+            format!("; to skip them, set the partition's offset in the table's properties to {to}")
+        }
+        ReadError::BeyondEnd { .. } | ReadError::CreatedAgain { .. } => {
+            "; to read it from its start, set the partition's offset in the table's properties to \
+             0 (the rows stay as they are)"
+                .to_owned()
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,333 @@
+//! The connector: opens the tables, reads the partitions and commits.
+//!
+//! It does so in rounds. A round ends without harm when the topic has new partitions. It ends with
+//! an error when a commit is fenced, the storage fails, or another program changes a table; what
+//! was not committed is read again in the next round.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use connector_common::{Backoff, Connector, Health, Meta, Monitor, Partitions, Start, Stop};
+use fluvio::SmartModuleInvocation;
+use iceberg::Catalog;
+use sink_common::{
+    DEFAULT_MAX_BYTES, Limits, Partition, lag, partition_count, reader, wait_for_topic,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use warehouse::Database;
+
+use crate::batch::Content;
+use crate::catalog::SqlCatalog;
+use crate::config::Config;
+use crate::error::{Error, Offsets};
+use crate::lake::Lake;
+use crate::metrics::Metrics;
+use crate::storage;
+use crate::worker::{self, PartitionWorker};
+
+/// The parts of the health report at the start.
+const LAKE: &str = "lake";
+const TOPIC: &str = "topic";
+/// The limits of a batch that a reader hands over.
+const BATCH_ROWS: usize = 20_000;
+const BATCH_BYTES: usize = 8 << 20;
+/// The time that the first record of a batch waits for others.
+const BATCH_DELAY: Duration = Duration::from_millis(100);
+/// The time between two requests for new partitions of the topic.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10);
+/// The pauses between rounds that fail.
+const FAILED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+/// A round that went on for this long ends earlier failures.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// A sink that is fenced more often than this within [`FENCED_PERIOD`] has a twin.
+const MAX_FENCED: usize = 10;
+const FENCED_PERIOD: Duration = Duration::from_secs(600);
+
+/// Runs the sink until `stop`, then commits what was read and returns.
+///
+/// # Errors
+/// The catalog, the storage, the cluster, the topic or the SmartModule is missing, or a table can't
+/// be used. The error says what to do.
+pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()> {
+    if connector.config.content == Content::Facts && connector.transforms.is_empty() {
+        bail!(
+            "`transforms` is empty: `content: facts` reads events through the SmartModule \
+             flatten-items; add `transforms: [{{ uses: flatten-items }}]`, or write the records \
+             as they are with `content: raw`"
+        );
+    }
+    let metrics = Metrics::new()?;
+    let health = Health::of([LAKE, TOPIC]);
+    let _monitor = match connector.config.metrics_address {
+        Some(address) => {
+            let registry = metrics.registry().clone();
+            Some(Monitor::serve(address, registry, health.clone()).await?)
+        }
+        None => None,
+    };
+    let shown = metrics.clone();
+    let _metrics = connector_common::metrics::serve(move || shown.snapshot());
+    let sink = Sink {
+        smartmodules: connector_common::smartmodules(&connector.transforms),
+        meta: connector.meta,
+        config: connector.config,
+        metrics,
+        health,
+        stop,
+    };
+    sink.run().await
+}
+
+struct Sink {
+    meta: Meta,
+    config: Config,
+    smartmodules: Vec<SmartModuleInvocation>,
+    metrics: Metrics,
+    health: Health,
+    stop: Stop,
+}
+
+/// The tables, and the partitions to read.
+struct Opened {
+    lake: Lake,
+    partitions: Vec<u32>,
+    /// The number of the topic's partitions.
+    count: u32,
+}
+
+impl Sink {
+    async fn run(self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + self.config.start_timeout;
+        let mut has_started = false;
+        let mut backoff = Backoff::new(FAILED[0], FAILED[1]);
+        let mut fenced: Vec<Instant> = Vec::new();
+        // Partitions that were added to the topic are new and read from their beginning.
+        let mut initial = None;
+        while !self.stop.is_requested() {
+            let began = Instant::now();
+            let opened = tokio::select! {
+                opened = self.open(deadline, &mut initial) => opened,
+                () = self.stop.requested() => return Ok(()),
+            };
+            let outcome = match opened {
+                Ok(opened) => {
+                    has_started = true;
+                    self.health.works(LAKE);
+                    self.health.works(TOPIC);
+                    self.round(opened).await.map_err(anyhow::Error::from)
+                }
+                Err(error) if !has_started && Instant::now() >= deadline => return Err(error),
+                Err(error) => Err(error),
+            };
+            let Err(error) = outcome else {
+                continue;
+            };
+            match error.downcast_ref::<Error>() {
+                Some(error) if error.is_fatal() => {}
+                Some(Error::Stopped { .. }) => {
+                    tracing::warn!("{error:#}");
+                    return Ok(());
+                }
+                Some(Error::Fenced { .. }) => {
+                    fenced.retain(|at| at.elapsed() < FENCED_PERIOD);
+                    fenced.push(Instant::now());
+                }
+                Some(_) => {}
+                None if connector_common::is_transient(&error) => {}
+                None => return Err(error),
+            }
+            if error.downcast_ref().is_some_and(Error::is_fatal) || fenced.len() > MAX_FENCED {
+                return Err(error);
+            }
+            if began.elapsed() > HEALTHY {
+                backoff.reset();
+            }
+            self.health.troubled(LAKE, &error);
+            if backoff.warning_due().is_some() {
+                tracing::warn!("{error:#}; reading again from the committed offsets");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = self.stop.requested() => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, deadline: Instant, initial: &mut Option<u32>) -> anyhow::Result<Opened> {
+        let topic = &self.meta.topic.name;
+        let wanted = &self.meta.consumer.partition;
+        let count = wait_for_topic(topic, wanted, deadline).await?;
+        let cluster = connector_common::cluster_id().await?;
+        let catalog = open_catalog(&self.config).await?;
+        let mut lake = Lake::open(
+            catalog,
+            self.config.lake()?,
+            topic,
+            &cluster,
+            self.metrics.clone(),
+            self.health.clone(),
+            self.stop.clone(),
+        )
+        .await?;
+        let partitions: Vec<u32> = match wanted {
+            Partitions::All => (0..count).collect(),
+            Partitions::Some(named) => named.clone(),
+        };
+        let initial = *initial.get_or_insert(count);
+        let committed = lake.offsets();
+        let mut new = Offsets::new();
+        for number in &partitions {
+            if !committed.contains_key(number) {
+                let start = if *number < initial {
+                    self.meta.consumer.offset.start
+                } else {
+                    Start::Beginning
+                };
+                new.insert(*number, self.partition(*number).find(start).await?);
+            }
+        }
+        lake.begin(new).await?;
+        Ok(Opened {
+            lake,
+            partitions,
+            count,
+        })
+    }
+
+    fn partition(&self, number: u32) -> Partition {
+        Partition {
+            topic: self.meta.topic.name.clone(),
+            number,
+            smartmodules: self.smartmodules.clone(),
+        }
+    }
+
+    /// Reads and commits until the stop, or until the topic has new partitions.
+    ///
+    /// # Errors
+    /// Records since the last commit are not committed.
+    async fn round(&self, opened: Opened) -> Result<(), Error> {
+        let Opened {
+            mut lake,
+            partitions,
+            count,
+        } = opened;
+        let (round, end) = Stop::manual();
+        let (sender, mut batches) = mpsc::channel(1);
+        let mut workers = JoinSet::new();
+        let mut measuring = Vec::new();
+        let limits = self.limits(partitions.len());
+        let offsets = lake.offsets();
+        for number in &partitions {
+            let next = offsets.get(number).copied().unwrap_or_default();
+            self.metrics.add(*number, next, Default::default());
+            if self.config.metrics_address.is_some() {
+                let measured = lag::measure(self.partition(*number), self.metrics.lag());
+                measuring.push(AbortOnDropHandle::new(tokio::spawn(measured)));
+            }
+            let worker = PartitionWorker {
+                partition: self.partition(*number),
+                content: self.config.content,
+                limits: limits.clone(),
+                health: self.health.clone(),
+                next,
+                last: lake.last_record(&self.meta.topic.name, *number),
+                batches: sender.clone(),
+            };
+            workers.spawn(worker.run(round.clone()));
+        }
+        drop(sender);
+        let mut failed = None;
+        let outcome = {
+            let mut run = std::pin::pin!(lake.run(&mut batches));
+            let mut discovered = std::pin::pin!(self.discover(count));
+            let mut is_ending = false;
+            loop {
+                tokio::select! {
+                    outcome = &mut run => break outcome,
+                    () = self.stop.requested(), if !is_ending => {
+                        is_ending = true;
+                        end();
+                    }
+                    () = &mut discovered, if !is_ending => {
+                        is_ending = true;
+                        end();
+                    }
+                    Some(ended) = workers.join_next() => {
+                        if let Err(error) = ended.map_err(Error::from).flatten() {
+                            failed = Some(error);
+                            is_ending = true;
+                            end();
+                        }
+                    }
+                }
+            }
+        };
+        drop(batches);
+        end();
+        while workers.join_next().await.is_some() {}
+        for number in &partitions {
+            for part in [reader::part(*number), worker::part(*number)] {
+                self.health.works(&part);
+            }
+        }
+        if outcome.is_err() {
+            lake.discard().await;
+        }
+        outcome.and(failed.map_or(Ok(()), Err))
+    }
+
+    fn limits(&self, partitions: usize) -> Limits {
+        let response = self.meta.consumer.max_bytes;
+        let response = response.and_then(|size| i32::try_from(size.as_u64()).ok());
+        let limits = Limits {
+            rows: BATCH_ROWS,
+            bytes: BATCH_BYTES,
+            response: response.unwrap_or(DEFAULT_MAX_BYTES),
+            delay: BATCH_DELAY.min(self.config.commit_interval),
+            smartmodule_timeout: self.config.start_timeout,
+            workers: Arc::default(),
+        };
+        limits.divide_among(partitions);
+        limits
+    }
+
+    /// Returns when the topic has more than `count` partitions, if the sink reads all of them.
+    async fn discover(&self, count: u32) {
+        let topic = &self.meta.topic.name;
+        loop {
+            tokio::time::sleep(DISCOVERY_INTERVAL).await;
+            if self.meta.consumer.partition != Partitions::All {
+                continue;
+            }
+            match partition_count(topic).await {
+                Ok(Some(found)) if found > count => {
+                    tracing::info!(topic, partitions = found, "the topic has new partitions");
+                    return;
+                }
+                // The workers report a deleted topic.
+                Ok(_) => {}
+                Err(error) => tracing::debug!("cannot discover partitions of the topic: {error:#}"),
+            }
+        }
+    }
+}
+
+/// The catalog and the storage of a configuration.
+///
+/// # Errors
+/// The catalog's database can't be reached or refuses.
+pub async fn open_catalog(config: &Config) -> anyhow::Result<Arc<dyn Catalog>> {
+    let database = Database::new(&config.database()).context("catalog-url")?;
+    if let Some(warning) = database.unverified() {
+        tracing::warn!(database = database.address(), "{warning}");
+    }
+    let files = storage::open(&config.warehouse, &config.s3()).await;
+    let name = &config.catalog_name;
+    let catalog = SqlCatalog::open(database, name, &config.warehouse, files).await;
+    Ok(Arc::new(catalog.map_err(Error::from)?))
+}

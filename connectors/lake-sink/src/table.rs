@@ -1,0 +1,344 @@
+//! A table of the lake: opened, created or evolved at the start, and committed to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector_common::{Backoff, Health, Stop};
+use iceberg::spec::DataFile;
+use iceberg::table::Table;
+use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
+use iceberg::{Catalog, ErrorKind, NamespaceIdent, TableIdent};
+use sink_common::LastRecord;
+
+use crate::catalog::Fenced;
+use crate::error::{Error, Offsets};
+use crate::offsets;
+use crate::schema::Definition;
+
+/// The pauses after a failed commit.
+const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+/// The time that a commit may go on failing after a stop was requested.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The file with the name of the newest metadata.
+const VERSION_HINT: &str = "version-hint.text";
+/// The properties of a table that is created.
+const PROPERTIES: [(&str, &str); 3] = [
+    ("write.format.default", "parquet"),
+    ("write.parquet.compression-codec", "zstd"),
+    ("write.metadata.previous-versions-max", "60"),
+];
+
+/// A table, and the topic whose offsets it has.
+#[derive(Debug)]
+pub struct LakeTable {
+    catalog: Arc<dyn Catalog>,
+    topic: String,
+    definition: &'static Definition,
+    table: Table,
+}
+
+/// The move of a partition's offset in a commit.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The committed offset; `None` if the partition was never read.
+    pub from: Option<i64>,
+    /// The offset behind the records of the commit.
+    pub to: i64,
+    /// The last of these records.
+    pub last: Option<LastRecord>,
+}
+
+/// The moves of a commit by partition.
+pub type Moves = HashMap<u32, Move>;
+
+impl LakeTable {
+    /// Opens a table. Creates it and its namespace if they are missing, and adds missing columns.
+    ///
+    /// # Errors
+    /// The catalog or the storage failed, or the table is incompatible with the definition.
+    pub async fn open(
+        catalog: Arc<dyn Catalog>,
+        namespace: &NamespaceIdent,
+        name: &str,
+        definition: &'static Definition,
+        topic: &str,
+    ) -> Result<Self, Error> {
+        let id = TableIdent::new(namespace.clone(), name.to_owned());
+        let table = match catalog.load_table(&id).await {
+            Err(error) if is_missing(&error) => create(&catalog, &id, definition).await?,
+            loaded => loaded?,
+        };
+        let table = evolve(&catalog, table, definition).await?;
+        Ok(Self {
+            catalog,
+            topic: topic.to_owned(),
+            definition,
+            table,
+        })
+    }
+
+    /// The table as it was loaded or committed last.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The definition of its columns.
+    #[must_use]
+    pub fn definition(&self) -> &'static Definition {
+        self.definition
+    }
+
+    /// Its name, for messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.table.identifier().to_string()
+    }
+
+    /// The committed offsets.
+    #[must_use]
+    pub fn offsets(&self) -> Offsets {
+        offsets::committed(&self.table, &self.topic)
+    }
+
+    /// Records that the offsets belong to `cluster`.
+    ///
+    /// # Errors
+    /// They belong to another one, or the catalog failed.
+    pub async fn claim(&mut self, cluster: &str) -> Result<(), Error> {
+        let found = offsets::cluster(&self.table, &self.topic);
+        if found == Some(cluster) {
+            return Ok(());
+        }
+        if let Some(found) = found
+            && !self.offsets().is_empty()
+        {
+            return Err(Error::OtherCluster {
+                topic: self.topic.clone(),
+                table: self.name(),
+                found: found.to_owned(),
+                cluster: cluster.to_owned(),
+                property: offsets::cluster_property(&self.topic),
+            });
+        }
+        let transaction = Transaction::new(&self.table);
+        let property = offsets::cluster_property(&self.topic);
+        let action = transaction
+            .update_table_properties()
+            .set(property, cluster.to_owned());
+        let claimed = action.apply(transaction)?.commit(self.catalog.as_ref());
+        self.table = claimed.await?;
+        Ok(())
+    }
+
+    /// Commits files and moves the offsets, if the table still has the offsets that the moves
+    /// begin at. Tries again after any other error, until the stop.
+    ///
+    /// # Errors
+    /// - [`Error::Fenced`]: another sink has moved the offsets. The table has no row of the files.
+    /// - [`Error::Changed`]: the files don't fit the table any more.
+    /// - [`Error::Stopped`]: the stop came first. A commit whose answer got lost may be in the
+    ///   table.
+    pub async fn commit(
+        &mut self,
+        files: &[DataFile],
+        moves: &Moves,
+        health: &Health,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let mut backoff = Backoff::new(RETRY[0], RETRY[1]);
+        let part = self.name();
+        let mut give_up = std::pin::pin!(async {
+            stop.requested().await;
+            tokio::time::sleep(STOP_TIMEOUT).await;
+        });
+        loop {
+            let error = match self.try_commit(files, moves).await {
+                Ok(table) => {
+                    self.committed(table, health).await;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // The commit may be in the table although it failed: its answer got lost.
+            let error = match self.catalog.load_table(self.table.identifier()).await {
+                Ok(table) => match self.state(&table, moves) {
+                    State::Committed => {
+                        self.committed(table, health).await;
+                        return Ok(());
+                    }
+                    State::Fenced(error) => return Err(error),
+                    State::Open if !fits(&table, &self.table) => {
+                        return Err(Error::Changed { table: part });
+                    }
+                    State::Open => {
+                        self.table = table;
+                        error
+                    }
+                },
+                Err(error) => error,
+            };
+            health.troubled(&part, &error);
+            if backoff.warning_due().is_some() {
+                tracing::warn!(table = part, "a commit failed and is tried again: {error}");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = &mut give_up => return Err(Error::Stopped { table: part, source: Box::new(error) }),
+            }
+        }
+    }
+
+    async fn committed(&mut self, table: Table, health: &Health) {
+        health.works(&self.name());
+        self.table = table;
+        if let Err(error) = self.hint().await {
+            tracing::debug!(
+                table = self.name(),
+                "cannot write the version hint: {error}"
+            );
+        }
+    }
+
+    /// Writes the name of the newest metadata into a file at a known place. DuckDB reads a table
+    /// without a catalog then. Nothing depends on it.
+    async fn hint(&self) -> iceberg::Result<()> {
+        let location = self.table.metadata_location_result()?;
+        let Some((folder, file)) = location.rsplit_once('/') else {
+            return Ok(());
+        };
+        let version = file.strip_suffix(".metadata.json").unwrap_or(file);
+        let hint = self
+            .table
+            .file_io()
+            .new_output(format!("{folder}/{VERSION_HINT}"))?;
+        hint.write(version.to_owned().into()).await
+    }
+
+    async fn try_commit(&self, files: &[DataFile], moves: &Moves) -> iceberg::Result<Table> {
+        let summary = moves.iter().map(|(partition, moved)| {
+            let property = offsets::offset_property(&self.topic, *partition);
+            (property, moved.to.to_string())
+        });
+        let transaction = Transaction::new(&self.table);
+        // A snapshot even without files: it makes the catalog refuse the commit if another snapshot
+        // came first.
+        let append = transaction
+            .fast_append()
+            .with_check_duplicate(false)
+            .set_snapshot_properties(summary.collect())
+            .add_data_files(files.iter().cloned());
+        let transaction = append.apply(transaction)?;
+        let mut properties = transaction.update_table_properties();
+        for (partition, moved) in moves {
+            let property = offsets::offset_property(&self.topic, *partition);
+            properties = properties.set(property, moved.to.to_string());
+            let property = offsets::last_record_property(&self.topic, *partition);
+            properties = match &moved.last {
+                Some(last) => properties.set(property, last.to_string()),
+                None => properties.remove(property),
+            };
+        }
+        let transaction = properties.apply(transaction)?;
+        let expected = moves.iter();
+        let expected = expected.map(|(partition, moved)| (*partition, moved.from));
+        let fenced = Fenced {
+            catalog: &self.catalog,
+            topic: &self.topic,
+            expected: &expected.collect(),
+        };
+        transaction.commit(&fenced).await
+    }
+
+    fn state(&self, table: &Table, moves: &Moves) -> State {
+        let found = offsets::committed(table, &self.topic);
+        let all = |is: fn(&Move, Option<i64>) -> bool| {
+            let mut moves = moves.iter();
+            moves.all(|(partition, moved)| is(moved, found.get(partition).copied()))
+        };
+        if all(|moved, found| found == Some(moved.to)) {
+            return State::Committed;
+        }
+        if all(|moved, found| found == moved.from) {
+            return State::Open;
+        }
+        let expected = moves.iter();
+        let expected = expected.filter_map(|(partition, moved)| Some((*partition, moved.from?)));
+        State::Fenced(Error::Fenced {
+            table: self.name(),
+            committed: found,
+            expected: expected.collect(),
+        })
+    }
+}
+
+/// The state of a commit in the table.
+enum State {
+    Committed,
+    Open,
+    Fenced(Error),
+}
+
+/// Returns true if files that were written for `before` fit the table `now`.
+fn fits(now: &Table, before: &Table) -> bool {
+    let (now, before) = (now.metadata(), before.metadata());
+    now.current_schema_id() == before.current_schema_id()
+        && now.default_partition_spec_id() == before.default_partition_spec_id()
+        && now.location() == before.location()
+}
+
+fn is_missing(error: &iceberg::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound
+    )
+}
+
+async fn create(
+    catalog: &Arc<dyn Catalog>,
+    id: &TableIdent,
+    definition: &Definition,
+) -> Result<Table, Error> {
+    let namespace = id.namespace();
+    if !catalog.namespace_exists(namespace).await? {
+        let created = catalog.create_namespace(namespace, HashMap::new()).await;
+        // Another sink may have created it.
+        if created.is_err() && !catalog.namespace_exists(namespace).await? {
+            created?;
+        }
+    }
+    let properties = PROPERTIES.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let creation = definition.creation(id.name(), properties.into())?;
+    match catalog.create_table(namespace, creation).await {
+        Ok(table) => {
+            tracing::info!(table = %id, "created the table");
+            Ok(table)
+        }
+        Err(error) => catalog.load_table(id).await.map_err(|_| error.into()),
+    }
+}
+
+/// Adds the columns that the table lacks.
+async fn evolve(
+    catalog: &Arc<dyn Catalog>,
+    table: Table,
+    definition: &Definition,
+) -> Result<Table, Error> {
+    let name = table.identifier().to_string();
+    let missing = definition.missing(&name, table.metadata().current_schema())?;
+    let partitions = table.metadata().default_partition_spec();
+    definition.check_partitions(&name, table.metadata().current_schema(), partitions)?;
+    if missing.is_empty() {
+        return Ok(table);
+    }
+    let transaction = Transaction::new(&table);
+    let mut update = transaction.update_schema();
+    for column in &missing {
+        update = update.add_column(column.addition());
+    }
+    let evolved = update.apply(transaction)?.commit(catalog.as_ref()).await?;
+    let names: Vec<&str> = missing.iter().map(|column| column.name).collect();
+    tracing::info!(table = name, "added the columns {}", names.join(", "));
+    Ok(evolved)
+}
