@@ -10,8 +10,8 @@ use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{
-    Fluvio, FluvioAdmin, FluvioClusterConfig, Isolation, Offset, TopicProducerConfig,
-    TopicProducerConfigBuilder, TopicProducerPool,
+    DeliverySemantic, Fluvio, FluvioAdmin, FluvioClusterConfig, Isolation, Offset, RetryPolicy,
+    TopicProducerConfig, TopicProducerConfigBuilder, TopicProducerPool,
 };
 use fluvio_sc_schema::ApiError;
 use futures_util::StreamExt;
@@ -272,6 +272,7 @@ fn producer_config(
     config.set_specific_partitioner(partition);
     config.isolation(isolation);
     config.timeout(timeout);
+    config.delivery_semantic(no_retries());
     if let Some(linger) = meta.producer.linger {
         config.linger(linger);
     }
@@ -282,6 +283,20 @@ fn producer_config(
         config.compression(compression);
     }
     Ok(config.build()?)
+}
+
+/// Waits for acknowledgements, and lets the first error be one.
+///
+/// The client's retries, the default, use the connection that failed: if its other end is gone, the
+/// second attempt is written into it and answered never, and the new leader gets no record until
+/// somebody's timeout. `AtMostOnce` does not retry either, but takes the topic's errors for
+/// acknowledgements.
+#[must_use]
+pub fn no_retries() -> DeliverySemantic {
+    DeliverySemantic::AtLeastOnce(RetryPolicy {
+        max_retries: 0,
+        ..RetryPolicy::default()
+    })
 }
 
 /// True unless an operator has to mend the cause of an error of this module: no profile, a denied
@@ -348,6 +363,11 @@ mod tests {
         let config = producer_config(&meta, 0, Isolation::ReadCommitted, timeout).unwrap();
         assert_eq!(config.isolation(), Isolation::ReadCommitted);
         assert_eq!(config.timeout(), timeout);
+        // It retries on the connection that failed.
+        let DeliverySemantic::AtLeastOnce(retries) = config.delivery_semantic() else {
+            panic!("the topic's errors are lost");
+        };
+        assert_eq!(retries.max_retries, 0);
     }
 
     #[test]

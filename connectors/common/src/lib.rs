@@ -41,7 +41,7 @@ pub mod traces;
 pub use backoff::{Backoff, Warnings, pause_after};
 pub use cluster::{
     connect, end_of_partition, end_with, ensure_notifications, ensure_topic, is_transient,
-    leader_answers, of_leader, partition_count, producer,
+    leader_answers, no_retries, of_leader, partition_count, producer,
 };
 pub use cluster_id::cluster_id;
 pub use config::{Connector, Transform, Validate, smartmodules};

@@ -162,6 +162,7 @@ impl NotificationSender {
         let client = connector_common::connect().await?;
         let config = TopicProducerConfigBuilder::default()
             .linger(LINGER)
+            .delivery_semantic(connector_common::no_retries())
             .build()?;
         let producer = client.topic_producer_with_config(&self.topic, config);
         let producer = tokio::time::timeout(TIMEOUT, producer)
