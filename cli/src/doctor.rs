@@ -8,6 +8,7 @@ mod cluster;
 mod database;
 mod deployment;
 mod queue;
+mod replicas;
 mod report;
 
 use std::path::PathBuf;

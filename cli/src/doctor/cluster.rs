@@ -12,6 +12,7 @@ use postgres_sink::sink::DEFAULT_MAX_BYTES;
 use sqs_source::config::DeleteAfter;
 
 use super::deployment::Deployment;
+use super::replicas;
 use super::report::Report;
 use crate::display::period;
 use crate::topic::Topic;
@@ -83,6 +84,7 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
         ),
     );
     replication(report, deployment, found);
+    replicas::check(report, &client, name).await;
     named(report, deployment, partitions);
     if deployment.delete_after() == Some(DeleteAfter::Tables) {
         notifications(report, name, found, spec(&notifications_topic(name)));

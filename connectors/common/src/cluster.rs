@@ -88,26 +88,37 @@ async fn spec_of(admin: &FluvioAdmin, topic: &str) -> anyhow::Result<Option<Topi
 /// # Errors
 /// The cluster can't be reached, has no topic `topic`, or refuses to create the other.
 pub async fn ensure_notifications(topic: &str) -> anyhow::Result<Option<FewReplicas>> {
+    let name = notifications_topic(topic);
+    let (records, notifications) = ensure_replicated_like(topic, &name, notifications_spec).await?;
+    Ok(FewReplicas::find(topic, &records, &notifications))
+}
+
+/// Creates the topic `name` unless it exists: with as many replicas as `topic` has, or as the
+/// cluster has SPUs. Returns the settings of both.
+///
+/// # Errors
+/// The cluster can't be reached, has no topic `topic`, or refuses to create the other.
+pub(crate) async fn ensure_replicated_like(
+    topic: &str,
+    name: &str,
+    spec: fn(u32) -> TopicSpec,
+) -> anyhow::Result<(TopicSpec, TopicSpec)> {
     let cluster = current_cluster()?;
     let admin = bounded(&cluster, FluvioAdmin::connect_with_config(&cluster)).await?;
-    let name = notifications_topic(topic);
     let state = async {
         let records = spec_of(&admin, topic).await?;
         let records = records.with_context(|| format!("the topic `{topic}` does not exist"))?;
         let spus = admin.all::<SpuSpec>().await?.len();
-        anyhow::Ok((records, spec_of(&admin, &name).await?, spus))
+        anyhow::Ok((records, spec_of(&admin, name).await?, spus))
     };
     let (records, found, spus) = bounded(&cluster, state).await?;
-    let notifications = match found {
-        Some(found) => found,
-        None => {
-            let most = u32::try_from(spus).unwrap_or(u32::MAX).max(1);
-            let spec = notifications_spec(committed::replicas(&records).min(most));
-            ensure_topic(&name, &spec).await?;
-            spec
-        }
-    };
-    Ok(FewReplicas::find(topic, &records, &notifications))
+    if let Some(found) = found {
+        return Ok((records, found));
+    }
+    let most = u32::try_from(spus).unwrap_or(u32::MAX).max(1);
+    let created = spec(committed::replicas(&records).min(most));
+    ensure_topic(name, &created).await?;
+    Ok((records, created))
 }
 
 /// The end offset of a partition, which the next record will get, from its leader.

@@ -11,18 +11,19 @@ use anyhow::Context;
 use fluvio::metadata::topic::{CleanupPolicy, SegmentBasedPolicy, TopicSpec};
 use fluvio::{Fluvio, Offset, RecordKey};
 
-use crate::cluster::{connect, ensure_topic, first_batch, of_leader};
+use crate::cluster::{connect, ensure_replicated_like, first_batch, of_leader};
 
 /// The topic whose first record is the cluster's id.
 pub const CLUSTER_ID_TOPIC: &str = "ecommerce-etl-cluster-id";
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The id of the cluster of the current Fluvio profile. Makes one if it has none.
+/// The id of the cluster of the current Fluvio profile. Makes one if it has none, in a topic with
+/// as many replicas as `topic` has, or as the cluster has SPUs.
 ///
 /// # Errors
-/// The cluster can't be reached, or refuses to create the topic.
-pub async fn cluster_id() -> anyhow::Result<String> {
-    ensure_topic(CLUSTER_ID_TOPIC, &spec()).await?;
+/// The cluster can't be reached, has no topic `topic`, or refuses to create the other.
+pub async fn cluster_id(topic: &str) -> anyhow::Result<String> {
+    ensure_replicated_like(topic, CLUSTER_ID_TOPIC, spec).await?;
     let client = connect().await?;
     if let Some(id) = first_record(&client).await? {
         return Ok(id);
@@ -35,8 +36,8 @@ pub async fn cluster_id() -> anyhow::Result<String> {
 }
 
 /// As long as retention can be: without its first record the cluster would be another one.
-fn spec() -> TopicSpec {
-    let mut spec = TopicSpec::new_computed(1, 1, None);
+fn spec(replicas: u32) -> TopicSpec {
+    let mut spec = TopicSpec::new_computed(1, replicas, None);
     spec.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy {
         time_in_seconds: u32::MAX,
     }));

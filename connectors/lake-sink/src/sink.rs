@@ -161,7 +161,7 @@ impl Sink {
         let topic = &self.meta.topic.name;
         let wanted = &self.meta.consumer.partition;
         let count = wait_for_topic(topic, wanted, deadline).await?;
-        let cluster = connector_common::cluster_id().await?;
+        let cluster = connector_common::cluster_id(topic).await?;
         let catalog = open_catalog(&self.config).await?;
         let mut lake = Lake::open(
             catalog,

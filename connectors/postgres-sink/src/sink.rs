@@ -236,7 +236,7 @@ async fn claim_offsets(
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let attempt = async {
-            let cluster = connector_common::cluster_id().await?;
+            let cluster = connector_common::cluster_id(&meta.topic.name).await?;
             let claimed = async {
                 let mut lease = database.lease().await?;
                 source::claim(lease.client(), name(meta), &meta.topic.name, &cluster).await?;
