@@ -19,6 +19,8 @@
 //! - [`metrics`]: metrics for Prometheus and the metric socket
 //! - [`error`]: the errors that end a round or the sink
 
+use std::process::ExitCode;
+
 pub mod batch;
 pub mod catalog;
 pub mod config;
@@ -37,3 +39,10 @@ pub mod worker;
 pub use config::Config;
 pub use error::Error;
 pub use sink::run;
+
+/// The connector's process. It is here, because a program that called [`run`] would compile all of
+/// the connector again.
+#[must_use]
+pub fn main() -> ExitCode {
+    connector_common::run("lake", run)
+}

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    connector_common::run("lake", lake_sink::run)
+    lake_sink::main()
 }

@@ -17,6 +17,8 @@
 //! - [`metrics`]: metrics for Prometheus, the metric socket and the log
 //! - [`error`]: the errors that end a worker
 
+use std::process::ExitCode;
+
 pub mod config;
 pub mod delivery;
 pub mod error;
@@ -28,3 +30,10 @@ mod workers;
 pub use config::Config;
 pub use error::Error;
 pub use sink::run;
+
+/// The connector's process. It is here, because a program that called [`run`] would compile all of
+/// the connector again.
+#[must_use]
+pub fn main() -> ExitCode {
+    connector_common::run("postgres", run)
+}

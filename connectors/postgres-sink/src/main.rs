@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     return_large_blocks();
-    connector_common::run("postgres", postgres_sink::run)
+    postgres_sink::main()
 }
 
 /// One thread makes a batch and another frees it, in blocks of megabytes. After the first was

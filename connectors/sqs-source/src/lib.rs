@@ -23,6 +23,8 @@
 //! - [`delete`]: deletes acked messages, and forwards dead letters
 //! - [`byte_budget`]: the memory for message bodies; [`metrics`]: metrics and progress
 
+use std::process::ExitCode;
+
 pub mod allocator;
 pub mod byte_budget;
 mod commits;
@@ -44,3 +46,10 @@ pub mod topic;
 pub use commits::Unreadable;
 pub use config::Config;
 pub use source::run;
+
+/// The connector's process. It is here, because a program that called [`run`] would compile all of
+/// the connector again.
+#[must_use]
+pub fn main() -> ExitCode {
+    connector_common::run("sqs", run)
+}

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 sqs_source::use_jemalloc!();
 
 fn main() -> ExitCode {
-    connector_common::run("sqs", sqs_source::run)
+    sqs_source::main()
 }
