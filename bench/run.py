@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lake
 import latency
 import parts
 import sizes
@@ -73,12 +74,15 @@ def main() -> None:
     for number in range(arguments.runs):
         alone.append(parts.measure(arguments.alone))
         report(f"each part alone, run {number + 1}: done")
+    lakes = [lake.measure(arguments.alone) for _ in range(arguments.runs)]
+    report("the lake sink alone: done")
     by_size = sizes.measure(arguments.sizes, arguments.rows_before) if arguments.sizes else []
     results = {
         "machine": machine(),
         "runs": runs,
         "latencies": latencies,
         "alone": alone,
+        "lake": lakes,
         "sizes": by_size,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +157,7 @@ def table(results: dict) -> str:
             f"| {found['rate']} | {found['p50_ms']:.0f} | {found['p99_ms']:.0f} "
             f"| {found['max_ms']:.0f} |"
         )
-    lines += ["", *parts.table(results["alone"])]
+    lines += ["", *parts.table(results["alone"]), "", *lake.lines(results["lake"])]
     if results["sizes"]:
         lines += ["", *sizes.table(results["sizes"])]
     return "\n".join(lines)

@@ -20,6 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PARTS = {
     "sqs_source": "sqs-source",
     "postgres_sink": "postgres-sink",
+    "lake_sink": "lake-sink",
     "fluvio-node": "Fluvio node with the SmartModule",
     "postgres": "PostgreSQL",
     "etl": "SQS endpoint",
@@ -29,9 +30,10 @@ PARTS = {
 class Stack:
     """A running pipeline; as a context manager it ends with the block."""
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self, partitions: int = 1, lake: Path | None = None) -> None:
+        options = [f"--lake={lake}"] if lake else []
         self.process = subprocess.Popen(
-            [PROGRAMS / "etl", "up", f"--partitions={partitions}"],
+            [PROGRAMS / "etl", "up", f"--partitions={partitions}", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

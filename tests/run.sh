@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test. Some need programs from PyPI: ministack (a server of SQS and S3), Fluvio's Python
-# client, DuckDB and PyIceberg, which read the lake, and Playwright, which drives a browser to check
-# the report. They are installed in a virtual environment below target/. PostgreSQL servers of other
-# versions come from npm.
+# client, DuckDB, ClickHouse and PyIceberg, which read the lake, and Playwright, which drives a
+# browser to check the report. They are installed in a virtual environment below target/. PostgreSQL
+# servers of other versions come from npm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,5 @@
-"""Compares a table of facts in the lake, as DuckDB and PyIceberg read it, with PostgreSQL's.
+"""Compares a table of facts in the lake, as DuckDB, ClickHouse and PyIceberg read it, with
+PostgreSQL's.
 
 readers.py POSTGRES_URL TABLE_FOLDER: prints the number of rows that agree, or fails.
 """
@@ -10,6 +11,7 @@ import json
 import pathlib
 import sys
 
+import chdb
 import duckdb
 import psycopg
 from pyiceberg.table import StaticTable
@@ -26,6 +28,8 @@ COLUMNS = """event_time event_name event_id user_id user_pseudo_id session_id pl
     fact_hash event_version sent_at source_topic source_partition source_offset""".split()
 
 TIMES = ("event_time", "sent_at")
+NUMBERS = """price quantity discount price_in_usd item_revenue item_revenue_in_usd item_refund
+    item_refund_in_usd value tax shipping event_version""".split()
 LIMIT = decimal.Decimal(10) ** 20
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -93,12 +97,32 @@ duck.execute("SET timezone = 'UTC'")
 columns = ", ".join(f"epoch_us({name})" if name in TIMES else name for name in COLUMNS)
 found = ordered(duck.execute(f"SELECT {columns} FROM iceberg_scan('{folder}')").fetchall())
 
+columns = ", ".join(
+    f"toUnixTimestamp64Micro({name})"
+    if name in TIMES
+    else f"toString({name})"
+    if name in NUMBERS
+    else name
+    for name in COLUMNS
+)
+lines = chdb.query(
+    f"SELECT {columns} FROM icebergLocal('{folder}') "
+    "SETTINGS output_format_json_quote_64bit_integers = 0",
+    "JSONCompactEachRow",
+)
+house = [json.loads(line) for line in str(lines).splitlines()]
+numbers = [COLUMNS.index(name) for name in NUMBERS]
+for row in house:
+    for number in numbers:
+        row[number] = row[number] and decimal.Decimal(row[number])
+house = ordered(house)
+
 with open(f"{folder}/metadata/version-hint.text") as hint:
     metadata = f"{folder}/metadata/{hint.read()}.metadata.json"
 arrow = StaticTable.from_metadata(metadata).scan(selected_fields=tuple(COLUMNS)).to_arrow()
 iceberg = ordered(zip(*(arrow.column(name).to_pylist() for name in COLUMNS)))
 
-for reader, rows in (("DuckDB", found), ("PyIceberg", iceberg)):
+for reader, rows in (("DuckDB", found), ("ClickHouse", house), ("PyIceberg", iceberg)):
     assert len(rows) == len(expected), f"{reader}: {len(rows)} rows, PostgreSQL {len(expected)}"
     for row, wanted in zip(rows, expected):
         different = {name: (row[name], wanted[name]) for name in COLUMNS if row[name] != wanted[name]}

@@ -153,7 +153,7 @@ fn facts(count: usize) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn duckdb_and_pyiceberg_read_what_postgresql_has() {
+async fn duckdb_clickhouse_and_pyiceberg_read_what_postgresql_has() {
     let lab = Lab::new().await;
     let mut client = lab.database.connect().await.unwrap();
     warehouse::migrate(&mut client).await.unwrap();
