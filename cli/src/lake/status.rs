@@ -9,7 +9,6 @@ use iceberg::spec::Transform;
 use iceberg::table::Table;
 use lake_sink::maintenance::contents::Contents;
 use lake_sink::offsets;
-use lake_sink::schema::Definition;
 use serde::Serialize;
 
 use crate::display;
@@ -84,9 +83,9 @@ struct PartitionState {
 
 pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     let mut tables = Vec::new();
-    for (id, definition) in opened.lake.tables() {
+    for (id, _) in opened.lake.tables() {
         let table = opened.lake.load(id).await?;
-        tables.push(TableState::read(&table, definition).await?);
+        tables.push(TableState::read(&table).await?);
     }
     let rows = opened.lake.rows().await?;
     let committed = offsets::committed(&rows, opened.topic());
@@ -129,11 +128,12 @@ async fn ends(topic: &str) -> anyhow::Result<Vec<i64>> {
 }
 
 impl TableState {
-    async fn read(table: &Table, definition: &Definition) -> anyhow::Result<Self> {
+    async fn read(table: &Table) -> anyhow::Result<Self> {
         let contents = Contents::read(table, 0).await?;
         let sum = contents.sum();
         let metadata = table.metadata();
         let times = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms());
+        let times: Vec<i64> = times.collect();
         let time = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis);
         let schema = metadata.current_schema();
         let fields = metadata.default_partition_spec().fields().iter();
@@ -144,15 +144,14 @@ impl TableState {
                 transform => format!("{transform}({name})"),
             }
         });
-        debug_assert!(schema.field_by_name(definition.time).is_some());
         Ok(Self {
             name: table.identifier().to_string(),
             location: metadata.location().to_owned(),
             format_version: metadata.format_version() as u8,
             partitioned_by: partitioned_by.collect(),
             snapshots: times.len(),
-            oldest_snapshot: time(times.clone().min()),
-            newest_snapshot: time(times.max()),
+            oldest_snapshot: time(times.iter().min().copied()),
+            newest_snapshot: time(times.iter().max().copied()),
             files: sum.files,
             bytes: sum.bytes,
             average_file_bytes: sum.bytes.checked_div(sum.files).unwrap_or_default(),
@@ -201,7 +200,7 @@ fn print(state: &State, topic: &str) {
         if let (Some(first), Some(last)) = (table.first_day, table.last_day) {
             outln!("  {} days, from {first} to {last}", table.days);
         }
-        outln!();
+        outln!("");
     }
     let mut table = display::table();
     table.set_header(["partition", "committed offset", "end of the topic", "lag"]);
