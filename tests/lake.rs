@@ -316,8 +316,29 @@ async fn partitions_are_dropped_once_the_lake_has_every_fact() {
     lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
         .await;
 
-    // A fact that is written during the proof is not dropped unproven: the partition is locked, and
-    // compared again.
+    // A fact that is written during the comparison is not dropped: the lock waits for its
+    // transaction, and then the partition is compared again.
+    let database = lab.pipeline.stack.database_url();
+    let writer = end_to_end::found::connect(database).await.unwrap();
+    writer.batch_execute("BEGIN").await.unwrap();
+    writer.execute(&stray("1000000"), &[]).await.unwrap();
+    let waits = async || {
+        let lock = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock' \
+                    AND locktype = 'relation'";
+        let row = lab.pipeline.database.query_one(lock, &[]).await;
+        row.unwrap().get::<_, i64>(0) == 1
+    };
+    let commits = async {
+        until("the partition is locked", waits).await.unwrap();
+        writer.batch_execute("COMMIT").await.unwrap();
+    };
+    let (output, ()) = tokio::join!(lab.ensure(&drop, 1), commits);
+    assert!(output.contains("has changed meanwhile"), "{output}");
+    assert!(output.contains("0 partitions dropped"), "{output}");
+    assert_eq!(lab.facts().await, facts + 1);
+    lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
+        .await;
+
     let output = lab.ensure(&drop, 0).await;
     assert!(output.contains("1 partitions dropped"), "{output}");
     assert_eq!(lab.facts().await, 0);
