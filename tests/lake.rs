@@ -249,6 +249,22 @@ async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sin
         output.contains("OPTIMIZE shop.facts REWRITE DATA"),
         "{output}"
     );
+    let merge = section(&output, "MERGE INTO lake.shop.facts");
+    let merge = merge.replace("lake.shop.facts", "facts");
+    let open: Vec<&str> = section(&output, "import os").lines().take(3).collect();
+    let facts = lab.facts().await;
+    lab.python(&format!(
+        "import duckdb\n{}\n\
+         rows = catalog.load_table('shop.facts').scan().to_arrow()\n\
+         duck = duckdb.connect()\n\
+         duck.execute('CREATE TABLE facts AS SELECT * FROM rows')\n\
+         assert rows.num_rows > {facts}\n\
+         duck.execute(\"\"\"{}\"\"\")\n\
+         assert duck.execute('SELECT count(*) FROM facts').fetchone() == ({facts},)",
+        open.join("\n"),
+        merge.replace("TIMESTAMP '", "TIMESTAMPTZ '"),
+    ))
+    .await;
     let repeats = &output[output.find("def first(rows):").unwrap()..];
     let repeats = &repeats[..repeats.find("\n\n").unwrap()];
     let compaction = section(&output, "# PyIceberg: holds");
