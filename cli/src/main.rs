@@ -6,8 +6,8 @@
 //! tables), [`up`], [`send`], [`flatten`] (with [`place`], which marks the error in a body),
 //! [`migrate`], [`rejected`], [`partitions`], [`aggregates`], [`erase`] and [`export`] (with
 //! [`people`], which finds somebody's data), [`generate`], [`status`] and [`doctor`] (with
-//! [`endpoint`], a connector's metrics), [`report`], [`verify`], [`replay`] and [`consume`] (with
-//! [`topic`]). They share [`arguments`], [`display`] (text for people), [`printer`] (standard
+//! [`endpoint`], a connector's metrics), [`report`], [`verify`], [`replay`], [`consume`] (with
+//! [`topic`]) and [`lake`]. They share [`arguments`], [`display`] (text for people), [`printer`] (standard
 //! output) and [`progress`] (progress bars).
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
@@ -28,6 +28,7 @@ mod expectation;
 mod export;
 mod flatten;
 mod generate;
+mod lake;
 mod migrate;
 mod partitions;
 mod people;
@@ -102,6 +103,8 @@ enum Command {
     Replay(replay::Args),
     /// Print the topic's records or facts as JSON lines, from a position that can be kept
     Consume(consume::Args),
+    /// Look into the Iceberg tables of a lake sink, and keep them in order
+    Lake(lake::Args),
 }
 
 fn main() -> ExitCode {
@@ -138,6 +141,7 @@ fn main() -> ExitCode {
             Command::Verify(args) => verify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Consume(args) => consume::run(args).await,
+            Command::Lake(args) => lake::run(args).await,
         }
     });
     // An abandoned long poll must not delay the exit.

@@ -1,4 +1,8 @@
 //! `etl partitions`: lists the partitions of the facts, and drops or detaches old ones.
+//!
+//! With `--archived` a partition is dropped only if the lake has all of its facts ([`archived`]).
+
+mod archived;
 
 use std::process::ExitCode;
 
@@ -27,7 +31,12 @@ enum Command {
     /// List the partitions with their size
     List,
     /// Drop old partitions with all their facts; the aggregates stay
-    Drop(Age),
+    Drop {
+        #[command(flatten)]
+        age: Age,
+        #[command(flatten)]
+        archive: archived::Archive,
+    },
     /// Detach old partitions: their tables stay, but are no longer part of the facts
     Detach(Age),
     /// Move facts from the default partition into partitions of their own
@@ -49,10 +58,13 @@ struct Age {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.database.connect().await?;
+    let mut client = args.database.connect().await?;
     match args.command {
         Command::List => list(&client).await?,
-        Command::Drop(age) => retire(&client, &age, true).await?,
+        Command::Drop { age, archive } if archive.is_wanted() => {
+            return archived::drop(&mut client, &age.older_than, &archive).await;
+        }
+        Command::Drop { age, .. } => retire(&client, &age, true).await?,
         Command::Detach(age) => retire(&client, &age, false).await?,
         Command::MoveDefault { from, to } => {
             let today = Utc::now().date_naive();

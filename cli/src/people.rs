@@ -8,7 +8,7 @@ use futures_util::{TryStreamExt, pin_mut};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use self::payload::Ids;
+pub use self::payload::Ids;
 use crate::display;
 
 /// The condition for facts, with [`Subject::params`] as `$1` to `$3`: those of the person that the
@@ -106,11 +106,7 @@ impl Asked {
     /// # Errors
     /// Fails if no id is given, or the database does.
     pub async fn find(&self, client: &Client) -> anyhow::Result<(Subject, Vec<Link>)> {
-        let ids = self.users.iter().chain(&self.devices);
-        ensure!(
-            ids.clone().next().is_some() && ids.clone().all(|id| !id.is_empty()),
-            "name somebody with --user ID or --user-pseudo-id ID"
-        );
+        self.ids()?;
         let rows = client.query(LINKED, &[&self.users, &self.devices]).await;
         let links: Vec<Link> = rows
             .context("cannot look up the devices of the users")?
@@ -127,6 +123,19 @@ impl Asked {
             linked: linked.map(|link| link.user_pseudo_id.clone()).collect(),
         };
         Ok((subject, links))
+    }
+
+    /// The ids of users and of devices.
+    ///
+    /// # Errors
+    /// Fails if no id is given.
+    pub fn ids(&self) -> anyhow::Result<(&[String], &[String])> {
+        let mut ids = self.users.iter().chain(&self.devices);
+        ensure!(
+            ids.clone().next().is_some() && ids.all(|id| !id.is_empty()),
+            "name somebody with --user ID or --user-pseudo-id ID"
+        );
+        Ok((&self.users, &self.devices))
     }
 
     /// True with `--linked`.

@@ -82,6 +82,52 @@ pub enum Error {
         /// The offset after the last one.
         offset: i64,
     },
+    /// The configured table does not exist.
+    #[error("there is no table {table}; `etl lake init` creates it, and so does the sink")]
+    NoTable {
+        /// The table.
+        table: String,
+    },
+    /// A row is not one that the sink writes.
+    #[error("the table {table} has a row that the sink did not write: {problem}")]
+    Row {
+        /// The table.
+        table: String,
+        /// The reason.
+        problem: String,
+    },
+    /// Files of the table are not in partitions by day.
+    #[error(
+        "{files} files of the table {table} belong to no day: they were written with other \
+         partitions; rewrite them with the engine that wrote them"
+    )]
+    Undated {
+        /// The table.
+        table: String,
+        /// The number of files.
+        files: u64,
+    },
+    /// The files of a table can't be listed.
+    #[error("cannot list the files below {location}")]
+    List {
+        /// The folder.
+        location: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// None of the files that the table refers to was found.
+    #[error(
+        "none of the {files} files that the table {table} refers to is below {location}: nothing \
+         is removed; check `warehouse` and `s3-endpoint`"
+    )]
+    Elsewhere {
+        /// The table.
+        table: String,
+        /// The folder.
+        location: String,
+        /// The number of files.
+        files: usize,
+    },
     /// A task panicked.
     #[error("a task of the sink failed")]
     Task(#[from] tokio::task::JoinError),

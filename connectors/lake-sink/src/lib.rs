@@ -16,6 +16,7 @@
 //! - [`table`], [`offsets`]: a table, its committed offsets, and commits that are fenced on them
 //! - [`catalog`]: the catalog in PostgreSQL, and the fence; [`storage`]: S3 or a folder
 //! - [`schema`]: the columns of the tables
+//! - [`maintenance`]: what `etl lake` does: looks into tables, expires snapshots, finds orphans
 //! - [`metrics`]: metrics for Prometheus and the metric socket
 //! - [`error`]: the errors that end a round or the sink
 
@@ -27,6 +28,7 @@ pub mod config;
 pub mod error;
 pub mod files;
 pub mod lake;
+pub mod maintenance;
 pub mod metrics;
 pub mod offsets;
 pub mod rows;

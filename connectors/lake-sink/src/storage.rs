@@ -56,6 +56,21 @@ pub async fn open(location: &str, s3: &S3Settings) -> FileIO {
     FileIOBuilder::new(factory).with_props(properties).build()
 }
 
+/// A client of S3 for requests that `FileIO` does not have.
+pub(crate) async fn client(s3: &S3Settings) -> aws_sdk_s3::Client {
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let mut config = aws_sdk_s3::config::Builder::from(&aws).force_path_style(s3.path_style);
+    config.set_endpoint_url(
+        s3.endpoint
+            .clone()
+            .or(aws.endpoint_url().map(str::to_owned)),
+    );
+    if let Some(region) = s3.region.clone() {
+        config = config.region(aws_sdk_s3::config::Region::new(region));
+    }
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
 /// The credentials of the AWS chain. All files of a table share them, so that the chain's last
 /// step, a request to the machine's metadata service, is not made for each file.
 #[derive(Debug)]

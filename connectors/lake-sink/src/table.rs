@@ -21,7 +21,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 /// The time that a commit may go on failing after a stop was requested.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The file with the name of the newest metadata.
-const VERSION_HINT: &str = "version-hint.text";
+pub(crate) const VERSION_HINT: &str = "version-hint.text";
 /// The properties of a table that is created.
 const PROPERTIES: [(&str, &str); 3] = [
     ("write.format.default", "parquet"),
@@ -193,27 +193,12 @@ impl LakeTable {
     async fn committed(&mut self, table: Table, health: &Health) {
         health.works(&self.name());
         self.table = table;
-        if let Err(error) = self.hint().await {
+        if let Err(error) = write_hint(&self.table).await {
             tracing::debug!(
                 table = self.name(),
                 "cannot write the version hint: {error}"
             );
         }
-    }
-
-    /// Writes the name of the newest metadata into a file at a known place. DuckDB reads a table
-    /// without a catalog then. Nothing depends on it.
-    async fn hint(&self) -> iceberg::Result<()> {
-        let location = self.table.metadata_location_result()?;
-        let Some((folder, file)) = location.rsplit_once('/') else {
-            return Ok(());
-        };
-        let version = file.strip_suffix(".metadata.json").unwrap_or(file);
-        let hint = self
-            .table
-            .file_io()
-            .new_output(format!("{folder}/{VERSION_HINT}"))?;
-        hint.write(version.to_owned().into()).await
     }
 
     async fn try_commit(&self, files: &[DataFile], moves: &Moves) -> iceberg::Result<Table> {
@@ -273,6 +258,20 @@ impl LakeTable {
     }
 }
 
+/// Writes the name of the newest metadata into a file at a known place. DuckDB reads a table without
+/// a catalog then. Nothing depends on it.
+pub(crate) async fn write_hint(table: &Table) -> iceberg::Result<()> {
+    let location = table.metadata_location_result()?;
+    let Some((folder, file)) = location.rsplit_once('/') else {
+        return Ok(());
+    };
+    let version = file.strip_suffix(".metadata.json").unwrap_or(file);
+    let hint = table
+        .file_io()
+        .new_output(format!("{folder}/{VERSION_HINT}"))?;
+    hint.write(version.to_owned().into()).await
+}
+
 /// The state of a commit in the table.
 enum State {
     Committed,
@@ -288,7 +287,7 @@ fn fits(now: &Table, before: &Table) -> bool {
         && now.location() == before.location()
 }
 
-fn is_missing(error: &iceberg::Error) -> bool {
+pub(crate) fn is_missing(error: &iceberg::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound

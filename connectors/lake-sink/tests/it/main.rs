@@ -9,6 +9,7 @@
 
 mod exactly_once;
 mod faulty;
+mod maintenance;
 mod readers;
 mod s3;
 mod support;

@@ -5,8 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use lake_sink::batch::Content;
 use lake_sink::catalog::SqlCatalog;
+use lake_sink::maintenance::Lake;
+use lake_sink::maintenance::orphans::Orphans;
 use lake_sink::storage::{self, S3Settings};
 use owned_process::{OwnedProcess, Signal};
 
@@ -88,4 +91,22 @@ async fn with_credentials() {
         crate::support::places(&table, "fact_hash").await,
         expected(0, 0..200)
     );
+
+    // A file that no snapshot has is found in the bucket, and is too young to be deleted.
+    let config = serde_json::json!({
+        "warehouse": "s3://lake/tables",
+        "catalog-url": lab.server.url(),
+    });
+    let config: lake_sink::Config = serde_json::from_value(config).unwrap();
+    let lake = Lake::new(catalog, &config).unwrap();
+    let orphan = format!("{}/data/orphan.parquet", table.metadata().location());
+    let orphan = table.file_io().new_output(orphan).unwrap();
+    let before = Orphans::find(&lake, &id, &s3, TimeDelta::hours(1))
+        .await
+        .unwrap();
+    orphan.write("rows".into()).await.unwrap();
+    let after = Orphans::find(&lake, &id, &s3, TimeDelta::hours(1))
+        .await
+        .unwrap();
+    assert_eq!((after.files.len(), after.young), (0, before.young + 1));
 }

@@ -1,0 +1,75 @@
+//! `etl lake compact`: days with many small files, and the statements that rewrite them.
+
+use std::process::ExitCode;
+
+use chrono::{NaiveDate, Utc};
+use lake_sink::batch::Content;
+use lake_sink::maintenance::contents::Contents;
+
+use crate::display;
+use crate::lake::{Opened, statements};
+
+/// A file is small if it has less than this part of `target-file-size`.
+const SMALL_PART: u64 = 4;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The number of small files from which a day is worth compacting
+    #[arg(long, value_name = "NUMBER", default_value_t = 8,
+          value_parser = clap::value_parser!(u64).range(2..))]
+    min_files: u64,
+}
+
+pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
+    let config = &opened.connector.config;
+    let small = config.target_file_size.as_u64() / SMALL_PART;
+    let shown = |bytes: u64| display::size(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let today = Utc::now().date_naive();
+    for (id, definition) in opened.lake.tables() {
+        let table = opened.lake.load(id).await?;
+        let contents = Contents::read(&table, small).await?;
+        let mut rows = display::table();
+        rows.set_header(["day", "files", "small", "average size", "rows"]);
+        let mut days: Vec<NaiveDate> = Vec::new();
+        for (day, files) in &contents.days {
+            if files.small < args.min_files || *day >= today {
+                continue;
+            }
+            days.push(*day);
+            rows.add_row([
+                day.to_string(),
+                files.files.to_string(),
+                files.small.to_string(),
+                shown(files.bytes.checked_div(files.files).unwrap_or_default()),
+                files.rows.to_string(),
+            ]);
+        }
+        if days.is_empty() {
+            outln!(
+                "{id}: no day before today has {} files or more of less than {}.",
+                args.min_files,
+                shown(small)
+            );
+            continue;
+        }
+        display::align_numbers(&mut rows);
+        outln!(
+            "{id}: these days have {} files or more of less than {}, which makes queries slow. \
+             Today is left out, since the sink adds to it.\n{rows}\n",
+            args.min_files,
+            shown(small)
+        );
+        outln!(
+            "{}",
+            statements::compaction(&table, definition, &days, config)
+        );
+        if config.content == Content::Facts && id.name() == config.table() {
+            outln!("{}", statements::repeats(&table, &days, config));
+        }
+    }
+    outln!(
+        "Then remove the snapshots with the old files: `etl lake expire`, `etl lake orphans \
+         --delete`."
+    );
+    Ok(ExitCode::SUCCESS)
+}

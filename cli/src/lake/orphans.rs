@@ -1,0 +1,86 @@
+//! `etl lake orphans`: files that no snapshot refers to.
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use chrono::TimeDelta;
+use lake_sink::maintenance::orphans::{MIN_AGE, Orphans};
+use serde_json::json;
+
+use crate::display;
+use crate::lake::{Opened, age};
+use crate::printer;
+use crate::progress::Bar;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The least age of a file: `3d`, `12h`, at least 1h. It counts back from the table's newest
+    /// snapshot, so that files of a sink whose commits fail are safe
+    #[arg(long, value_name = "AGE", default_value = "3d", value_parser = age)]
+    older_than: TimeDelta,
+    /// Delete the files
+    #[arg(long)]
+    delete: bool,
+    /// Print JSON: {"tables": [{"table", "files": [{"location", "bytes", "modified"}],
+    /// "young_files", "deleted"}]}
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
+    ensure!(
+        args.older_than >= MIN_AGE,
+        "--older-than must be 1h or more: younger files can belong to a commit under way"
+    );
+    let s3 = opened.connector.config.s3();
+    let mut tables = Vec::new();
+    for (table, _) in opened.lake.tables() {
+        let found = Orphans::find(&opened.lake, table, &s3, args.older_than).await?;
+        let bytes: u64 = found.files.iter().map(|file| file.bytes).sum();
+        if args.delete && !found.files.is_empty() {
+            let bar = Bar::towards("files", found.files.len() as u64);
+            let deleted = found.delete(|| bar.add(1)).await;
+            bar.finish();
+            deleted?;
+        }
+        if args.json {
+            let files = found.files.iter().map(|file| {
+                json!({"location": file.location, "bytes": file.bytes, "modified": file.modified})
+            });
+            tables.push(json!({
+                "table": table.to_string(),
+                "files": files.collect::<Vec<_>>(),
+                "young_files": found.young,
+                "deleted": args.delete,
+            }));
+            continue;
+        }
+        for file in &found.files {
+            outln!("{}", file.location);
+        }
+        let done = if args.delete { "deleted" } else { "found" };
+        outln!(
+            "{table}: {} orphans {done}, {}{}",
+            found.files.len(),
+            display::size(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            match (found.young, found.before) {
+                (0, _) => String::new(),
+                (young, Some(before)) => format!(
+                    "; {young} other files without a snapshot were written after {}: they can \
+                     belong to a commit under way",
+                    before.format("%Y-%m-%d %H:%M:%SZ")
+                ),
+                (young, None) => format!(
+                    "; the table has no snapshot yet, so {young} files can belong to the first \
+                     commit"
+                ),
+            }
+        );
+    }
+    if args.json {
+        printer::json(&serde_json::to_string_pretty(&json!({ "tables": tables }))?);
+    } else if !args.delete {
+        outln!("Nothing was deleted; --delete does.");
+    }
+    Ok(ExitCode::SUCCESS)
+}

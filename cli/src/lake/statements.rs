@@ -1,0 +1,463 @@
+//! Statements and programs for the engines that read and rewrite the tables.
+//!
+//! Athena needs a catalog in Glue. Spark and Trino name the catalog as they are configured; here it
+//! has the name of the sink's `catalog-name`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use chrono::{Days, NaiveDate};
+use iceberg::table::Table;
+use lake_sink::Config;
+use lake_sink::maintenance::person::Person;
+use lake_sink::schema::Definition;
+
+/// The rows of records that one condition names.
+const MAX_RECORDS: usize = 500;
+
+/// A table's name in each engine.
+struct Names {
+    athena: String,
+    spark: String,
+    trino: String,
+    iceberg: String,
+}
+
+impl Names {
+    fn of(table: &Table, config: &Config) -> Self {
+        let id = table.identifier();
+        let levels: Vec<&str> = id.namespace().iter().map(String::as_str).collect();
+        let namespace = levels.join(".");
+        let (catalog, name) = (config.catalog_name.as_str(), id.name());
+        let in_spark: Vec<String> = std::iter::once(catalog)
+            .chain(levels)
+            .chain([name])
+            .map(|part| quoted(part, '`'))
+            .collect();
+        Self {
+            athena: format!("{}.{}", quoted(&namespace, '"'), quoted(name, '"')),
+            spark: in_spark.join("."),
+            trino: format!(
+                "{}.{}.{}",
+                quoted(catalog, '"'),
+                quoted(&namespace, '"'),
+                quoted(name, '"')
+            ),
+            iceberg: id.to_string(),
+        }
+    }
+}
+
+/// A name, quoted if it needs to be. Names have no quotes.
+fn quoted(name: &str, quote: char) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.bytes().all(is_plain) && !name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.to_owned()
+    } else {
+        format!("{quote}{name}{quote}")
+    }
+}
+
+/// A dialect of SQL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// Trino and Athena.
+    Trino,
+    Spark,
+}
+
+impl Dialect {
+    fn text(self, text: &str) -> String {
+        match self {
+            Self::Trino => format!("'{}'", text.replace('\'', "''")),
+            // A backslash escapes, and two literals side by side are one.
+            Self::Spark => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
+        }
+    }
+
+    fn midnight(self, day: NaiveDate) -> String {
+        match self {
+            Self::Trino => format!("TIMESTAMP '{day} 00:00:00 UTC'"),
+            Self::Spark => format!("TIMESTAMP '{day} 00:00:00Z'"),
+        }
+    }
+
+    fn between(self, column: &str, (first, last): (NaiveDate, NaiveDate)) -> String {
+        let end = last.checked_add_days(Days::new(1)).unwrap_or(last);
+        format!(
+            "{column} >= {} AND {column} < {}",
+            self.midnight(first),
+            self.midnight(end)
+        )
+    }
+}
+
+/// Days that follow each other, as their first and last one.
+fn ranges(days: &[NaiveDate]) -> Vec<(NaiveDate, NaiveDate)> {
+    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for day in days {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add_days(Days::new(1)) == Some(*day) => *last = *day,
+            _ => ranges.push((*day, *day)),
+        }
+    }
+    ranges
+}
+
+/// The rows that a deletion removes.
+pub struct Condition {
+    trino: String,
+    spark: String,
+    python: String,
+}
+
+impl Condition {
+    /// The facts of a person.
+    pub fn of_person(person: &Person) -> Self {
+        let sql = |dialect: Dialect| {
+            let list = |ids: &mut dyn Iterator<Item = &String>| {
+                ids.map(|id| dialect.text(id))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let ids = list(&mut person.ids());
+            let mut condition =
+                format!("user_id IN ({ids}) OR user_id IS NULL AND user_pseudo_id IN ({ids})");
+            if !person.devices.is_empty() {
+                let devices = list(&mut person.devices.iter());
+                let _ = write!(condition, " OR user_pseudo_id IN ({devices})");
+            }
+            condition
+        };
+        let list = |ids: &mut dyn Iterator<Item = &String>| {
+            let ids: Vec<String> = ids.map(|id| python_text(id)).collect();
+            format!("[{}]", ids.join(", "))
+        };
+        let ids = list(&mut person.ids());
+        let mut python = format!(
+            "Or(In(\"user_id\", {ids}), And(IsNull(\"user_id\"), In(\"user_pseudo_id\", {ids})))"
+        );
+        if !person.devices.is_empty() {
+            let devices = list(&mut person.devices.iter());
+            python = format!("Or({python}, In(\"user_pseudo_id\", {devices}))");
+        }
+        Self {
+            trino: sql(Dialect::Trino),
+            spark: sql(Dialect::Spark),
+            python,
+        }
+    }
+
+    /// The rows of some records of a topic, by partition and offset.
+    pub fn of_records(topic: &str, records: &BTreeSet<(i32, i64)>) -> Self {
+        let mut partitions: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+        for (partition, offset) in records {
+            partitions
+                .entry(*partition)
+                .or_default()
+                .push(offset.to_string());
+        }
+        let parts: Vec<(i32, String)> = partitions
+            .into_iter()
+            .flat_map(|(partition, offsets)| {
+                let chunks = offsets.chunks(MAX_RECORDS).map(|chunk| chunk.join(", "));
+                chunks.map(|chunk| (partition, chunk)).collect::<Vec<_>>()
+            })
+            .collect();
+        let sql = |dialect: Dialect| {
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|(partition, offsets)| {
+                    format!("source_partition = {partition} AND source_offset IN ({offsets})")
+                })
+                .collect();
+            let topic = dialect.text(topic);
+            format!("source_topic = {topic} AND ({})", parts.join("\n    OR "))
+        };
+        let python: Vec<String> = parts
+            .iter()
+            .map(|(partition, offsets)| {
+                format!(
+                    "And(EqualTo(\"source_partition\", {partition}), In(\"source_offset\", \
+                     [{offsets}]))"
+                )
+            })
+            .collect();
+        let any = match python.as_slice() {
+            [one] => one.clone(),
+            many => format!("Or({})", many.join(",\n    ")),
+        };
+        Self {
+            trino: sql(Dialect::Trino),
+            spark: sql(Dialect::Spark),
+            python: format!(
+                "And(EqualTo(\"source_topic\", {}), {any})",
+                python_text(topic)
+            ),
+        }
+    }
+}
+
+/// A text as a literal of Python. JSON's escapes are Python's.
+fn python_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The statements that delete the rows of a condition.
+pub fn deletion(table: &Table, condition: &Condition, config: &Config) -> String {
+    let names = Names::of(table, config);
+    format!(
+        "-- Athena\nDELETE FROM {athena} WHERE {trino};\n\n\
+         -- Spark\nDELETE FROM {spark} WHERE {of_spark};\n\n\
+         -- Trino\nDELETE FROM {in_trino} WHERE {trino};\n\n\
+         # PyIceberg: rewrites the files with such rows. If the sink commits meanwhile it fails with\n\
+         # CommitFailedException and changes nothing: run it again.\n\
+         {pyiceberg}\n\
+         from pyiceberg.expressions import And, EqualTo, In, IsNull, Or\n\
+         catalog.load_table({name}).delete(\n    {python}\n)\n",
+        athena = names.athena,
+        trino = condition.trino,
+        spark = names.spark,
+        of_spark = condition.spark,
+        in_trino = names.trino,
+        pyiceberg = pyiceberg(config),
+        name = python_text(&names.iceberg),
+        python = condition.python,
+    )
+}
+
+/// The statements that rewrite the files of some days into few, sorted ones.
+pub fn compaction(
+    table: &Table,
+    definition: &Definition,
+    days: &[NaiveDate],
+    config: &Config,
+) -> String {
+    let names = Names::of(table, config);
+    let time = definition.time;
+    let target = config.target_file_size.as_u64();
+    let ranges = ranges(days);
+    let order: Vec<String> = definition
+        .sorted_by
+        .iter()
+        .map(|column| format!("{column} ASC"))
+        .collect();
+    let order = order.join(", ");
+    let mut athena = String::new();
+    let mut spark = String::new();
+    let mut trino = String::new();
+    for range in ranges {
+        let (on_trino, on_spark) = (
+            Dialect::Trino.between(time, range),
+            Dialect::Spark.between(time, range),
+        );
+        let _ = writeln!(
+            athena,
+            "OPTIMIZE {} REWRITE DATA USING BIN_PACK WHERE {on_trino};",
+            names.athena
+        );
+        let _ = writeln!(
+            spark,
+            "CALL {}.system.rewrite_data_files(table => {}, strategy => 'sort', sort_order => \
+             '{order}', where => \"{on_spark}\", options => map('target-file-size-bytes', \
+             '{target}'));",
+            quoted(&config.catalog_name, '`'),
+            Dialect::Spark.text(&names.iceberg)
+        );
+        let _ = writeln!(
+            trino,
+            "ALTER TABLE {} EXECUTE optimize(file_size_threshold => '{}MB') WHERE {on_trino};",
+            names.trino,
+            (target >> 20).max(1)
+        );
+    }
+    format!(
+        "-- Athena\n{athena}\n-- Spark\n{spark}\n-- Trino\n{trino}\n{}",
+        rewrite(&names.iceberg, time, definition.sorted_by, days, config)
+    )
+}
+
+/// The statements that remove the rows of events that the producer sent again: of those with the
+/// same time and `fact_hash` the newest version stays, and of equal ones the first record's.
+pub fn repeats(table: &Table, days: &[NaiveDate], config: &Config) -> String {
+    let names = Names::of(table, config);
+    let merge = |table: &str, dialect: Dialect| {
+        let days = ranges(days);
+        let days: Vec<String> = days
+            .into_iter()
+            .map(|range| dialect.between("event_time", range))
+            .collect();
+        merge_repeats(table, &days.join("\n        OR "))
+    };
+    format!(
+        "To remove a producer's repeats from these days as well:\n\n\
+         -- Athena\n{}\n-- Spark\n{}\n-- Trino\n{}\n\
+         # PyIceberg: in the program above, put `rows = first(rows)` before the sort.\n{FIRST}",
+        merge(&names.athena, Dialect::Trino),
+        merge(&names.spark, Dialect::Spark),
+        merge(&names.trino, Dialect::Trino),
+    )
+}
+
+/// Keeps the first row of each fact. Two rows of one record can't be told apart and both stay.
+fn merge_repeats(table: &str, days: &str) -> String {
+    format!(
+        "MERGE INTO {table} t USING (\n    \
+             SELECT DISTINCT event_time, fact_hash, source_topic, source_partition, source_offset\n    \
+             FROM (SELECT event_time, fact_hash, source_topic, source_partition, source_offset,\n               \
+             first_value(source_partition) OVER w AS first_partition,\n               \
+             first_value(source_offset) OVER w AS first_offset\n        \
+             FROM {table}\n        \
+             WHERE {days}\n        \
+             WINDOW w AS (PARTITION BY event_time, fact_hash\n                     \
+             ORDER BY coalesce(event_version, -1) DESC, source_partition, source_offset)) k\n    \
+             WHERE source_partition <> first_partition OR source_offset <> first_offset) r\n\
+         ON t.event_time = r.event_time AND t.fact_hash = r.fact_hash\n    \
+             AND t.source_topic = r.source_topic AND t.source_partition = r.source_partition\n    \
+             AND t.source_offset = r.source_offset\n\
+         WHEN MATCHED THEN DELETE;\n"
+    )
+}
+
+const FIRST: &str = "\
+def first(rows):
+    rows = rows.sort_by([(\"event_time\", \"ascending\"), (\"fact_hash\", \"ascending\"),
+                         (\"event_version\", \"descending\"), (\"source_partition\", \"ascending\"),
+                         (\"source_offset\", \"ascending\")])
+    keys = list(zip(rows[\"event_time\"].to_pylist(), rows[\"fact_hash\"].to_pylist()))
+    return rows.filter([row == 0 or keys[row] != keys[row - 1] for row in range(len(keys))])
+";
+
+/// A program that rewrites some days with PyIceberg.
+fn rewrite(
+    table: &str,
+    time: &str,
+    sorted_by: &[&str],
+    days: &[NaiveDate],
+    config: &Config,
+) -> String {
+    let days: Vec<String> = days.iter().map(|day| format!("\"{day}\"")).collect();
+    let order: Vec<String> = sorted_by
+        .iter()
+        .map(|column| format!("(\"{column}\", \"ascending\")"))
+        .collect();
+    format!(
+        "# PyIceberg: holds the rows of a day in memory. If the sink commits meanwhile it fails with\n\
+         # CommitFailedException and changes nothing: run it again.\n\
+         {pyiceberg}\n\
+         from datetime import datetime, timedelta, timezone\n\
+         from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan\n\
+         for day in [{days}]:\n    \
+             start = datetime.fromisoformat(day).replace(tzinfo=timezone.utc)\n    \
+             of_day = And(GreaterThanOrEqual(\"{time}\", start.isoformat()),\n                 \
+             LessThan(\"{time}\", (start + timedelta(days=1)).isoformat()))\n    \
+             table = catalog.load_table({table})\n    \
+             rows = table.scan(row_filter=of_day).to_arrow()\n    \
+             rows = rows.sort_by([{order}])\n    \
+             table.overwrite(rows, overwrite_filter=of_day)\n",
+        pyiceberg = pyiceberg(config),
+        days = days.join(", "),
+        table = python_text(table),
+        order = order.join(", "),
+    )
+}
+
+/// The lines that open the catalog with PyIceberg. The URL has a password and is not in them.
+pub fn pyiceberg(config: &Config) -> String {
+    let mut properties = vec![
+        "uri=os.environ[\"CATALOG_URL\"]".to_owned(),
+        format!("warehouse={}", python_text(&config.warehouse)),
+    ];
+    let mut storage = Vec::new();
+    if let Some(url) = &config.s3_endpoint {
+        storage.push(format!("\"s3.endpoint\": {}", python_text(url)));
+    }
+    if let Some(region) = &config.s3_region {
+        storage.push(format!("\"s3.region\": {}", python_text(region)));
+    }
+    if !storage.is_empty() {
+        properties.push(format!("**{{{}}}", storage.join(", ")));
+    }
+    format!(
+        "import os\n\
+         from pyiceberg.catalog.sql import SqlCatalog\n\
+         catalog = SqlCatalog({}, {})",
+        python_text(&config.catalog_name),
+        properties.join(", ")
+    )
+}
+
+/// The statements that read the table with DuckDB.
+pub fn duckdb(table: &Table, config: &Config) -> String {
+    let location = table.metadata().location();
+    let mut lines = String::from("INSTALL iceberg; LOAD iceberg;\n");
+    if location.starts_with("s3") {
+        lines.push_str("INSTALL httpfs; LOAD httpfs;\n");
+        let mut options = vec!["TYPE s3".to_owned(), "PROVIDER credential_chain".to_owned()];
+        if let Some(region) = &config.s3_region {
+            options.push(format!("REGION {}", Dialect::Trino.text(region)));
+        }
+        if let Some((scheme, host)) = config
+            .s3_endpoint
+            .as_deref()
+            .and_then(|url| url.split_once("://"))
+        {
+            options.push(format!("ENDPOINT {}", Dialect::Trino.text(host)));
+            options.push(format!("USE_SSL {}", scheme == "https"));
+        }
+        if config.s3_path_style {
+            options.push("URL_STYLE 'path'".to_owned());
+        }
+        let _ = writeln!(lines, "CREATE SECRET ({});", options.join(", "));
+    }
+    let folder = location.strip_prefix("file://").unwrap_or(location);
+    let _ = write!(
+        lines,
+        "SELECT count(*) FROM iceberg_scan({});",
+        Dialect::Trino.text(folder)
+    );
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_literals_in_each_language() {
+        let person = Person {
+            users: vec!["o'neil\\".to_owned()],
+            devices: vec!["d\"1".to_owned()],
+            linked: Vec::new(),
+        };
+        let condition = Condition::of_person(&person);
+        assert!(condition.trino.contains(r"user_id IN ('o''neil\', 'd"));
+        assert!(condition.spark.contains(r"user_id IN ('o\'neil\\', 'd"));
+        assert!(
+            condition
+                .python
+                .contains(r#"In("user_id", ["o'neil\\", "d\"1"])"#)
+        );
+        assert!(condition.trino.ends_with("OR user_pseudo_id IN ('d\"1')"));
+    }
+
+    #[test]
+    fn days_that_follow_each_other_are_one_range() {
+        let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+        let days = [1, 2, 3, 7, 9, 10].map(day);
+        let expected = [(1, 3), (7, 7), (9, 10)].map(|(first, last)| (day(first), day(last)));
+        assert_eq!(ranges(&days), expected);
+        assert_eq!(
+            Dialect::Trino.between("t", expected[0]),
+            "t >= TIMESTAMP '2026-11-01 00:00:00 UTC' AND t < TIMESTAMP '2026-11-04 00:00:00 UTC'"
+        );
+    }
+
+    #[test]
+    fn names_are_quoted_where_they_have_to_be() {
+        assert_eq!(quoted("facts", '"'), "facts");
+        assert_eq!(quoted("my-facts", '`'), "`my-facts`");
+        assert_eq!(quoted("a.b", '"'), "\"a.b\"");
+        assert_eq!(quoted("1a", '"'), "\"1a\"");
+    }
+}

@@ -1,0 +1,149 @@
+//! Files in a table's folder that the table does not refer to.
+//!
+//! A crash leaves files that were never committed, and an expired snapshot those that only it had.
+//! A file is an orphan if no snapshot that the table still has refers to it, nor its metadata, and
+//! if it is older than an age. Files of a commit under way are not in the table yet, so the age
+//! protects them:
+//!
+//! - The files are listed before the table is loaded. One that is committed meanwhile is in it.
+//! - The age counts back from the table's newest snapshot, or from now if that is earlier. A sink
+//!   whose commits fail for long, since the catalog is away, keeps its files and commits them
+//!   later; they are newer than its last commit.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use iceberg::spec::ManifestFile;
+use iceberg::table::Table;
+
+use crate::error::Error;
+use crate::maintenance::Lake;
+use crate::maintenance::listing::{self, Listed};
+use crate::storage::S3Settings;
+use crate::table::{VERSION_HINT, write_hint};
+
+/// The least age of an orphan.
+pub const MIN_AGE: TimeDelta = TimeDelta::hours(1);
+/// The files that are read, and those that are deleted, at once.
+const AT_ONCE: usize = 8;
+
+/// The orphans of a table.
+#[derive(Debug)]
+pub struct Orphans {
+    table: Table,
+    /// The files, in the order of their locations.
+    pub files: Vec<Listed>,
+    /// The number of files that are too young to tell.
+    pub young: usize,
+    /// The time before which orphans were written; `None` if the table has no snapshot.
+    pub before: Option<DateTime<Utc>>,
+}
+
+impl Orphans {
+    /// Finds the orphans of a table that are older than `age`, of at least [`MIN_AGE`].
+    ///
+    /// # Errors
+    /// The catalog or the storage failed, or none of the table's files is in its folder.
+    pub async fn find(
+        lake: &Lake,
+        table: &iceberg::TableIdent,
+        s3: &S3Settings,
+        age: TimeDelta,
+    ) -> Result<Self, Error> {
+        let folder = lake.load(table).await?.metadata().location().to_owned();
+        let listed = listing::list(&folder, s3).await?;
+        let table = lake.load(table).await?;
+        let before = table.metadata().current_snapshot().and_then(|snapshot| {
+            let newest = snapshot.timestamp().ok()?.min(Utc::now());
+            newest.checked_sub_signed(age.max(MIN_AGE))
+        });
+        let referenced = referenced(&table).await?;
+        let found = listed
+            .iter()
+            .any(|file| referenced.contains(listing::key(&file.location)));
+        if !found && !listed.is_empty() {
+            return Err(Error::Elsewhere {
+                table: table.identifier().to_string(),
+                location: folder,
+                files: referenced.len(),
+            });
+        }
+        let mut files = listed;
+        files.retain(|file| !referenced.contains(listing::key(&file.location)));
+        let unreferenced = files.len();
+        files.retain(|file| before.is_some_and(|before| file.modified < before));
+        files.sort_by(|one, next| one.location.cmp(&next.location));
+        Ok(Self {
+            young: unreferenced - files.len(),
+            files,
+            before,
+            table,
+        })
+    }
+
+    /// Deletes the files. Calls `deleted` after each of them.
+    ///
+    /// # Errors
+    /// The storage failed. The other files may be deleted.
+    pub async fn delete(&self, deleted: impl Fn()) -> Result<(), Error> {
+        // An older hint names metadata whose snapshots may be expired.
+        write_hint(&self.table).await?;
+        let files = self.table.file_io();
+        stream::iter(&self.files)
+            .map(|file| files.delete(&file.location))
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(|()| {
+                deleted();
+                std::future::ready(Ok(()))
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// The keys of all files that the table refers to: metadata, manifests and files of each snapshot.
+async fn referenced(table: &Table) -> Result<HashSet<String>, Error> {
+    let metadata = table.metadata();
+    let mut referenced: HashSet<String> = HashSet::new();
+    let mut add = |location: &str| {
+        referenced.insert(listing::key(location).to_owned());
+    };
+    if let Some(location) = table.metadata_location() {
+        add(location);
+        let folder = location.rsplit_once('/').map_or("", |(folder, _)| folder);
+        add(&format!("{folder}/{VERSION_HINT}"));
+    }
+    for earlier in metadata.metadata_log() {
+        add(&earlier.metadata_file);
+    }
+    for statistics in metadata.statistics_iter() {
+        add(&statistics.statistics_path);
+    }
+    for statistics in metadata.partition_statistics_iter() {
+        add(&statistics.statistics_path);
+    }
+    // Snapshots share most manifests.
+    let mut manifests: BTreeMap<String, ManifestFile> = BTreeMap::new();
+    let mut lists = stream::iter(metadata.snapshots())
+        .map(async |snapshot| table.manifest_list_reader(snapshot).load().await)
+        .buffer_unordered(AT_ONCE);
+    while let Some(list) = lists.try_next().await? {
+        for manifest in list.consume_entries() {
+            add(&manifest.manifest_path);
+            manifests.insert(manifest.manifest_path.clone(), manifest);
+        }
+    }
+    for snapshot in metadata.snapshots() {
+        add(snapshot.manifest_list());
+    }
+    let mut contents = stream::iter(manifests.into_values())
+        .map(async |manifest| manifest.load_manifest(table.file_io()).await)
+        .buffer_unordered(AT_ONCE);
+    while let Some(manifest) = contents.try_next().await? {
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            add(entry.file_path());
+        }
+    }
+    Ok(referenced)
+}

@@ -1,0 +1,439 @@
+//! `etl lake` and `etl partitions drop --archived` on tables that a real lake sink writes beside the
+//! PostgreSQL sink. The programs that the commands print are run as they are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use end_to_end::pipeline::{Pipeline, until};
+use end_to_end::{cli, pypi, shop};
+use local_stack::StackOptions;
+use local_stack::artefacts::Artefacts;
+use owned_process::{OwnedProcess, Signal};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// A pipeline with a lake sink.
+struct Lab {
+    pipeline: Pipeline,
+    folder: TempDir,
+    config: PathBuf,
+}
+
+impl Lab {
+    async fn start() -> Self {
+        let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("lake-sink.yaml");
+        let deployed = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../deploy/cluster/lake-sink.yaml"
+        );
+        let text = std::fs::read_to_string(deployed).unwrap();
+        let warehouse = format!("file://{}/lake", folder.path().display());
+        let mut edited = text
+            .replace(
+                "topic: shop-events",
+                &format!("topic: {}", pipeline.stack.topic()),
+            )
+            .replace("s3://my-bucket/lake", &warehouse)
+            .replace("commit-interval: 1m", "commit-interval: 1s");
+        let metrics = edited.find("  # /metrics for Prometheus").unwrap();
+        edited.truncate(metrics);
+        std::fs::write(&config, edited).unwrap();
+        Self {
+            pipeline,
+            folder,
+            config,
+        }
+    }
+
+    /// A command with the environment of the connectors.
+    fn with_environment(&self, mut command: Command) -> Command {
+        let stack = &self.pipeline.stack;
+        command
+            .env("DATABASE_URL", stack.database_url())
+            .env("FLV_PROFILE_PATH", stack.profile());
+        command
+    }
+
+    fn sink(&self) -> OwnedProcess {
+        let program = Artefacts::find().unwrap().program("lake_sink");
+        let mut command = self.with_environment(Command::new(program));
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        OwnedProcess::spawn("lake sink", command, Signal::SIGTERM).unwrap()
+    }
+
+    async fn etl(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.with_environment(cli::command().unwrap());
+        command.args(args);
+        if args[0] == "lake" {
+            command.arg("--config").arg(&self.config);
+        }
+        cli::output(&mut command).await.unwrap()
+    }
+
+    /// Runs a command that has to end with `code`.
+    async fn ensure(&self, args: &[&str], code: i32) -> String {
+        let (found, output) = self.etl(args).await;
+        assert_eq!(found, Some(code), "{args:?}: {output}");
+        output
+    }
+
+    async fn status(&self) -> Value {
+        let output = self.ensure(&["lake", "status", "--json"], 0).await;
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+    }
+
+    /// Sends bodies, and waits until both sinks have committed their facts.
+    async fn send(&mut self, bodies: &[String]) {
+        self.pipeline.send(bodies).await.unwrap();
+        self.pipeline.arrived().await.unwrap();
+        until("the lake sink has committed all records", async || {
+            let status = self.status().await;
+            let partitions = status["partitions"].as_array().unwrap();
+            !partitions.is_empty() && partitions.iter().all(|one| one["lag_records"] == 0)
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Runs a Python program that a command has printed.
+    async fn python(&self, program: &str) {
+        let url = self.pipeline.stack.database_url();
+        let (_, rest) = url.split_once("://").unwrap();
+        let output = Command::new(pypi::program("python3"))
+            .args(["-c", program])
+            .env("CATALOG_URL", format!("postgresql+psycopg://{rest}"))
+            .output()
+            .await
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}\n{program}");
+    }
+
+    async fn execute(&self, sql: &str) -> u64 {
+        self.pipeline.database.execute(sql, &[]).await.unwrap()
+    }
+
+    /// The number of facts in PostgreSQL.
+    async fn facts(&self) -> i64 {
+        let count = "SELECT count(*) FROM fact_events";
+        let row = self.pipeline.database.query_one(count, &[]).await;
+        row.unwrap().get(0)
+    }
+}
+
+/// The part of an output from the line that begins with `start` up to an empty line.
+fn section<'o>(output: &'o str, start: &str) -> &'o str {
+    let from = output
+        .find(start)
+        .unwrap_or_else(|| panic!("no {start} in {output}"));
+    let rest = &output[from..];
+    rest.split("\n\n").next().unwrap()
+}
+
+/// A copy of a fact of PostgreSQL with another identity and offset.
+fn stray(offset: &str) -> String {
+    format!(
+        "INSERT INTO fact_events (event_time, event_name, item_ordinal, fact_hash, source_topic, \
+             source_partition, source_offset) \
+         SELECT timestamptz '2026-01-03 12:00Z', event_name, item_ordinal, gen_random_uuid(), \
+                source_topic, source_partition, {offset} \
+         FROM fact_events ORDER BY event_time, fact_hash LIMIT 1"
+    )
+}
+
+/// Makes every file below a folder this many days old.
+fn age(folder: &Path, days: u64) {
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86_400);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            age(&path, days);
+        } else {
+            let file = std::fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(then).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sink() {
+    let mut lab = Lab::start().await;
+    let before = lab.etl(&["lake", "status"]).await;
+    assert_eq!(before.0, Some(1), "{}", before.1);
+    assert!(before.1.contains("etl lake init"), "{}", before.1);
+    for _ in 0..2 {
+        let output = lab.ensure(&["lake", "init"], 0).await;
+        assert!(output.contains("shop.facts"), "{output}");
+        assert!(!output.contains("postgres:"), "a secret in {output}");
+        let program = &output[output.find("import os").unwrap()..];
+        lab.python(program).await;
+    }
+    let _sink = lab.sink();
+    let bodies = shop::bodies(91, 900);
+    let (first, rest) = bodies.split_at(300);
+    let (second, third) = rest.split_at(300);
+    lab.send(first).await;
+    lab.send(second).await;
+    let output = lab.ensure(&["lake", "verify"], 0).await;
+    assert!(output.contains("on both sides"), "{output}");
+    assert!(
+        output.contains("rows of the lake repeat a fact"),
+        "{output}"
+    );
+
+    // A fact that one side lacks is missing if that side has committed its record.
+    lab.execute(&stray("0")).await;
+    lab.execute(&stray("1000000")).await;
+    let lost = lab
+        .execute(
+            "DELETE FROM fact_events WHERE (event_time, fact_hash) IN (SELECT event_time, \
+             fact_hash FROM fact_events WHERE event_time >= '2026-01-05Z' \
+             AND event_time < '2026-01-06Z' AND source_offset < 100 LIMIT 2)",
+        )
+        .await;
+    assert_eq!(lost, 2);
+    let output = lab.ensure(&["lake", "verify", "--json"], 1).await;
+    let json = &output[output.find('{').unwrap()..=output.rfind('}').unwrap()];
+    let found: Value = serde_json::from_str(json).unwrap();
+    let days = found["days"].as_array().unwrap();
+    let day = |index: usize| {
+        let number = |key: &str| days[index][key].as_u64().unwrap();
+        let (lake, tables) = (number("missing_in_lake"), number("missing_in_postgres"));
+        (days[index]["day"].as_str().unwrap(), lake, tables)
+    };
+    assert_eq!(days.len(), 2, "{found}");
+    assert_eq!(day(0), ("2026-01-03", 1, 0));
+    assert_eq!(day(1), ("2026-01-05", 0, 2));
+    assert_eq!(found["pending_facts"], 1, "{found}");
+    lab.ensure(&["lake", "verify", "--from", "2026-01-06"], 0)
+        .await;
+    lab.ensure(&["lake", "verify", "--to", "2026-01-03"], 1)
+        .await;
+
+    // PostgreSQL gets its facts back, and loses those that are nowhere else.
+    lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
+        .await;
+    lab.pipeline
+        .stack
+        .stop_part(local_stack::Part::Sink)
+        .await
+        .unwrap();
+    lab.execute("DELETE FROM sink_offsets").await;
+    lab.pipeline
+        .start_part(local_stack::Part::Sink)
+        .await
+        .unwrap();
+    lab.pipeline.arrived().await.unwrap();
+    lab.ensure(&["lake", "verify"], 0).await;
+
+    // The programs that compact and remove repeats, between two commits of the sink.
+    let before = lab.status().await;
+    let output = lab
+        .ensure(&["lake", "compact", "--min-files", "2"], 0)
+        .await;
+    assert!(
+        output.contains("OPTIMIZE shop.facts REWRITE DATA"),
+        "{output}"
+    );
+    let merge = section(&output, "MERGE INTO lake.shop.facts");
+    let merge = merge.replace("lake.shop.facts", "facts");
+    let open: Vec<&str> = section(&output, "import os").lines().take(3).collect();
+    let facts = lab.facts().await;
+    lab.python(&format!(
+        "import duckdb\n{}\n\
+         rows = catalog.load_table('shop.facts').scan().to_arrow()\n\
+         duck = duckdb.connect()\n\
+         duck.execute('CREATE TABLE facts AS SELECT * FROM rows')\n\
+         assert rows.num_rows > {facts}\n\
+         duck.execute(\"\"\"{}\"\"\")\n\
+         assert duck.execute('SELECT count(*) FROM facts').fetchone() == ({facts},)",
+        open.join("\n"),
+        merge.replace("TIMESTAMP '", "TIMESTAMPTZ '"),
+    ))
+    .await;
+    let repeats = &output[output.find("def first(rows):").unwrap()..];
+    let repeats = &repeats[..repeats.find("\n\n").unwrap()];
+    let compaction = section(&output, "# PyIceberg: holds");
+    let sort = "    rows = rows.sort_by(";
+    assert!(compaction.contains(sort), "{compaction}");
+    let compaction = compaction.replace(sort, &format!("    rows = first(rows)\n{sort}"));
+    lab.python(&format!("{repeats}\n{compaction}")).await;
+    let after = lab.status().await;
+    let (before, after) = (&before["tables"][0], &after["tables"][0]);
+    assert!(
+        after["files"].as_u64() < before["files"].as_u64(),
+        "{after}"
+    );
+    assert_eq!(after["rows"].as_i64(), Some(lab.facts().await), "{after}");
+    let output = lab.ensure(&["lake", "verify"], 0).await;
+    assert!(!output.contains("repeat a fact"), "{output}");
+
+    // The sink goes on, and nothing that a snapshot has is an orphan.
+    lab.send(third).await;
+    lab.ensure(&["lake", "verify"], 0).await;
+    let lake = lab.folder.path().join("lake/shop/facts");
+    std::fs::write(lake.join("data/left-by-a-crash.parquet"), "rows").unwrap();
+    age(&lake, 5);
+    let output = lab.ensure(&["lake", "orphans"], 0).await;
+    assert!(output.contains("shop.facts: 1 orphans found"), "{output}");
+    let output = lab
+        .ensure(&["lake", "orphans", "--older-than", "6d"], 0)
+        .await;
+    assert!(output.contains("shop.facts: 0 orphans found"), "{output}");
+    lab.ensure(&["lake", "orphans", "--older-than", "59m"], 1)
+        .await;
+    let expire = ["lake", "expire", "--older-than", "0s", "--keep", "1"];
+    lab.ensure(&expire, 0).await;
+    let output = lab.ensure(&["lake", "orphans", "--delete"], 0).await;
+    assert!(!output.contains("shop.facts: 1 orphans"), "{output}");
+    let output = lab.ensure(&["lake", "orphans"], 0).await;
+    assert!(output.contains("shop.facts: 0 orphans found"), "{output}");
+    let more = shop::bodies(92, 50);
+    lab.send(&more).await;
+    lab.ensure(&["lake", "verify"], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_dropped_once_the_lake_has_every_fact() {
+    let mut lab = Lab::start().await;
+    lab.ensure(&["lake", "init"], 0).await;
+    let sink = lab.sink();
+    lab.send(&shop::bodies(93, 300)).await;
+    let config = lab.config.display().to_string();
+    let drop = [
+        "partitions",
+        "drop",
+        "--older-than",
+        "2months",
+        "--archived",
+        "--lake-config",
+        &config,
+    ];
+    let facts = lab.facts().await;
+    lab.execute(&stray("1000000")).await;
+    let output = lab.ensure(&drop, 1).await;
+    assert!(output.contains("2026-01-03"), "{output}");
+    assert!(output.contains("Nothing was dropped"), "{output}");
+    assert_eq!(lab.facts().await, facts + 1);
+    lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
+        .await;
+
+    // A fact that is written during the comparison is not dropped: the lock waits for its
+    // transaction, and then the partition is compared again.
+    let database = lab.pipeline.stack.database_url();
+    let writer = end_to_end::found::connect(database).await.unwrap();
+    writer.batch_execute("BEGIN").await.unwrap();
+    writer.execute(&stray("1000000"), &[]).await.unwrap();
+    let waits = async || {
+        let lock = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock' \
+                    AND locktype = 'relation'";
+        let row = lab.pipeline.database.query_one(lock, &[]).await;
+        row.unwrap().get::<_, i64>(0) == 1
+    };
+    let commits = async {
+        until("the partition is locked", waits).await.unwrap();
+        writer.batch_execute("COMMIT").await.unwrap();
+    };
+    let (output, ()) = tokio::join!(lab.ensure(&drop, 1), commits);
+    assert!(output.contains("has changed meanwhile"), "{output}");
+    assert!(output.contains("0 partitions dropped"), "{output}");
+    assert_eq!(lab.facts().await, facts + 1);
+    lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
+        .await;
+
+    let output = lab.ensure(&drop, 0).await;
+    assert!(output.contains("1 partitions dropped"), "{output}");
+    assert_eq!(lab.facts().await, 0);
+    let output = lab.ensure(&["lake", "verify"], 0).await;
+    assert!(output.contains("days are in the lake only"), "{output}");
+    let status = lab.status().await;
+    assert!(status["tables"][0]["rows"].as_i64().unwrap() >= facts);
+    std::mem::drop(sink);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_erased_from_the_lake_beside_a_running_sink() {
+    let mut lab = Lab::start().await;
+    let _sink = lab.sink();
+    until("the lake sink has created its tables", async || {
+        lab.etl(&["lake", "status"]).await.0 == Some(0)
+    })
+    .await
+    .unwrap();
+    let event = |user: &str, device: &str, number: usize| {
+        format!(
+            r#"{{"event_id":"{user}{device}{number}","event_name":"view_item","event_timestamp":{},
+                "user_id":{},"user_pseudo_id":"{device}","items":[{{"item_id":"A"}}]}}"#,
+            1_767_225_600_000_000_u64 + number as u64 * 3_600_000_000,
+            if user.is_empty() {
+                "null".to_owned()
+            } else {
+                format!("\"{user}\"")
+            },
+        )
+    };
+    let mut bodies = Vec::new();
+    for number in 0..30 {
+        bodies.push(event("o'neil", "phone", number));
+        bodies.push(event("", "phone", number));
+        bodies.push(event("ben", "tablet", number));
+        bodies.push(event("o'neil", "tablet", number));
+    }
+    bodies.push(r#"{"user_id":"o'neil","broken":"#.to_owned());
+    bodies.push(r#"{"user_id":"ben","broken":"#.to_owned());
+    lab.send(&bodies).await;
+    let erase = ["lake", "erase", "--user", "o'neil"];
+    let output = lab.ensure(&erase, 0).await;
+    assert!(output.contains("shop.facts: 60 rows on 2 days"), "{output}");
+    assert!(
+        output.contains("the device phone (left out without --linked)"),
+        "{output}"
+    );
+    let linked = ["lake", "erase", "--user", "o'neil", "--linked"];
+    let output = lab.ensure(&linked, 0).await;
+    assert!(output.contains("shop.facts: 90 rows on 2 days"), "{output}");
+    assert!(output.contains("rows of 1 records"), "{output}");
+    assert!(
+        output.contains("the device tablet (included; 1 other users"),
+        "{output}"
+    );
+    let device = ["lake", "erase", "--user-pseudo-id", "tablet"];
+    let found = lab.ensure(&device, 0).await;
+    assert!(found.contains("shop.facts: 60 rows on 2 days"), "{found}");
+    let mut rest = output.as_str();
+    while let Some(at) = rest.find("# PyIceberg") {
+        let program = section(&rest[at..], "# PyIceberg");
+        lab.python(program).await;
+        rest = &rest[at + program.len()..];
+    }
+    let output = lab.ensure(&linked, 0).await;
+    assert!(output.contains("shop.facts: 0 rows"), "{output}");
+    assert!(output.contains("rows of 0 records"), "{output}");
+    let output = lab.ensure(&["lake", "verify"], 1).await;
+    assert!(output.contains("missing in the lake"), "{output}");
+    lab.ensure(&["erase", "--user", "o'neil", "--linked", "--yes"], 0)
+        .await;
+    lab.ensure(&["lake", "verify"], 0).await;
+
+    let more: Vec<String> = (30..60)
+        .map(|number| event("ben", "tablet", number))
+        .collect();
+    lab.send(&more).await;
+    lab.ensure(&["lake", "verify"], 0).await;
+    let output = lab.ensure(&["lake", "erase", "--user", "ben"], 0).await;
+    assert!(output.contains("shop.facts: 60 rows"), "{output}");
+}
