@@ -1,12 +1,13 @@
 """Makes a demo with a lake and compares what its readers see with PostgreSQL.
 
 Runs the dbt project on both, compares every model row by row, and those for which PostgreSQL has a
-function with that function. Checks the views, and that they parse in Athena, Trino and Spark.
+function with that function. Runs the views in DuckDB, and parses them as Athena, Trino and Spark do.
 """
 
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -64,8 +65,8 @@ FUNCTIONS = {
         "value tax shipping coupon",
     ),
     "order_lines": (
-        "(SELECT l.*, order_began AT TIME ZONE 'UTC' AS b, event_time AT TIME ZONE 'UTC' AS e, "
-        "replace(fact_hash::text, '-', '') AS h, p.natural_key AS p, i.natural_key AS i, "
+        "(SELECT l.*, l.order_began AT TIME ZONE 'UTC' AS b, l.event_time AT TIME ZONE 'UTC' AS e, "
+        "replace(l.fact_hash::text, '-', '') AS h, p.natural_key AS p, i.natural_key AS i, "
         "s.natural_key AS s FROM analytics.order_lines() l "
         "LEFT JOIN dim_product p USING (product_key) LEFT JOIN dim_list i USING (list_key) "
         "LEFT JOIN analytics.list_sales() sold ON sold.fact_hash = l.fact_hash "
@@ -116,15 +117,9 @@ def extensions(folder: Path) -> None:
 
 def build(target: str) -> list[str]:
     """Builds and tests the models; returns what failed, and why."""
-    # Imported here because it reads the environment on import.
-    from dbt.cli.main import dbtRunner
-
-    outcome = dbtRunner().invoke(["--log-level", "none", "build", "--target", target])
-    if outcome.exception:
-        raise outcome.exception
-    done = {"success", "pass"}
-    failed = (result for result in outcome.result if result.status not in done)
-    return [f"dbt on {target}: {result.node.name}: {result.message}" for result in failed]
+    command = [Path(sys.executable).with_name("dbt"), "--quiet", "--no-use-colors", "build"]
+    built = subprocess.run([*command, "--target", target], stdout=subprocess.PIPE, text=True)
+    return [f"dbt on {target}: {built.stdout}"] if built.returncode else []
 
 
 def models(owner_url: str, lake: Path, folder: Path) -> list[str]:
@@ -132,7 +127,7 @@ def models(owner_url: str, lake: Path, folder: Path) -> list[str]:
     database = urlsplit(owner_url)
     os.environ |= {
         "LAKE_FACTS": str(lake / "shop/facts"),
-        "LAKE_MARTS": str(folder / "marts.duckdb"),
+        "LAKE_MARTS": str(folder / "lake.duckdb"),
         "DUCKDB_EXTENSIONS": str(folder / "extensions"),
         "DBT_HOST": database.hostname or "",
         "DBT_PORT": str(database.port),
@@ -150,7 +145,7 @@ def models(owner_url: str, lake: Path, folder: Path) -> list[str]:
     if faults:
         return faults
 
-    lake_marts = duckdb.connect(folder / "marts.duckdb").cursor()
+    lake_marts = duckdb.connect(folder / "lake.duckdb").cursor()
     tables = psycopg2.connect(owner_url).cursor()
     names = sorted(file.stem for file in PROJECT.glob("models/*/*.sql"))
     for name in names:
@@ -174,21 +169,21 @@ def models(owner_url: str, lake: Path, folder: Path) -> list[str]:
 def views(lake: Path, folder: Path) -> list[str]:
     """Runs the views in DuckDB, and parses those of other engines."""
     session = duckdb.connect(config={"extension_directory": str(folder / "extensions")})
-    session.execute(f"SET VARIABLE lake = '{lake}/shop'")
-    session.execute((HERE / "views/duckdb.sql").read_text())
+    text = (HERE / "views/duckdb.sql").read_text()
+    session.execute(text.replace("s3://my-bucket/lake", str(lake)))
     columns = [row[0] for row in session.execute("DESCRIBE shop.facts").fetchall()]
     ours = rows(session.cursor(), columns, "shop.facts_distinct")
     everything = rows(session.cursor(), ["fact_hash"], "shop.facts")
     faults = []
     if ours.total() != len(everything) or everything.total() == len(everything):
         faults.append(f"facts_distinct: {ours.total()} rows of {len(everything)} facts")
+    # The view of the other engines is standard SQL, which DuckDB runs, too.
     text = (HERE / "views/facts_distinct.sql").read_text()
     session.execute(text)
-    faults += difference("facts_distinct.sql", rows(session.cursor(), columns, "shop.facts_distinct"), ours)
-    for file in (HERE / "views/facts_distinct.sql", HERE / "athena.sql"):
-        for dialect in ("athena", "trino", "spark"):
-            if file.stem != "athena" or dialect == "athena":
-                sqlglot.parse(file.read_text(), dialect=dialect)
+    theirs = rows(session.cursor(), columns, "shop.facts_distinct")
+    faults += difference("facts_distinct.sql", theirs, ours)
+    for dialect in ("athena", "trino", "spark"):
+        sqlglot.parse_one(text, dialect=dialect)
     return faults
 
 

@@ -14,7 +14,7 @@ SELECT event_time, event_name, event_id, user_id, user_pseudo_id, session_id, pl
        source_partition, source_offset
 FROM (
     SELECT facts.*, row_number() OVER (
-               PARTITION BY fact_hash
+               PARTITION BY event_time, fact_hash
                ORDER BY event_version DESC NULLS LAST, source_partition, source_offset) AS copy
     FROM shop.facts AS facts
 ) AS facts

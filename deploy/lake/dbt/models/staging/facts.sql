@@ -25,7 +25,7 @@ with facts as (
 {%- else %}
     select event_time at time zone 'UTC' as event_time,
            -- A late repeat of an event does not make it a late event.
-           min(sent_at) over (partition by fact_hash) at time zone 'UTC' as sent_at,
+           min(sent_at) over (partition by event_time, fact_hash) at time zone 'UTC' as sent_at,
            event_name, event_id, user_id, user_pseudo_id, session_id, platform,
            case when product_id is not null then 'id:' || product_id
                 when product_name is not null then 'name:' || product_name
@@ -50,7 +50,7 @@ with facts as (
     {%- endif %}
     -- Of a fact that came several times, its newest version.
     qualify row_number() over (
-        partition by fact_hash
+        partition by event_time, fact_hash
         order by event_version desc nulls last, source_partition, source_offset) = 1
 {%- endif %}
 )
