@@ -101,8 +101,8 @@ def difference(name: str, ours: Counter, theirs: Counter) -> list[str]:
     if ours == theirs:
         return []
     left, right = list((ours - theirs).elements()), list((theirs - ours).elements())
-    shown = "\n  ".join(f"{ours_}\n  {theirs_}" for ours_, theirs_ in zip(left[:2], right[:2]))
-    return [f"{name}: {len(left)} and {len(right)} rows differ of {ours.total()}, such as\n  {shown}"]
+    shown = "".join(f"\n  {row}" for row in left[:2] + right[:2])
+    return [f"{name}: only one side has {len(left)} and {len(right)} rows, such as{shown}"]
 
 
 def extensions(folder: Path) -> None:
