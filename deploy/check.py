@@ -16,12 +16,27 @@ class Template(yaml.SafeLoader):
 
 Template.add_multi_constructor("!", lambda loader, tag, node: getattr(node, "value", None))
 
-# The policy is a file and a part of the template.
-alone = json.loads((deploy / "aws/source-policy.json").read_text())
-stack = yaml.load((deploy / "aws/queue.yaml").read_text(), Template)
-whole = stack["Resources"]["SourcePolicy"]["Properties"]["PolicyDocument"]
-if alone["Statement"][0]["Action"] != whole["Statement"][0]["Action"]:
-    faults.append("source-policy.json and queue.yaml allow different actions")
+# Each policy is a file and a part of a template.
+policies = [("aws", "queue.yaml", ["source"])]
+policies += [("lake/aws", "lake.yaml", ["sink", "maintenance", "reader"])]
+for folder, template, names in policies:
+    stack = yaml.load((deploy / folder / template).read_text(), Template)
+    for name in names:
+        alone = json.loads((deploy / folder / f"{name}-policy.json").read_text())
+        resource = stack["Resources"][f"{name.title()}Policy"]
+        whole = resource["Properties"]["PolicyDocument"]["Statement"]
+        for ours, theirs in zip(alone["Statement"], whole):
+            if (ours["Sid"], ours["Action"]) != (theirs["Sid"], theirs["Action"]):
+                faults.append(f"{name}-policy.json and {template} allow different actions")
+
+# The view of Athena, Trino and Spark names the columns of the table.
+schema = (deploy.parent / "connectors/lake-sink/src/schema.rs").read_text()
+schema = schema.partition("pub const FACTS")[2].partition("pub const RAW")[0]
+columns = re.findall(r'(?:required|optional)\(\s*"(\w+)"', schema)
+view = (deploy / "lake/views/facts_distinct.sql").read_text()
+view = view.partition("AS\nSELECT")[2].partition("FROM")[0]
+if re.findall(r"\w+", view) != columns:
+    faults.append("facts_distinct.sql and the sink's table have different columns")
 
 # Each alert names a section of the runbook.
 titles = re.findall(r"^## (.+)$", (deploy / "RUNBOOK.md").read_text(), re.MULTILINE)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks the files of this folder that can't be run here: Dockerfile, compose file, manifests,
 # template, rules and dashboards. The linters come from PyPI into a folder below target/, promtool
-# from Debian's package `prometheus`. Dashboards and dbt models run over a demo's tables, which
-# needs `make build` first.
+# from Debian's package `prometheus`. Dashboards and dbt models run over a demo's tables and lake,
+# which needs `make build` first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,8 +26,8 @@ for manifest in deploy/kubernetes/*.yaml; do
     *) "$tools/bin/kubernetes-validate" --strict "$manifest" ;;
   esac
 done
-say "queue.yaml"
-"$tools/bin/cfn-lint" deploy/aws/queue.yaml
+say "queue.yaml and lake.yaml"
+"$tools/bin/cfn-lint" deploy/aws/queue.yaml deploy/lake/aws/lake.yaml
 "$tools/bin/python" deploy/check.py
 
 say "rules"
@@ -44,3 +44,6 @@ promtool test rules deploy/prometheus/rules_test.yml
 
 say "dashboards and dbt"
 deploy/bi/check.sh
+
+say "lake"
+deploy/lake/check.sh

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use end_to_end::{cli, shop};
+use end_to_end::{cli, pypi, shop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -143,6 +143,47 @@ async fn a_demo_sends_a_file() {
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("The counts add up"), "{stdout}");
     assert!(stdout.ends_with("/mine.html\n"), "{stdout}");
+}
+
+/// The folder of installed extensions in a home of DuckDB, with those that PyPI has.
+async fn install_extensions(home: &Path) {
+    let script = "import duckdb, importlib.util, pathlib, shutil, sys
+platform = duckdb.sql('PRAGMA platform').fetchone()[0]
+to = pathlib.Path(sys.argv[1], '.duckdb/extensions', 'v' + duckdb.__version__, platform)
+to.mkdir(parents=True)
+for name in ('avro', 'iceberg'):
+    package = pathlib.Path(importlib.util.find_spec('duckdb_extension_' + name).origin).parent
+    shutil.copy(next(package.rglob(name + '.duckdb_extension')), to)";
+    let mut python = Command::new(pypi::program("python3"));
+    let (code, _, stderr) = run(python.args(["-c", script]).arg(home)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_lake_of_a_demo_can_be_asked_when_the_demo_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = ["demo", "--events", "400", "--lake", "it's a lake"];
+    let (code, stdout, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("The lake has the same facts"), "{stdout}");
+    let (_, commands) = stdout.split_once("pip install duckdb\n").expect(&stdout);
+
+    install_extensions(folder.path()).await;
+    let bin = pypi::program("python3").parent().unwrap().to_owned();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", commands]).env("PATH", path);
+    let (code, answer, stderr) = run(shell.env("HOME", folder.path())).await;
+    assert_eq!(code, Some(0), "{answer}{stderr}");
+    assert!(answer.contains("view_item_list"), "{answer}");
+
+    // The catalog of these tables is gone, so another demo does not write over them.
+    let (code, _, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("remove the folder or name another one"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! `etl demo`: runs the whole pipeline on this machine, sends events through it and checks the
 //! counts.
 
+mod lake;
+
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,10 +12,11 @@ use anyhow::{bail, ensure};
 use chrono::Utc;
 use comfy_table::{CellAlignment, Table};
 use local_stack::files::TOPIC;
-use local_stack::{Stack, StackOptions, TopicEnd, queue};
+use local_stack::{Part, Stack, StackOptions, TopicEnd, queue};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use self::lake::Lake;
 use crate::arguments::{self, Parameters};
 use crate::expectation::{self, Expectation, Fingerprint};
 use crate::generate::{Choice, Messages};
@@ -67,6 +70,10 @@ pub struct Args {
     /// Write to this database, which must be empty, instead of a private one
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Also write the facts into an Iceberg lake in this folder, which must be new or empty
+    /// [default without DIR: etl-demo-lake]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "etl-demo-lake")]
+    lake: Option<PathBuf>,
     /// The report to write at the end, as `etl report` does
     #[arg(long, value_name = "FILE", default_value = "etl-demo-report.html")]
     report: PathBuf,
@@ -83,6 +90,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = StackOptions {
         database_url: args.database_url.clone(),
         parameters: args.parameters.pairs().to_vec(),
+        lake: args.lake.clone(),
         ..StackOptions::default()
     };
     let started = tokio::select! {
@@ -157,6 +165,10 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     };
     let database = arguments::connect(stack.database_url()).await?;
     let topic = stack.topic_end().await?;
+    let lake = match stack.lake_folder() {
+        Some(_) => Some(Lake::open(stack.files()).await?),
+        None => None,
+    };
     let journey = Journey::new(messages);
     let client = queue::client(stack.sqs_url());
     let queue_url = stack.queue_url().to_owned();
@@ -175,15 +187,25 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     };
     tokio::try_join!(
         sending,
-        Arrival::new(stack, &database, topic, &journey).wait(&all_sent)
+        Arrival::new(stack, &database, topic, &journey, lake.as_ref()).wait(&all_sent)
     )?;
     let took = begun.elapsed();
     journey.finish();
-    let right = print_results(&database, &expectation, took).await?;
+    let mut right = print_results(&database, &expectation, took).await?;
+    if let Some(lake) = &lake {
+        right &= print_lake(&database, lake).await?;
+    }
     // A folder that can't be written to does not fail the demo.
     match report::write(&database, &args.report).await {
         Ok(path) => outln!("\nReport: {}", path.display()),
         Err(error) => errln!("note: cannot write the report: {error:#}"),
+    }
+    if let Some(folder) = stack.lake_folder() {
+        let commands = lake::commands(folder);
+        outln!(
+            "\nThe lake stays in {}. To ask it:\n\n{commands}",
+            folder.display()
+        );
     }
     Ok(right)
 }
@@ -208,6 +230,19 @@ async fn ensure_empty(url: &str) -> anyhow::Result<()> {
              needs an empty one"
         );
     }
+    let there = client
+        .query_one("SELECT to_regclass('iceberg_tables') IS NOT NULL", &[])
+        .await?;
+    if there.get(0) {
+        let rows = client
+            .query_one("SELECT count(*) FROM iceberg_tables", &[])
+            .await?;
+        ensure!(
+            rows.get::<_, i64>(0) == 0,
+            "the database of --database-url holds the catalog of a lake; the demo needs an empty \
+             database"
+        );
+    }
     Ok(())
 }
 
@@ -217,7 +252,8 @@ struct Arrival<'a> {
     database: &'a Client,
     topic: TopicEnd,
     journey: &'a Journey,
-    seen: (i64, i64),
+    lake: Option<&'a Lake>,
+    seen: (i64, i64, i64),
     moved: Instant,
 }
 
@@ -227,13 +263,15 @@ impl<'a> Arrival<'a> {
         database: &'a Client,
         topic: TopicEnd,
         journey: &'a Journey,
+        lake: Option<&'a Lake>,
     ) -> Self {
         Self {
             stack,
             database,
             topic,
             journey,
-            seen: (0, 0),
+            lake,
+            seen: (0, 0, 0),
             moved: Instant::now(),
         }
     }
@@ -246,7 +284,7 @@ impl<'a> Arrival<'a> {
         Ok(())
     }
 
-    /// Returns true if the queue is empty and the sink has committed the topic's end offset.
+    /// Returns true if the queue is empty and the sinks have committed the topic's end offset.
     async fn poll(&mut self, all_sent: bool) -> anyhow::Result<bool> {
         self.check_parts()?;
         let committed = expectation::committed(self.database, TOPIC).await?;
@@ -256,20 +294,31 @@ impl<'a> Arrival<'a> {
         };
         self.journey
             .reach(end.unsigned_abs(), committed.unsigned_abs());
-        if (end, committed) != self.seen || !all_sent || !self.stack.is_whole() {
-            self.seen = (end, committed);
+        let in_lake = match self.lake {
+            // Reads the metadata only when the rest is done.
+            Some(lake) if all_sent && committed >= end => lake.committed().await?,
+            Some(_) => 0,
+            None => end,
+        };
+        let seen = (end, committed, in_lake);
+        if seen != self.seen || !all_sent || !self.stack.is_whole() {
+            self.seen = seen;
             self.moved = Instant::now();
         }
         let waiting = self.stack.undeleted().unwrap_or(0);
-        if all_sent && waiting == 0 && committed >= end {
+        if all_sent && waiting == 0 && committed >= end && in_lake >= end {
             return Ok(true);
         }
         if self.moved.elapsed() > STALLED_AFTER {
+            let (part, lake) = match self.lake {
+                Some(_) if committed >= end => (Part::Lake, format!(" and {in_lake} in the lake")),
+                _ => (Part::Sink, String::new()),
+            };
             bail!(
                 "nothing has moved for {STALLED_AFTER:?}: {waiting} messages in the queue, \
-                 {end} records in the topic, {committed} of them in the tables\n\
-                 the end of the sink's log:\n{}",
-                self.stack.launch(local_stack::Part::Sink).log_tail(10)
+                 {end} records in the topic, {committed} of them in the tables{lake}\n\
+                 the end of the log of {part}:\n{}",
+                self.stack.launch(part).log_tail(10)
             );
         }
         Ok(false)
@@ -340,6 +389,28 @@ async fn print_results(
     Ok(right)
 }
 
+/// Compares the facts in the lake with those in the tables. Returns true if they are the same.
+async fn print_lake(database: &Client, lake: &Lake) -> anyhow::Result<bool> {
+    let found = expectation::fingerprint(database).await?;
+    let contents = lake.contents().await?;
+    let facts = |facts: Fingerprint| format!("{} facts, hash {}", facts.facts, hash(facts));
+    let is_same = contents.distinct == found;
+    if is_same {
+        outln!(
+            "\nThe lake has the same facts in {} rows: {}",
+            contents.rows,
+            facts(found)
+        );
+    } else {
+        outln!(
+            "\nTHE LAKE DIFFERS: {}; in the tables: {}",
+            facts(contents.distinct),
+            facts(found)
+        );
+    }
+    Ok(is_same)
+}
+
 fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> Table {
     let expected = expectation.distinct();
     let mut table = display::table();
@@ -364,7 +435,6 @@ fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> Table
         0 => "DIFFERENT".to_owned(),
         timeless => format!("unknown: {timeless} events take the time of their record"),
     };
-    let hash = |fingerprint: Fingerprint| format!("{:08x}…", fingerprint.hashes >> 96);
     table.add_row([
         "hash of all facts".to_owned(),
         hash(expected),
@@ -377,6 +447,11 @@ fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> Table
         }
     }
     table
+}
+
+/// The beginning of the hash of all facts.
+fn hash(facts: Fingerprint) -> String {
+    format!("{:08x}…", facts.hashes >> 96)
 }
 
 async fn print_speed(

@@ -22,6 +22,9 @@ pub struct Args {
     /// Partitions of the topic [default: as in deploy/cluster/topic.yaml]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
+    /// Also write the facts into an Iceberg lake in this folder
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
     #[command(flatten)]
     parameters: Parameters,
 }
@@ -34,6 +37,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         database_url: args.database_url,
         partitions: args.partitions,
         parameters: args.parameters.pairs().to_vec(),
+        lake: args.lake,
         ..StackOptions::default()
     };
     let started = tokio::select! {
@@ -73,11 +77,19 @@ pub fn addresses(stack: &Stack) -> String {
         .iter()
         .map(|(name, value)| format!("export {name}={value}\n"))
         .collect();
+    let lake = stack.lake_folder().map_or(String::new(), |folder| {
+        format!(
+            "# lake in {}, written with {}\n",
+            folder.display(),
+            stack.files().lake.display()
+        )
+    });
     format!(
         "export DATABASE_URL='{database}'\n\
          export QUEUE_URL='{queue}'\n\
          export FLV_PROFILE_PATH='{profile}'\n{aws}\
          # SQS endpoint {sqs}, Fluvio node {fluvio}, data and logs in {folder}\n\
+         {lake}\
          # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, etl consume --facts",
         database = stack.database_url(),
         queue = stack.queue_url(),

@@ -10,7 +10,7 @@ import panels
 
 def main() -> bool:
     """Prints the faults; returns true if there are none."""
-    with demo.tables(events=3000) as owner, tempfile.TemporaryDirectory() as folder:
+    with demo.tables("--events", "3000") as owner, tempfile.TemporaryDirectory() as folder:
         reader = demo.add_roles(owner)
         found = panels.faults(reader, demo.PASSWORD)
         found += marts.faults(owner, demo.PASSWORD, Path(folder))

@@ -16,9 +16,9 @@ PASSWORD = "for as long as the demo runs"
 
 
 @contextmanager
-def tables(events: int) -> Iterator[str]:
-    """Yields the database URL of the tables' owner after a demo."""
-    command = [PROGRAMS / "etl", "demo", "--events", str(events), "--keep"]
+def tables(*arguments: str) -> Iterator[str]:
+    """Yields the database URL of the tables' owner after a demo with these arguments."""
+    command = [PROGRAMS / "etl", "demo", "--keep", *arguments]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:

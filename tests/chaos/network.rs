@@ -124,6 +124,7 @@ fn number(part: Part) -> u8 {
         Part::Node => 1,
         Part::Source => 2,
         Part::Sink => 3,
+        Part::Lake => 4,
     }
 }
 

@@ -129,7 +129,7 @@ def main(browser_path: str) -> bool:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     PICTURES.mkdir(parents=True, exist_ok=True)
     with (
-        demo.tables(events=3000) as owner,
+        demo.tables("--events", "3000") as owner,
         tempfile.TemporaryDirectory() as folder,
         server.run(Path(folder)) as (url, password),
         browser.open_page(browser_path, url, server.ADMIN, password) as page,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 /// The folder with the programs `fluvio-node`, `sqs_source`, `postgres_sink` and the SmartModules
-/// `flatten-items.wasm`, `list-items.wasm` and `raw-events.wasm`.
+/// `flatten-items.wasm`, `list-items.wasm` and `raw-events.wasm`, and for a lake `lake_sink`.
 #[derive(Clone, Debug)]
 pub struct Artefacts(PathBuf);
 
@@ -17,6 +17,8 @@ pub const NODE: &str = "fluvio-node";
 pub const SOURCE: &str = "sqs_source";
 /// The PostgreSQL sink.
 pub const SINK: &str = "postgres_sink";
+/// The lake sink.
+pub const LAKE: &str = "lake_sink";
 const PROGRAMS: [&str; 3] = [NODE, SOURCE, SINK];
 /// The SmartModule of the sink.
 const FLATTEN_ITEMS: &str = "flatten-items.wasm";
@@ -31,15 +33,29 @@ impl Artefacts {
     /// # Errors
     /// A file is missing. The error names it and the command that builds it.
     pub fn find() -> anyhow::Result<Self> {
+        Self::with(&[])
+    }
+
+    /// As [`Self::find`], for a stack with a lake.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_with_lake() -> anyhow::Result<Self> {
+        Self::with(&[LAKE])
+    }
+
+    fn with(more: &[&'static str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find the path of this program")?;
         let folders: Vec<&Path> = program.ancestors().skip(1).take(2).collect();
-        let found = folders.iter().find(|folder| missing(folder).is_empty());
+        let found = folders
+            .iter()
+            .find(|folder| missing(folder, more).is_empty());
         match (found, folders.first()) {
             (Some(folder), _) => Ok(Self(folder.to_path_buf())),
             (None, Some(folder)) => bail!(
                 "not in {}: {}; build everything with `make build`",
                 folder.display(),
-                missing(folder).join(", ")
+                missing(folder, more).join(", ")
             ),
             (None, None) => bail!("this program has no folder"),
         }
@@ -70,10 +86,11 @@ impl Artefacts {
     }
 }
 
-fn missing(folder: &Path) -> Vec<&'static str> {
+fn missing(folder: &Path, more: &[&'static str]) -> Vec<&'static str> {
     PROGRAMS
         .into_iter()
         .chain([FLATTEN_ITEMS, LIST_ITEMS, RAW_EVENTS])
+        .chain(more.iter().copied())
         .filter(|name| !folder.join(name).is_file())
         .collect()
 }

@@ -3,12 +3,12 @@
 //! The connectors use the operator's files of `deploy/cluster`: addresses and passwords
 //! come from the secrets file and the environment, as in production. Two keys are left out
 //! ([`for_one_machine`]). On a shared cluster the topic's name is replaced, and with it the
-//! connectors' names.
+//! connectors' names. The lake sink writes into a folder instead of a bucket, and commits often.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use owned_process::files;
 use tempfile::TempDir;
 
@@ -24,6 +24,10 @@ pub(crate) const RAW_EVENTS: &str =
     include_str!("../../../../smartmodules/raw-events/SmartModule.toml");
 const SOURCE_FILE: &str = include_str!("../../../cluster/sqs-source.yaml");
 const SINK_FILE: &str = include_str!("../../../cluster/postgres-sink.yaml");
+const LAKE_FILE: &str = include_str!("../../../cluster/lake-sink.yaml");
+/// Texts of the lake sink's file that are replaced.
+const WAREHOUSE: &str = "s3://my-bucket/lake";
+const COMMIT_INTERVAL: &str = "commit-interval: 1m";
 
 /// The paths of a run's files.
 #[derive(Clone, Debug)]
@@ -32,7 +36,9 @@ pub struct Files {
     pub source: PathBuf,
     /// The sink's configuration.
     pub sink: PathBuf,
-    /// The secrets of both connectors.
+    /// The lake sink's configuration.
+    pub lake: PathBuf,
+    /// The secrets of all connectors.
     pub secrets: PathBuf,
 }
 
@@ -42,16 +48,22 @@ impl Files {
         topic: &str,
         parameters: &[(String, String)],
         secrets: &[(&str, &str)],
+        lake: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let files = Self {
             source: folder.join("sqs-source.yaml"),
             sink: folder.join("postgres-sink.yaml"),
+            lake: folder.join("lake-sink.yaml"),
             secrets: folder.join("secrets.txt"),
         };
         let source = for_one_machine(SOURCE_FILE).replace(TOPIC, topic);
         write(&files.source, &source)?;
         let sink = with_parameters(&for_one_machine(SINK_FILE), parameters).replace(TOPIC, topic);
         write(&files.sink, &sink)?;
+        if let Some(tables) = lake {
+            let lake = with_parameters(&for_one_machine(LAKE_FILE), parameters);
+            write(&files.lake, &in_folder(&lake.replace(TOPIC, topic), tables))?;
+        }
         let lines: String = secrets
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"))
@@ -74,13 +86,46 @@ fn for_one_machine(file: &str) -> String {
         .collect()
 }
 
-/// Adds parameters of the SmartModule to the sink's file.
+/// Puts the tables of the lake sink into a folder, and shortens the time to a commit.
+fn in_folder(file: &str, tables: &Path) -> String {
+    let url = quoted(&format!("file://{}", tables.display()));
+    file.replace(WAREHOUSE, &url)
+        .replace(COMMIT_INTERVAL, "commit-interval: 2s")
+}
+
+/// The absolute path of a folder for a lake, which is created if it is missing.
+///
+/// # Errors
+/// Its path can't be written into a file, or it has files although there is no catalog of them.
+pub(crate) fn lake_folder(path: &Path, has_catalog: bool) -> anyhow::Result<PathBuf> {
+    let cannot_use = || format!("cannot use {} for the lake", path.display());
+    std::fs::create_dir_all(path).with_context(cannot_use)?;
+    let folder = path.canonicalize().with_context(cannot_use)?;
+    folder
+        .to_str()
+        .filter(|path| !path.contains(char::is_control))
+        .with_context(|| format!("the path {folder:?} of the lake is not readable text"))?;
+    let is_empty = folder.read_dir().with_context(cannot_use)?.next().is_none();
+    ensure!(
+        has_catalog || is_empty,
+        "{} has files, and the catalog of a lake in it is gone with the database of its stack; \
+         remove the folder or name another one",
+        path.display()
+    );
+    Ok(folder)
+}
+
+/// A text in YAML.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Adds parameters of the SmartModule to a sink's file.
 fn with_parameters(sink: &str, parameters: &[(String, String)]) -> String {
     const MODULE: &str = "  - uses: flatten-items\n";
     if parameters.is_empty() {
         return sink.to_owned();
     }
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let lines: String = parameters
         .iter()
         .map(|(name, value)| format!("      {}: {}\n", quoted(name), quoted(value)))
@@ -120,5 +165,20 @@ impl Folder {
             Self::Temporary(folder) => folder.path(),
             Self::Kept(path) => path,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lake_sink_writes_into_the_folder() {
+        let lake = in_folder(LAKE_FILE, Path::new("/it's/a lake"));
+        assert!(
+            lake.contains("warehouse: 'file:///it''s/a lake'\n"),
+            "{lake}"
+        );
+        assert!(lake.contains("commit-interval: 2s\n"), "{lake}");
     }
 }

@@ -24,6 +24,8 @@ pub enum Part {
     Source,
     /// The PostgreSQL sink connector.
     Sink,
+    /// The lake sink connector, which a stack has only on demand.
+    Lake,
 }
 
 impl fmt::Display for Part {
@@ -32,6 +34,7 @@ impl fmt::Display for Part {
             Self::Node => "fluvio-node",
             Self::Source => "sqs-source",
             Self::Sink => "postgres-sink",
+            Self::Lake => "lake-sink",
         })
     }
 }
@@ -42,12 +45,13 @@ impl Part {
             Self::Node => artefacts::NODE,
             Self::Source => artefacts::SOURCE,
             Self::Sink => artefacts::SINK,
+            Self::Lake => artefacts::LAKE,
         }
     }
 }
 
 /// All parts, in their starting order.
-pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
+pub const PARTS: [Part; 4] = [Part::Node, Part::Source, Part::Sink, Part::Lake];
 
 /// A program with its arguments and environment variables.
 #[derive(Clone, Debug)]

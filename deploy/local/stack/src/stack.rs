@@ -23,6 +23,8 @@ use crate::{cluster, files, queue};
 /// The environment variable for a connector's metrics socket.
 const METRICS: &str = "FLUVIO_METRIC_CONNECTOR";
 const TABLES_TIMEOUT: Duration = Duration::from_secs(60);
+/// The file of a table in the lake that every commit writes, the first of a new sink at its start.
+const LAKE_COMMITTED: &str = "shop/facts/metadata/version-hint.text";
 /// The time to stop a connector. The source takes up to 20 s for its in-flight messages.
 const CONNECTOR_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,6 +51,8 @@ pub struct StackOptions {
     pub node_host: Option<IpAddr>,
     /// Words before the command line of a part, such as `nsenter --net=FILE`.
     pub prefixes: Vec<(Part, Vec<String>)>,
+    /// The folder of the lake's tables. Default: no lake sink.
+    pub lake: Option<PathBuf>,
 }
 
 /// The Fluvio cluster of a stack.
@@ -86,9 +90,11 @@ pub struct Stack {
     queue_url: String,
     database_url: String,
     prefixes: Vec<(Part, Vec<String>)>,
+    lake_folder: Option<PathBuf>,
     // Fields are dropped in this order: each writer before its target.
     source: Option<OwnedProcess>,
     sink: Option<OwnedProcess>,
+    lake: Option<OwnedProcess>,
     node: Option<OwnedProcess>,
     endpoint: Option<Endpoint>,
     postgres: Option<PrivatePostgres>,
@@ -103,7 +109,16 @@ impl Stack {
         options: StackOptions,
         mut on_step: impl FnMut(&str),
     ) -> anyhow::Result<Self> {
-        let artefacts = Artefacts::find()?;
+        let artefacts = match options.lake {
+            Some(_) => Artefacts::find_with_lake()?,
+            None => Artefacts::find()?,
+        };
+        // The catalog is in the database. A lake whose catalog is gone is nobody's.
+        let is_kept = options.data_dir.is_some() || options.database_url.is_some();
+        let lake_folder = match &options.lake {
+            Some(folder) => Some(files::lake_folder(folder, is_kept)?),
+            None => None,
+        };
         let folder = Folder::new(options.data_dir.as_deref())?;
 
         let postgres = if options.database_url.is_none() {
@@ -142,6 +157,7 @@ impl Stack {
                 ("DATABASE_URL", &database_url),
                 ("NOTIFICATIONS_SECRET", &Uuid::new_v4().to_string()),
             ],
+            lake_folder.as_deref(),
         )?;
 
         let host = options.node_host.unwrap_or(Ipv4Addr::LOCALHOST.into());
@@ -159,8 +175,10 @@ impl Stack {
             queue_url,
             database_url,
             prefixes: options.prefixes,
+            lake_folder,
             source: None,
             sink: None,
+            lake: None,
             node: None,
             endpoint,
             postgres,
@@ -187,19 +205,38 @@ impl Stack {
         stack.start_part(Part::Source).await?;
         stack.start_part(Part::Sink).await?;
         stack.wait_for_tables().await?;
+        if let Some(folder) = stack.lake_folder.clone() {
+            stack.start_part(Part::Lake).await?;
+            let committed = folder.join(LAKE_COMMITTED);
+            stack
+                .wait_until(Part::Lake, async || Ok(committed.exists()))
+                .await?;
+        }
         Ok(stack)
     }
 
-    /// Waits until the sink has created its tables, so callers can query them.
+    /// Waits until the PostgreSQL sink has created its tables, so callers can query them.
     async fn wait_for_tables(&mut self) -> anyhow::Result<()> {
         let (client, connection) = tokio_postgres::connect(&self.database_url, NoTls)
             .await
             .context("cannot connect to the database")?;
         tokio::spawn(connection);
+        let query = "SELECT to_regclass('product_interactions') IS NOT NULL";
+        self.wait_until(Part::Sink, async || {
+            Ok(client.query_one(query, &[]).await?.get(0))
+        })
+        .await
+    }
+
+    /// Waits until a sink has created its tables.
+    async fn wait_until(
+        &mut self,
+        sink: Part,
+        are_created: impl AsyncFn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            let query = "SELECT to_regclass('product_interactions') IS NOT NULL";
-            if client.query_one(query, &[]).await?.get(0) {
+            if are_created().await? {
                 return Ok(());
             }
             if let Some((part, status)) = self.ended()?.first() {
@@ -210,8 +247,8 @@ impl Stack {
             }
             if began.elapsed() > TABLES_TIMEOUT {
                 bail!(
-                    "the sink did not create its tables within {TABLES_TIMEOUT:?}:\n{}",
-                    self.launch(Part::Sink).log_tail(10)
+                    "{sink} did not create its tables within {TABLES_TIMEOUT:?}:\n{}",
+                    self.launch(sink).log_tail(10)
                 );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -229,7 +266,7 @@ impl Stack {
         let launch = self.launch(part);
         let process = match part {
             Part::Node => launch.start_and_wait().await?,
-            Part::Source | Part::Sink => launch.start(Stdio::null())?,
+            Part::Source | Part::Sink | Part::Lake => launch.start(Stdio::null())?,
         };
         *self.slot(part) = Some(process);
         Ok(())
@@ -280,7 +317,8 @@ impl Stack {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let has_node = self.node.is_some() || self.fluvio == Fluvio::CurrentProfile;
-        has_node && self.source.is_some() && self.sink.is_some()
+        let has_lake = self.lake.is_some() || self.lake_folder.is_none();
+        has_node && has_lake && self.source.is_some() && self.sink.is_some()
     }
 
     /// Returns the process id of a running part.
@@ -290,6 +328,7 @@ impl Stack {
             Part::Node => &self.node,
             Part::Source => &self.source,
             Part::Sink => &self.sink,
+            Part::Lake => &self.lake,
         };
         process.as_ref().and_then(OwnedProcess::pid)
     }
@@ -341,17 +380,18 @@ impl Stack {
             },
             Part::Source => connector(&self.files.source, queue::environment(&self.sqs_url)),
             Part::Sink => connector(&self.files.sink, Vec::new()),
+            Part::Lake => connector(&self.files.lake, Vec::new()),
         }
     }
 
-    /// Stops everything in order: the source finishes its in-flight messages, the sink commits.
+    /// Stops everything in order: the source finishes its in-flight messages, the sinks commit.
     ///
     /// # Errors
     /// A part could not be stopped. The others are stopped nevertheless; the first error is
     /// returned.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let mut first_error = None;
-        for part in [Part::Source, Part::Sink, Part::Node] {
+        for part in [Part::Source, Part::Sink, Part::Lake, Part::Node] {
             if let Err(error) = self.stop_part(part).await {
                 first_error.get_or_insert(error);
             }
@@ -450,6 +490,18 @@ impl Stack {
         self.folder.path()
     }
 
+    /// Returns the folder of the lake's tables, if the stack has a lake.
+    #[must_use]
+    pub fn lake_folder(&self) -> Option<&Path> {
+        self.lake_folder.as_deref()
+    }
+
+    /// Returns the paths of the connectors' files.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// Deletes the topic and the topic of the sink's commit notifications.
     async fn delete_topics(&self) -> anyhow::Result<()> {
         let admin = self.admin().await?;
@@ -471,6 +523,7 @@ impl Stack {
             Part::Node => &mut self.node,
             Part::Source => &mut self.source,
             Part::Sink => &mut self.sink,
+            Part::Lake => &mut self.lake,
         }
     }
 }
