@@ -10,7 +10,15 @@ build: prerequisites
 	cargo build --profile $(PROFILE) --workspace --bins
 	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
 
+# What the demo needs, without the lake, is built in half the time.
+ifeq (,$(findstring --lake,$(ARGS)))
+demo: prerequisites
+	cargo build --profile $(PROFILE) --no-default-features --bins \
+		--package etl --package fluvio-node --package postgres-sink --package sqs-source
+	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
+else
 demo: build
+endif
 	target/$(PROFILE)/etl demo $(ARGS)
 
 test: build

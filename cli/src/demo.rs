@@ -1,6 +1,7 @@
 //! `etl demo`: runs the whole pipeline on this machine, sends events through it and checks the
 //! counts.
 
+#[cfg_attr(not(feature = "lake"), path = "demo/no_lake.rs")]
 mod lake;
 
 use std::cell::Cell;

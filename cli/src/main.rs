@@ -28,6 +28,7 @@ mod expectation;
 mod export;
 mod flatten;
 mod generate;
+#[cfg(feature = "lake")]
 mod lake;
 mod migrate;
 mod partitions;
@@ -104,6 +105,7 @@ enum Command {
     /// Print the topic's records or facts as JSON lines, from a position that can be kept
     Consume(consume::Args),
     /// Look into the Iceberg tables of a lake sink, and keep them in order
+    #[cfg(feature = "lake")]
     Lake(lake::Args),
 }
 
@@ -141,6 +143,7 @@ fn main() -> ExitCode {
             Command::Verify(args) => verify::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Consume(args) => consume::run(args).await,
+            #[cfg(feature = "lake")]
             Command::Lake(args) => lake::run(args).await,
         }
     });

@@ -2,6 +2,7 @@
 //!
 //! With `--archived` a partition is dropped only if the lake has all of its facts ([`archived`]).
 
+#[cfg(feature = "lake")]
 mod archived;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Command {
     Drop {
         #[command(flatten)]
         age: Age,
+        #[cfg(feature = "lake")]
         #[command(flatten)]
         archive: archived::Archive,
     },
@@ -61,6 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut client = args.database.connect().await?;
     match args.command {
         Command::List => list(&client).await?,
+        #[cfg(feature = "lake")]
         Command::Drop { age, archive } if archive.is_wanted() => {
             return archived::drop(&mut client, &age.older_than, &archive).await;
         }
