@@ -85,6 +85,7 @@ async fn only_a_commit_notification_with_the_sinks_signature_deletes() {
             partition: 0,
             next_offset: 0,
             ids: ids.to_vec(),
+            ..Commit::default()
         };
         let secret = secret.map(|secret| Secret::from(secret.to_owned()));
         let record = Signatures::new(&topic, secret.as_ref()).record(&commit);

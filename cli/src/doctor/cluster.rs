@@ -86,7 +86,7 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
     replication(report, deployment, found);
     replicas::check(report, &client, name).await;
     named(report, deployment, partitions);
-    if deployment.delete_after() == Some(DeleteAfter::Tables) {
+    if deployment.waits_for_sinks() {
         notifications(report, name, found, spec(&notifications_topic(name)));
     }
     let topic = Topic::connect(name).await.ok()?;
@@ -163,7 +163,7 @@ fn replication(report: &mut Report, deployment: &Deployment, topic: &TopicSpec) 
              topic has acknowledged it: a failure of disk or power loses events",
             "delete-after: tables in the source's file, or a topic with `replication: 3`",
         ),
-        (..=1, Some(DeleteAfter::Tables)) => report.ok(
+        (..=1, Some(DeleteAfter::Tables | DeleteAfter::Lake | DeleteAfter::Sinks(_))) => report.ok(
             TOPIC,
             "replication",
             "one copy of each record; messages are kept until their facts are committed",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use connector_common::{Connector, Partitions, Secret, Validate};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use sqs_source::awaited::AwaitedSink;
 use sqs_source::config::DeleteAfter;
 
 use super::report::Report;
@@ -100,10 +101,16 @@ impl Deployment {
     }
 
     /// The source's `delete-after`.
-    pub fn delete_after(&self) -> Option<DeleteAfter> {
+    pub fn delete_after(&self) -> Option<&DeleteAfter> {
         self.source
             .as_ref()
-            .map(|source| source.config.delete_after)
+            .map(|source| &source.config.delete_after)
+    }
+
+    /// Returns true if the source deletes a message after commits of sinks.
+    pub fn waits_for_sinks(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| !source.config.awaited_sinks().is_empty())
     }
 
     /// The sink's name in `sink_offsets`.
@@ -139,30 +146,36 @@ impl Deployment {
                 format!("source and sink use the topic `{to}`"),
             );
         }
-        if source.config.delete_after == DeleteAfter::Tables {
+        let awaited = source.config.awaited_sinks();
+        let name = self.sink_name().unwrap_or_default();
+        let is_named = awaited.contains(&AwaitedSink::Named(name.to_owned()));
+        if is_named || awaited.contains(&AwaitedSink::Tables) {
             let of_source = source.config.notifications_secret.as_ref();
             compare_secrets(of_source, sink.config.notifications_secret.as_ref(), report);
         }
-        if let Some(wanted) = &source.config.sink {
-            let name = self.sink_name().unwrap_or_default();
-            if wanted == name {
-                report.ok(
-                    AREA,
-                    "sink-name",
-                    format!("the source waits for the sink `{name}`"),
-                );
-            } else {
-                report.fail(
-                    AREA,
-                    "sink-name",
-                    format!(
-                        "the source waits for commits of the sink `{wanted}`, and this one is \
-                         `{name}`"
-                    ),
-                    "set `sqs.sink` to the sink's `meta.consumer.id`, else its `meta.name`; until \
-                     then no message is deleted",
-                );
-            }
+        if is_named {
+            let found = format!("the source waits for the sink `{name}`");
+            report.ok(AREA, "sink-name", found);
+        } else if let (DeleteAfter::Tables, Some(wanted)) =
+            (&source.config.delete_after, &source.config.sink)
+        {
+            report.fail(
+                AREA,
+                "sink-name",
+                format!(
+                    "the source waits for commits of the sink `{wanted}`, and this one is `{name}`"
+                ),
+                "set `sqs.sink` to the sink's `meta.consumer.id`, else its `meta.name`; until \
+                 then no message is deleted",
+            );
+        } else if !awaited.is_empty() && !awaited.contains(&AwaitedSink::Tables) {
+            report.warn(
+                AREA,
+                "sink-name",
+                format!("the source does not wait for the sink `{name}`, but for others"),
+                "add the sink's `meta.consumer.id`, else its `meta.name`, to the list in \
+                 `delete-after`, unless its tables may lack events after a failure of the topic",
+            );
         }
     }
 }

@@ -15,7 +15,9 @@ pub async fn run(opened: &Opened) -> anyhow::Result<ExitCode> {
     };
     outln!("\nDuckDB:\n");
     outln!("{}", statements::duckdb(table, &opened.connector.config));
-    outln!("\nPyIceberg (pip install 'pyiceberg[pyarrow,pyiceberg-core,sql-postgres]'), with the URL of the");
+    outln!(
+        "\nPyIceberg (pip install 'pyiceberg[pyarrow,pyiceberg-core,sql-postgres]'), with the URL of the"
+    );
     outln!(
         "catalog's database in CATALOG_URL (postgresql+psycopg2://user:password@host/database):\n"
     );

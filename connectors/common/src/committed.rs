@@ -8,6 +8,9 @@
 //! {"sink":"shop-events-sink","partition":0,"next_offset":1042,"ids":["8b1f…","77c0…"]}
 //! ```
 //!
+//! A lake sink adds `"destination":"lake"` and the seconds between its commits, by which a source
+//! knows how long a message may wait: `"commit_seconds":60`.
+//!
 //! `ids` are the SQS message ids in the keys of the committed records ([`crate::keys`]). Sources
 //! match messages by id, not by offset: a topic that loses its end or is created again assigns the
 //! same offset to another record. `next_offset` is the sink's committed offset. At its start and
@@ -50,18 +53,53 @@ const SIGNATURE: &str = " hmac-sha256=";
 /// The shortest `notifications-secret`.
 const SHORTEST_SECRET: usize = 16;
 
+/// The destination that a sink commits to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Destination {
+    /// The tables in PostgreSQL.
+    #[default]
+    Tables,
+    /// The tables of a lake.
+    Lake,
+}
+
+impl Destination {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A commit notification.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Commit {
     /// The sink's name: its `meta.consumer.id`, else its `meta.name`.
     pub sink: String,
+    /// The destination of the commit.
+    #[serde(default, skip_serializing_if = "Destination::is_default")]
+    pub destination: Destination,
     /// The partition that the sink reads.
     pub partition: u32,
     /// The committed offset: the first record of the partition that is not in the tables yet.
     pub next_offset: i64,
+    /// Seconds between two commits; 0 if the sink commits what it has read without waiting.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub commit_seconds: u32,
     /// The message ids of committed records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(seconds: &u32) -> bool {
+    *seconds == 0
 }
 
 /// A record of the notifications' topic.
@@ -248,6 +286,7 @@ mod tests {
             partition: 2,
             next_offset: 7,
             ids: vec!["a".to_owned()],
+            ..Commit::default()
         }
     }
 
@@ -355,5 +394,13 @@ mod tests {
         let without_ids: Commit =
             serde_json::from_str(r#"{"sink":"s","partition":2,"next_offset":7}"#).unwrap();
         assert!(without_ids.ids.is_empty());
+        let of_lake = Commit {
+            destination: Destination::Lake,
+            commit_seconds: 60,
+            ..commit
+        };
+        let json = r#"{"sink":"s","destination":"lake","partition":2,"next_offset":7,"commit_seconds":60,"ids":["a"]}"#;
+        assert_eq!(serde_json::to_string(&of_lake).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Commit>(json).unwrap(), of_lake);
     }
 }

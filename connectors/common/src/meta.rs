@@ -29,6 +29,15 @@ pub struct Meta {
     pub producer: Producer,
 }
 
+impl Meta {
+    /// The name under which a sink stores offsets and reports commits: `meta.consumer.id`, else
+    /// `meta.name`.
+    #[must_use]
+    pub fn sink_name(&self) -> &str {
+        self.consumer.id.as_ref().unwrap_or(&self.name)
+    }
+}
+
 /// `meta.topic`: a name (`apiVersion: 0.1.0`) or a whole topic (`0.2.0`).
 #[derive(Clone, Debug)]
 pub struct Topic {

@@ -7,16 +7,20 @@ use anyhow::{Result, ensure};
 
 use crate::source::{Field, Source};
 
+/// The type of a list of texts.
+const LIST: &str = "Vec<String>";
+
 /// A section of the reference: a heading, the type and default, and the doc comment for each key.
 pub fn section(fields: &[Field], source: &Source, folder: &Path) -> Result<String> {
     let mut page = String::new();
     for field in fields {
         let variants = source.variants(field.bare_type())?.filter(|variants| {
-            let is_plain = |variant: &Field| ["", "u32", "u64"].contains(&variant.type_.as_str());
+            let is_plain =
+                |variant: &Field| ["", "u32", "u64", LIST].contains(&variant.type_.as_str());
             variants.iter().all(is_plain)
         });
         let kind = match field.bare_type() {
-            "Vec<String>" => "text, or a list of texts",
+            LIST => "text, or a list of texts",
             "bool" => "`true` or `false`",
             "Duration" => "duration",
             "ByteSize" => "size",
@@ -46,6 +50,7 @@ pub fn section(fields: &[Field], source: &Source, folder: &Path) -> Result<Strin
         for variant in variants.iter().flatten() {
             let value = match variant.type_.as_str() {
                 "" => variant.key.clone(),
+                LIST => "[NAME, …]".to_owned(),
                 _ => format!("{}: N", variant.key),
             };
             let default = if variant.has_default {

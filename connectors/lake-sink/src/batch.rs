@@ -54,6 +54,8 @@ pub struct LakeBatch {
     pub bytes: usize,
     /// The number of records that are not envelopes.
     pub unreadable: usize,
+    /// The ids of the records' messages.
+    pub ids: Vec<String>,
 }
 
 impl LakeBatch {
@@ -72,6 +74,7 @@ impl LakeBatch {
             records: 0,
             bytes: 0,
             unreadable: 0,
+            ids: Vec::new(),
         }
     }
 
@@ -136,6 +139,8 @@ impl ReadBatch for LakeBatch {
                 raw::push(&mut self.rows, &record, &self.source, millis);
             }
         }
+        self.ids
+            .extend(record.message().map(|key| key.id.to_owned()));
         self.next = record.offset.saturating_add(1);
         self.last = LastRecord::of(&record);
         self.records += 1;

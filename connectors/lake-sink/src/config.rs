@@ -41,6 +41,14 @@ pub struct Config {
     /// hold several.
     #[serde(default = "default_catalog_name")]
     pub catalog_name: String,
+    /// Shares the partitions of `meta.consumer.partition` among sinks that write the same table.
+    /// Each takes the same number, releases some when another sink starts, and takes over those of
+    /// a sink that ends or fails, within seconds (within a minute if its machine fails). Default
+    /// false: one sink reads all of them. Sinks share only with those that have this key and the
+    /// same partitions in their files; give them the same `meta.name`, by which a source waits for
+    /// them. The locks are in the catalog's database, on a connection of their own.
+    #[serde(default)]
+    pub share_partitions: bool,
     /// What the sink writes: `facts` (default) needs the SmartModule `flatten-items` and makes a
     /// row of each item of each event. `raw` makes a row of each record, as it is in the topic. It
     /// reads fastest through the SmartModule `raw-events`, since Fluvio cuts responses without one
@@ -72,7 +80,8 @@ pub struct Config {
     pub s3_path_style: bool,
     /// Time from the first record that is read to the commit that has it. Default 1m. Each commit
     /// makes a file for each day that its events are of: a longer time makes fewer and larger
-    /// files, and readers see events later.
+    /// files, and readers see events later. A source that waits for this sink (`delete-after: lake`)
+    /// has the messages of this time in flight: its `max-in-flight` has to be more.
     #[serde(default = "default_commit_interval", with = "humantime_serde")]
     pub commit_interval: Duration,
     /// The size of a file, compressed. Default 128MiB. A file that has it is committed before the
@@ -84,6 +93,11 @@ pub struct Config {
     /// the batches that partitions fill, and for the encoded part of up to 48 open files.
     #[serde(default = "default_max_buffer")]
     pub max_buffer: ByteSize,
+    /// The secret to sign commit notifications with, at least 16 characters, the same as that of
+    /// the sources: `${{ secrets.NAME }}`. Sources that have one ignore notifications without its
+    /// signature, and delete no message then. Default: none.
+    #[serde(default)]
+    pub notifications_secret: Option<Secret>,
     /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
     /// `127.0.0.1:9467`, or `0.0.0.0:9467` in a container. Default: none.
     #[serde(default)]
@@ -150,6 +164,7 @@ impl Validate for Config {
         let invalid = |text: String| Err(Error::Invalid(text));
         let valid = self.database().validate();
         valid.map_err(|error| Error::Invalid(format!("`catalog-url`: {}", error.chain())))?;
+        connector_common::committed::validate_secret(self.notifications_secret.as_ref())?;
         let scheme = self.warehouse.split_once("://");
         match scheme {
             Some(("s3", rest)) if !rest.is_empty() => {}
@@ -268,6 +283,7 @@ mod tests {
             ("target-file-size", json!("1KiB")),
             ("max-buffer", json!("5GiB")),
             ("max-bufer", json!("5MiB")),
+            ("notifications-secret", json!("hunter2")),
         ] {
             let error = validated(json!({ key: value })).unwrap_err();
             assert!(error.contains(key), "{key}: {error}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sink_common::ReadError;
+use warehouse::Remedy;
 
 /// The offsets of some partitions of the topic.
 pub type Offsets = BTreeMap<u32, i64>;
@@ -128,6 +129,9 @@ pub enum Error {
         /// The number of files.
         files: usize,
     },
+    /// The locks on the partitions can't be taken.
+    #[error("cannot share the partitions: {}", .0.chain())]
+    Locks(warehouse::Error),
     /// A task panicked.
     #[error("a task of the sink failed")]
     Task(#[from] tokio::task::JoinError),
@@ -148,6 +152,12 @@ impl From<ReadError> for Error {
     }
 }
 
+impl From<warehouse::Error> for Error {
+    fn from(error: warehouse::Error) -> Self {
+        Self::Locks(error)
+    }
+}
+
 impl Error {
     /// Returns true if neither a retry nor waiting helps.
     #[must_use]
@@ -155,6 +165,7 @@ impl Error {
         match self {
             Self::Incompatible { .. } | Self::OtherCluster { .. } | Self::Arrow(_) => true,
             Self::Read(error) => error.is_of_sink(),
+            Self::Locks(error) => error.remedy() == Remedy::Fatal,
             _ => false,
         }
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use connector_common::metrics::Volume;
 use connector_common::{Health, Stop};
 use iceberg::{Catalog, NamespaceIdent};
-use sink_common::LastRecord;
+use sink_common::{CommitNotifications, LastRecord};
 use tokio::sync::mpsc;
 
 use crate::batch::{Content, LakeBatch};
@@ -29,6 +29,9 @@ use crate::table::{LakeTable, Move, Moves};
 
 /// The records in a row that may be no envelopes, before the SmartModule counts as another one.
 const MAX_UNREADABLE: usize = 1000;
+
+/// The messages that a commit names, which are kept in memory until then.
+const MAX_MESSAGES: usize = 500_000;
 
 /// The names of the tables, and the limits of their files.
 #[derive(Clone, Debug)]
@@ -57,9 +60,20 @@ pub struct Lake {
     rejections: Option<Rejections>,
     pending: BTreeMap<u32, Pending>,
     unreadable: usize,
-    metrics: Metrics,
-    health: Health,
-    stop: Stop,
+    context: Context,
+}
+
+/// What a lake reports to, and what ends it.
+#[derive(Clone)]
+pub struct Context {
+    /// Counts commits.
+    pub metrics: Metrics,
+    /// Takes the report of a table that can't be committed to.
+    pub health: Health,
+    /// Takes the commits to notify of.
+    pub notifications: CommitNotifications,
+    /// Ends commits that go on failing.
+    pub stop: Stop,
 }
 
 struct Rejections {
@@ -72,6 +86,8 @@ struct Pending {
     next: i64,
     last: Option<LastRecord>,
     read: Volume,
+    /// The ids of their messages.
+    ids: Vec<String>,
 }
 
 impl Lake {
@@ -84,9 +100,7 @@ impl Lake {
         settings: Settings,
         topic: &str,
         cluster: &str,
-        metrics: Metrics,
-        health: Health,
-        stop: Stop,
+        context: Context,
     ) -> Result<Self, Error> {
         let Settings {
             content, namespace, ..
@@ -119,9 +133,7 @@ impl Lake {
             pending: BTreeMap::new(),
             unreadable: 0,
             settings,
-            metrics,
-            health,
-            stop,
+            context,
         })
     }
 
@@ -155,7 +167,7 @@ impl Lake {
             (partition, moved)
         });
         let moves: Moves = begun.collect();
-        let Self { health, stop, .. } = self;
+        let Context { health, stop, .. } = &self.context;
         self.table.commit(&[], &moves, health, stop).await
     }
 
@@ -183,7 +195,7 @@ impl Lake {
                     let interval = self.settings.commit_interval;
                     due.get_or_insert_with(|| tokio::time::Instant::now() + interval);
                     self.add(batch).await?;
-                    self.rows.are_full()
+                    self.rows.are_full() || self.messages() >= MAX_MESSAGES
                 }
             };
             if is_due {
@@ -206,14 +218,21 @@ impl Lake {
             next: batch.from,
             last: None,
             read: Volume::default(),
+            ids: Vec::new(),
         });
         pending.next = batch.next;
         pending.last = batch.last;
+        pending.ids.append(&mut batch.ids);
         pending.read += Volume {
             records: batch.records as u64,
             bytes: batch.bytes as u64,
         };
         Ok(())
+    }
+
+    /// The number of messages that the next commit names.
+    fn messages(&self) -> usize {
+        self.pending.values().map(|pending| pending.ids.len()).sum()
     }
 
     /// The flattener makes an envelope of any record, so another SmartModule is in its place.
@@ -238,11 +257,15 @@ impl Lake {
             table,
             rejections,
             pending,
-            metrics,
-            health,
-            stop,
+            context,
             ..
         } = self;
+        let Context {
+            metrics,
+            health,
+            notifications,
+            stop,
+        } = context;
         let began = Instant::now();
         if let Some(Rejections { rows, table }) = rejections
             && rows.rows() > 0
@@ -275,6 +298,7 @@ impl Lake {
         );
         for (partition, pending) in std::mem::take(pending) {
             metrics.add(partition, pending.next, pending.read);
+            notifications.committed(partition, pending.next, pending.ids);
         }
         metrics.rows(rows.rows());
         rows.committed();

@@ -9,6 +9,7 @@
 //!
 //! - [`config`]: the section `lake` of the connector's file
 //! - [`sink`]: the connector: opens the tables and starts the tasks, in rounds
+//! - [`shares`]: the partitions of a sink that shares them with others
 //! - [`worker`]: reads a partition, through [`sink_common`]
 //! - [`batch`], [`rows`]: decodes records into the columns of the tables
 //! - [`lake`]: collects the batches of all partitions and commits them
@@ -33,6 +34,7 @@ pub mod metrics;
 pub mod offsets;
 pub mod rows;
 pub mod schema;
+pub mod shares;
 pub mod sink;
 pub mod storage;
 pub mod table;

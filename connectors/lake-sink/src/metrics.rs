@@ -141,6 +141,15 @@ impl Metrics {
         self.next_offset.with_label_values(&label).set(next_offset);
     }
 
+    /// Removes the gauges of `partition`, which this sink no longer reads. Its counters stay.
+    pub(crate) fn remove(&self, partition: u32) {
+        let partition = partition.to_string();
+        for gauges in [&self.next_offset, &self.lag_records, &self.lag_seconds] {
+            // Removing a gauge that was never set is an error.
+            let _ = gauges.remove_label_values(&[partition.as_str()]);
+        }
+    }
+
     pub(crate) fn rows(&self, rows: usize) {
         self.rows.inc_by(rows as u64);
     }

@@ -1,6 +1,7 @@
 //! The connector: opens the tables, reads the partitions and commits.
 //!
-//! It does so in rounds. A round ends without harm when the topic has new partitions. It ends with
+//! It does so in rounds. A round ends without harm when the topic has new partitions, or when other
+//! sinks that share them start or end. It ends with
 //! an error when a commit is fenced, the storage fails, or another program changes a table; what
 //! was not committed is read again in the next round.
 
@@ -8,11 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use connector_common::committed::Destination;
 use connector_common::{Backoff, Connector, Health, Meta, Monitor, Partitions, Start, Stop};
 use fluvio::SmartModuleInvocation;
 use iceberg::Catalog;
 use sink_common::{
-    DEFAULT_MAX_BYTES, Limits, Partition, lag, partition_count, reader, wait_for_topic,
+    CommitNotifications, DEFAULT_MAX_BYTES, Limits, NotificationSender, NotifyingSink, Partition,
+    lag, notifications, partition_count, reader, wait_for_topic,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,8 +26,9 @@ use crate::batch::Content;
 use crate::catalog::SqlCatalog;
 use crate::config::Config;
 use crate::error::{Error, Offsets};
-use crate::lake::Lake;
+use crate::lake::{Context, Lake};
 use crate::metrics::Metrics;
+use crate::shares::Shares;
 use crate::storage;
 use crate::worker::{self, PartitionWorker};
 
@@ -38,6 +42,10 @@ const BATCH_BYTES: usize = 8 << 20;
 const BATCH_DELAY: Duration = Duration::from_millis(100);
 /// The time between two requests for new partitions of the topic.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10);
+/// The number of commit notifications that may wait to be sent: those of two commits.
+const NOTIFICATIONS: usize = 1024;
+/// The time after a stop in which the last commit notifications are sent.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pauses between rounds that fail.
 const FAILED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 /// A round that went on for this long ends earlier failures.
@@ -70,15 +78,26 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     };
     let shown = metrics.clone();
     let _metrics = connector_common::metrics::serve(move || shown.snapshot());
+    let (notifications, sender) = notifications(
+        NotifyingSink {
+            name: connector.meta.sink_name().to_owned(),
+            destination: Destination::Lake,
+            commit_interval: connector.config.commit_interval,
+            queue_size: NOTIFICATIONS,
+        },
+        &connector.meta.topic.name,
+        connector.config.notifications_secret.as_ref(),
+    );
     let sink = Sink {
         smartmodules: connector_common::smartmodules(&connector.transforms),
         meta: connector.meta,
         config: connector.config,
         metrics,
         health,
+        notifications,
         stop,
     };
-    sink.run().await
+    sink.run(sender).await
 }
 
 struct Sink {
@@ -87,19 +106,63 @@ struct Sink {
     smartmodules: Vec<SmartModuleInvocation>,
     metrics: Metrics,
     health: Health,
+    notifications: CommitNotifications,
     stop: Stop,
 }
 
 /// The tables, and the partitions to read.
 struct Opened {
     lake: Lake,
+    /// The partitions of the sink's file.
+    candidates: Vec<u32>,
+    /// Those of them that this sink reads.
     partitions: Vec<u32>,
     /// The number of the topic's partitions.
     count: u32,
 }
 
 impl Sink {
-    async fn run(self) -> anyhow::Result<()> {
+    /// Runs rounds until the stop, and sends their commit notifications.
+    async fn run(self, sender: NotificationSender) -> anyhow::Result<()> {
+        let (mut sender, mut sending) = (Some(sender), None);
+        let begin = || {
+            if let Some(sender) = sender.take() {
+                sending = Some(AbortOnDropHandle::new(tokio::spawn(sender.run())));
+            }
+        };
+        let mut shares = self.shares()?;
+        let outcome = self.rounds(&mut shares, begin).await;
+        if sending.is_some() {
+            // SQS redelivers the messages of notifications that are not sent in this time. Until
+            // then no other sink takes the partitions over.
+            self.notifications.flush(NOTIFY_TIMEOUT).await;
+        }
+        outcome
+    }
+
+    /// The locks, if the partitions are shared.
+    fn shares(&self) -> anyhow::Result<Option<Shares>> {
+        if !self.config.share_partitions {
+            return Ok(None);
+        }
+        let database = Database::new(&self.config.database()).context("catalog-url")?;
+        Ok(Some(Shares::new(
+            database,
+            &self.config,
+            &self.meta.topic.name,
+            &self.meta.consumer.partition,
+            self.health.clone(),
+            self.metrics.clone(),
+            self.notifications.clone(),
+        )))
+    }
+
+    /// Runs rounds until the stop. Calls `started` when the tables are open.
+    async fn rounds(
+        &self,
+        shares: &mut Option<Shares>,
+        mut started: impl FnMut(),
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.config.start_timeout;
         let mut has_started = false;
         let mut backoff = Backoff::new(FAILED[0], FAILED[1]);
@@ -109,15 +172,18 @@ impl Sink {
         while !self.stop.is_requested() {
             let began = Instant::now();
             let opened = tokio::select! {
-                opened = self.open(deadline, &mut initial) => opened,
+                opened = self.open(deadline, shares, &mut initial) => opened,
                 () = self.stop.requested() => return Ok(()),
             };
             let outcome = match opened {
                 Ok(opened) => {
                     has_started = true;
+                    started();
                     self.health.works(LAKE);
                     self.health.works(TOPIC);
-                    self.round(opened).await.map_err(anyhow::Error::from)
+                    self.round(opened, shares)
+                        .await
+                        .map_err(anyhow::Error::from)
                 }
                 Err(error) if !has_started && Instant::now() >= deadline => return Err(error),
                 Err(error) => Err(error),
@@ -157,26 +223,40 @@ impl Sink {
         Ok(())
     }
 
-    async fn open(&self, deadline: Instant, initial: &mut Option<u32>) -> anyhow::Result<Opened> {
+    async fn open(
+        &self,
+        deadline: Instant,
+        shares: &mut Option<Shares>,
+        initial: &mut Option<u32>,
+    ) -> anyhow::Result<Opened> {
         let topic = &self.meta.topic.name;
         let wanted = &self.meta.consumer.partition;
         let count = wait_for_topic(topic, wanted, deadline).await?;
         let cluster = connector_common::cluster_id(topic).await?;
+        let candidates: Vec<u32> = match wanted {
+            Partitions::All => (0..count).collect(),
+            Partitions::Some(named) => named.clone(),
+        };
+        // Before the tables are opened: their offsets are the last ones of the sink that had the
+        // locks before.
+        let partitions = match shares {
+            Some(shares) => shares.take(&candidates).await.map_err(Error::from)?,
+            None => candidates.clone(),
+        };
         let catalog = open_catalog(&self.config).await?;
         let mut lake = Lake::open(
             catalog,
             self.config.lake()?,
             topic,
             &cluster,
-            self.metrics.clone(),
-            self.health.clone(),
-            self.stop.clone(),
+            Context {
+                metrics: self.metrics.clone(),
+                health: self.health.clone(),
+                notifications: self.notifications.clone(),
+                stop: self.stop.clone(),
+            },
         )
         .await?;
-        let partitions: Vec<u32> = match wanted {
-            Partitions::All => (0..count).collect(),
-            Partitions::Some(named) => named.clone(),
-        };
         let initial = *initial.get_or_insert(count);
         let committed = lake.offsets();
         let mut new = Offsets::new();
@@ -193,6 +273,7 @@ impl Sink {
         lake.begin(new).await?;
         Ok(Opened {
             lake,
+            candidates,
             partitions,
             count,
         })
@@ -206,16 +287,32 @@ impl Sink {
         }
     }
 
-    /// Reads and commits until the stop, or until the topic has new partitions.
+    /// Reads and commits until the stop, or until the topic has new partitions or this sink's share
+    /// of them changes.
     ///
     /// # Errors
     /// Records since the last commit are not committed.
-    async fn round(&self, opened: Opened) -> Result<(), Error> {
+    async fn round(&self, opened: Opened, shares: &mut Option<Shares>) -> Result<(), Error> {
         let Opened {
             mut lake,
+            candidates,
             partitions,
             count,
         } = opened;
+        let mut changed = std::pin::pin!(async {
+            match shares {
+                Some(shares) => shares.changed(&candidates).await,
+                None => std::future::pending().await,
+            }
+        });
+        if partitions.is_empty() {
+            tracing::info!("other sinks read all partitions; waiting for a share of them");
+            return tokio::select! {
+                changed = &mut changed => Ok(changed?),
+                () = self.discover(count) => Ok(()),
+                () = self.stop.requested() => Ok(()),
+            };
+        }
         let (round, end) = Stop::manual();
         let (sender, mut batches) = mpsc::channel(1);
         let mut workers = JoinSet::new();
@@ -225,6 +322,7 @@ impl Sink {
         for number in &partitions {
             let next = offsets.get(number).copied().unwrap_or_default();
             self.metrics.add(*number, next, Default::default());
+            self.notifications.begin(*number, next);
             if self.config.metrics_address.is_some() {
                 let measured = lag::measure(self.partition(*number), self.metrics.lag());
                 measuring.push(AbortOnDropHandle::new(tokio::spawn(measured)));
@@ -254,6 +352,11 @@ impl Sink {
                         end();
                     }
                     () = &mut discovered, if !is_ending => {
+                        is_ending = true;
+                        end();
+                    }
+                    changed = &mut changed, if !is_ending => {
+                        failed = changed.map_err(Error::from).err();
                         is_ending = true;
                         end();
                     }

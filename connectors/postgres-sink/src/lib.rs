@@ -13,7 +13,6 @@
 //!   to sinks that share them
 //! - [`sink_common`]: reads a partition of the topic into batches, and detects gaps
 //! - [`delivery`]: retries a batch until it commits, and rejects events that PostgreSQL refuses
-//! - `notifications`: commit notifications to sources
 //! - [`metrics`]: metrics for Prometheus, the metric socket and the log
 //! - [`error`]: the errors that end a worker
 
@@ -23,7 +22,6 @@ pub mod config;
 pub mod delivery;
 pub mod error;
 pub mod metrics;
-mod notifications;
 pub mod sink;
 mod workers;
 

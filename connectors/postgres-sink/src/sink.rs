@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use connector_common::committed::Destination;
 use connector_common::{Backoff, Connector, Health, Meta, Monitor, Stop, Traces, Transform};
 use fact_model::Options;
 pub use sink_common::DEFAULT_MAX_BYTES;
-use sink_common::{Limits, wait_for_topic};
+use sink_common::{CommitNotifications, Limits, NotifyingSink, notifications, wait_for_topic};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use warehouse::locks::AdvisoryLocks;
@@ -19,9 +20,10 @@ use warehouse::{
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::notifications::{CommitNotifications, notifications};
 use crate::workers::{Context, PartitionWorkers};
 
+/// The number of commit notifications that may wait to be sent.
+const NOTIFICATIONS: usize = 256;
 /// The time after a stop in which the last commit notifications are sent.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum number of statements in a transaction. Each may take `statement-timeout`.
@@ -70,7 +72,12 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     let shown = metrics.clone();
     let _metrics = connector_common::metrics::serve(move || shown.snapshot());
     let (notifications, sender) = notifications(
-        name(&connector.meta),
+        NotifyingSink {
+            name: connector.meta.sink_name().to_owned(),
+            destination: Destination::Tables,
+            commit_interval: Duration::ZERO,
+            queue_size: NOTIFICATIONS,
+        },
         &connector.meta.topic.name,
         connector.config.notifications_secret.as_ref(),
     );
@@ -89,11 +96,6 @@ pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()>
     let _ = tokio::time::timeout(NOTIFY_TIMEOUT, &mut sending).await;
     traces.stop().await;
     outcome
-}
-
-/// The name of the sink, in the database and in commit notifications.
-fn name(meta: &Meta) -> &str {
-    meta.consumer.id.as_ref().unwrap_or(&meta.name)
 }
 
 /// The parameters of flatten-items; `None` if it is not the only transform.
@@ -146,7 +148,7 @@ async fn start(
     let written = Arc::new(Notify::new());
     let refresher = Refresher::new(Arc::clone(&database), Arc::clone(&written));
     let context = Context {
-        sink: name(meta).to_owned(),
+        sink: meta.sink_name().to_owned(),
         topic: meta.topic.name.clone(),
         locks: Arc::new(AdvisoryLocks::new(Arc::clone(&database))),
         database,
@@ -239,7 +241,7 @@ async fn claim_offsets(
             let cluster = connector_common::cluster_id(&meta.topic.name).await?;
             let claimed = async {
                 let mut lease = database.lease().await?;
-                source::claim(lease.client(), name(meta), &meta.topic.name, &cluster).await?;
+                source::claim(lease.client(), meta.sink_name(), &meta.topic.name, &cluster).await?;
                 lease.keep();
                 Ok(())
             };

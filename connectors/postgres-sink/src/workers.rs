@@ -11,18 +11,17 @@ use std::time::Duration;
 use connector_common::{Backoff, Health, Partitions, Start, Stop, Traces, Warnings};
 use fact_model::Options;
 use fluvio::SmartModuleInvocation;
-use sink_common::{Limits, Partition, lag, partition_count, reader};
+use sink_common::{CommitNotifications, Limits, Partition, lag, partition_count, reader};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
-use warehouse::locks::{AdvisoryLocks, Lock, Member};
+use warehouse::locks::{AdvisoryLocks, Lock, assigned, group};
 use warehouse::{Database, Error, OnConflict, Remedy, Source, Writer};
 
 use self::worker::PartitionWorker;
 use crate::delivery::Refusals;
 use crate::metrics::{self, Metrics, Progress, TransactionMetrics};
-use crate::notifications::CommitNotifications;
 
 /// The time between two checks of the locks, of partitions to take, and of partitions to release.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -441,11 +440,7 @@ impl PartitionWorkers {
     /// The name of the group of sinks that share the same partitions.
     fn group(&self) -> String {
         let Context { sink, topic, .. } = &self.context;
-        let partitions = match &self.wanted {
-            Partitions::All => "all".to_owned(),
-            Partitions::Some(named) => format!("{named:?}"),
-        };
-        format!("{sink}\u{1f}{topic}\u{1f}shared\u{1f}{partitions}")
+        group(sink, topic, &self.wanted)
     }
 }
 
@@ -465,66 +460,4 @@ async fn discover(topic: String, count: watch::Sender<u32>) {
 /// The name of the lock on a partition in the health report.
 fn lock_part(number: u32) -> String {
     format!("lock on partition {number}")
-}
-
-/// The number of partitions that this sink may hold among sinks that share them. Partitions that
-/// remain after an even division go to the sinks that hold the most, so that few partitions move.
-///
-/// Each sink computes it from the locks in PostgreSQL, which are the same for all of them. If two
-/// sinks read the locks at different times, one of them has a partition too many or too few until
-/// its next check.
-fn assigned(members: &[Member], partitions: usize) -> usize {
-    let mut members = members.to_vec();
-    members.sort_by_key(|member| (std::cmp::Reverse(member.holds), member.id));
-    let Some(rank) = members.iter().position(|member| member.is_us) else {
-        // A sink that is not a member gets nothing.
-        return 0;
-    };
-    let each = partitions / members.len();
-    let rest = partitions % members.len();
-    each + usize::from(rank < rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn members(holds: &[usize], us: usize) -> Vec<Member> {
-        let member = |(index, holds): (usize, &usize)| Member {
-            id: i32::try_from(index).unwrap(),
-            is_us: index == us,
-            holds: *holds,
-        };
-        holds.iter().enumerate().map(member).collect()
-    }
-
-    fn assignments(holds: &[usize], partitions: usize) -> Vec<usize> {
-        (0..holds.len())
-            .map(|us| assigned(&members(holds, us), partitions))
-            .collect()
-    }
-
-    #[test]
-    fn all_partitions_are_assigned_and_none_twice() {
-        for partitions in 0..9 {
-            for holds in [vec![0], vec![3, 1], vec![0, 0, 0], vec![1, 2, 3, 4, 5]] {
-                let all = assignments(&holds, partitions);
-                assert_eq!(all.iter().sum::<usize>(), partitions, "{holds:?}");
-                assert!(all.iter().max().unwrap() - all.iter().min().unwrap() <= 1);
-            }
-        }
-        assert_eq!(assigned(&members(&[4], 1), 4), 0, "not a member");
-    }
-
-    #[test]
-    fn partitions_that_remain_stay_where_they_are() {
-        assert_eq!(assignments(&[4, 0], 4), [2, 2]);
-        assert_eq!(assignments(&[2, 2, 0], 4), [2, 1, 1]);
-        assert_eq!(
-            assignments(&[1, 2, 1], 4),
-            [1, 2, 1],
-            "and nothing moves any more"
-        );
-        assert_eq!(assignments(&[0, 1, 1, 0, 0], 2), [0, 1, 1, 0, 0]);
-    }
 }

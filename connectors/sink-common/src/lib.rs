@@ -1,4 +1,5 @@
-//! What sinks share: a partition of the topic is read once and in order, within limits of memory.
+//! What sinks share: a partition of the topic is read once and in order, within limits of memory,
+//! and sources are notified of commits.
 //!
 //! # Layout
 //!
@@ -7,12 +8,14 @@
 //! - [`topic`]: partitions and their streams of batches
 //! - [`reader`]: reads a partition into batches, within [`limits`], and detects gaps
 //! - [`lag`]: measures how far a sink is behind the topic
+//! - [`notifications`]: commit notifications to sources
 //! - [`error`]: the errors that end the reading of a partition
 
 pub mod batch;
 pub mod error;
 pub mod lag;
 pub mod limits;
+pub mod notifications;
 pub mod reader;
 pub mod record;
 pub mod topic;
@@ -21,6 +24,7 @@ pub use batch::ReadBatch;
 pub use error::ReadError;
 pub use lag::LagGauges;
 pub use limits::Limits;
+pub use notifications::{CommitNotifications, NotificationSender, NotifyingSink, notifications};
 pub use reader::Reader;
 pub use record::{LastRecord, Record};
 pub use topic::{Partition, partition_count, wait_for_topic};

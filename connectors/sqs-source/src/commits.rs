@@ -1,14 +1,16 @@
-//! Acks produced messages when a sink has committed them, with `delete-after: tables`.
+//! Acks produced messages when the awaited sinks have committed them, with `delete-after: tables`,
+//! `lake` or a list of sinks.
 //!
 //! A [`reader::CommitReader`] reads the commit notifications ([`connector_common::committed`]) from
 //! their topic, for all queues. The [`CommitTracker`] of each queue acks the messages that they
 //! name.
 //!
-//! Only a commit that names a message acks it. The sink's committed offset serves to find messages
-//! whose records are lost: the sink has committed an offset beyond the record's position without
-//! naming the message, because another record has that position now or the notification got lost;
-//! or the topic ends before the position. The source then makes the message visible again. Its
-//! record is produced twice, which changes no row.
+//! Only commits that name a message ack it, one of each sink. A sink's committed offset serves to
+//! find messages whose records are lost: the sink has committed an offset beyond the record's
+//! position without naming the message, because another record has that position now or the
+//! notification got lost; or the topic ends before the position. The source then makes the message
+//! visible again. Its record is produced twice, which changes no row in PostgreSQL, and adds one
+//! with the same hash to a lake.
 //!
 //! The end that a topic reports is that of the records which all replicas have. An acknowledgement
 //! with `isolation: read-uncommitted` may be ahead of it for as long as a replica is away, so there
@@ -23,7 +25,7 @@ pub(crate) mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,20 +35,19 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::awaited::{AwaitedSink, SinkSet};
 use crate::config::Isolation;
 use crate::in_flight::visibility::{delay_after, hide, make_visible};
 use crate::in_flight::{AckToken, InFlight, Uncommitted};
 use crate::queue::Queue;
 use crate::topic::Topic;
 
-/// The name of the tables' part of the connector's health.
-const TABLES: &str = "tables";
-
-/// The age from which an uncommitted message makes the connector unready.
+/// The age from which an uncommitted message makes the connector unready, besides the time between
+/// two commits of the sink.
 const COMMIT_OVERDUE: Duration = Duration::from_secs(120);
 
-/// The warning for such messages.
-const OVERDUE: &str = "messages wait for a sink to commit their facts; is it running?";
+/// The longest time between two commits that is believed.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The time for which no notification can be read after which messages are given back. Fluvio
 /// elects another leader in less.
@@ -86,8 +87,8 @@ pub(crate) struct CommitTracker {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) topic: Arc<dyn Topic>,
     pub(crate) in_flight: Arc<InFlight>,
-    /// The sink whose commits count; `None` means any.
-    pub(crate) sink: Option<String>,
+    /// The sinks whose commits count.
+    pub(crate) awaited: Vec<Awaited>,
     /// The age at which an uncommitted record is first checked for being lost.
     pub(crate) check_after: Duration,
     pub(crate) max_in_flight: usize,
@@ -97,7 +98,26 @@ pub(crate) struct CommitTracker {
     pub(crate) acks: mpsc::UnboundedSender<AckToken>,
     pub(crate) committed_offsets: CommittedOffsets,
     pub(crate) health: Health,
-    pub(crate) warnings: Warnings,
+    /// Limits the warnings that the sinks are too slow for `max-in-flight`.
+    pub(crate) full: Warnings,
+}
+
+/// A sink that messages wait for, and what is known of it.
+pub(crate) struct Awaited {
+    sink: AwaitedSink,
+    /// The time between two of its commits, as it reports.
+    interval: Duration,
+    warnings: Warnings,
+}
+
+impl From<AwaitedSink> for Awaited {
+    fn from(sink: AwaitedSink) -> Self {
+        Self {
+            sink,
+            interval: Duration::ZERO,
+            warnings: Warnings::default(),
+        }
+    }
 }
 
 /// The committed offset of each sink and partition.
@@ -105,16 +125,10 @@ pub(crate) type CommittedOffsets = HashMap<(String, u32), CommittedOffset>;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommittedOffset {
+    /// The awaited sinks that the sink is.
+    sinks: SinkSet,
     next_offset: i64,
     received_at: Instant,
-}
-
-/// The uncommitted records of a partition.
-struct Oldest {
-    /// The time when the topic acknowledged the oldest of them.
-    since: Instant,
-    /// True if one of them is to be checked for being lost.
-    is_due: bool,
 }
 
 impl CommitTracker {
@@ -135,16 +149,25 @@ impl CommitTracker {
     }
 
     fn ack(&mut self, commit: Commit) {
-        if self.sink.as_ref().is_some_and(|sink| *sink != commit.sink) {
+        let awaited = self.awaited.iter();
+        let sinks: SinkSet = awaited.map(|one| one.sink.has_made(&commit)).collect();
+        if sinks.is_empty() {
             return;
         }
+        let interval = Duration::from_secs(commit.commit_seconds.into()).min(LONGEST_INTERVAL);
+        for (index, awaited) in self.awaited.iter_mut().enumerate() {
+            if sinks.contains(index) {
+                awaited.interval = interval;
+            }
+        }
         for id in &commit.ids {
-            if let Some(ack) = self.in_flight.committed(id) {
+            if let Some(ack) = self.in_flight.committed(id, sinks) {
                 // The send fails only if the deleter has failed, which ends the whole source.
                 let _ = self.acks.send(ack);
             }
         }
         let offset = CommittedOffset {
+            sinks,
             next_offset: commit.next_offset,
             received_at: Instant::now(),
         };
@@ -155,33 +178,16 @@ impl CommitTracker {
     /// Reports overdue messages, and makes those visible whose records are lost.
     async fn check_uncommitted(&self) {
         let now = Instant::now();
-        let mut partitions: BTreeMap<u32, Oldest> = BTreeMap::new();
-        for record in self.in_flight.uncommitted() {
-            let oldest = partitions
-                .entry(record.position.partition)
-                .or_insert(Oldest {
-                    since: now,
-                    is_due: false,
-                });
-            oldest.since = oldest.since.min(record.since);
-            oldest.is_due |= self.is_due(&record, now);
+        let uncommitted = self.in_flight.uncommitted();
+        for (index, awaited) in self.awaited.iter().enumerate() {
+            let missing = uncommitted.iter().filter(|one| one.missing.contains(index));
+            self.report(awaited, missing.min_by_key(|one| one.since));
         }
-        if partitions
-            .values()
-            .all(|oldest| oldest.since.elapsed() <= COMMIT_OVERDUE)
-        {
-            self.health.works(TABLES);
-        } else {
-            self.health.troubled(TABLES, OVERDUE);
-        }
-        for (&partition, oldest) in &partitions {
-            if oldest.since.elapsed() > COMMIT_OVERDUE {
-                self.warn_overdue(partition, oldest.since);
-            }
-        }
+        let due = uncommitted.iter().filter(|record| self.is_due(record, now));
+        let partitions: BTreeSet<u32> = due.map(|record| record.position.partition).collect();
         // Read after `now`, an end covers all records that were acknowledged by then.
-        let due = partitions.iter().filter(|(_, oldest)| oldest.is_due);
-        let ends = due.map(async |(&partition, _)| (partition, self.topic.end(partition).await));
+        let partitions = partitions.into_iter();
+        let ends = partitions.map(async |partition| (partition, self.topic.end(partition).await));
         for (partition, end) in join_all(ends).await {
             let end = match end {
                 Ok(end) => end,
@@ -261,6 +267,7 @@ impl CommitTracker {
                 .iter()
                 .any(|((_, partition), committed)| {
                     *partition == position.partition
+                        && committed.sinks.intersects(record.missing)
                         && position.offset < committed.next_offset
                         // An offset beyond the end is from a topic that this one has replaced.
                         && committed.next_offset <= end
@@ -268,11 +275,46 @@ impl CommitTracker {
                 })
     }
 
-    fn warn_overdue(&self, partition: u32, since: Instant) {
-        if let Some(suppressed) = self.warnings.due() {
-            let sinks = self.committed_offsets.keys();
-            let sinks: Vec<&str> = sinks.map(|(sink, _)| sink.as_str()).collect();
-            tracing::warn!(partition, oldest = ?since.elapsed(), ?sinks, suppressed, "{OVERDUE}");
+    /// Reports whether the `oldest` message that waits for a sink does so for too long.
+    fn report(&self, awaited: &Awaited, oldest: Option<&Uncommitted>) {
+        let Awaited {
+            sink,
+            interval,
+            warnings,
+        } = awaited;
+        let part = sink.health_part();
+        let overdue = oldest.filter(|one| one.since.elapsed() > COMMIT_OVERDUE + *interval);
+        let Some(overdue) = overdue else {
+            self.health.works(&part);
+            if oldest.is_some() && !interval.is_zero() {
+                self.warn_full(sink, *interval);
+            }
+            return;
+        };
+        let reason = format!("messages wait for {sink} to commit them; is it running?");
+        self.health.troubled(&part, &reason);
+        if let Some(suppressed) = warnings.due() {
+            let heard = self.committed_offsets.keys();
+            let heard: BTreeSet<&str> = heard.map(|(sink, _)| sink.as_str()).collect();
+            let (partition, oldest) = (overdue.position.partition, overdue.since.elapsed());
+            tracing::warn!(partition, ?oldest, ?heard, suppressed, "{reason}");
+        }
+    }
+
+    /// Warns if a sink that works commits too seldom for the messages that may be in flight.
+    fn warn_full(&self, sink: &AwaitedSink, interval: Duration) {
+        if self.in_flight.len() < self.max_in_flight - self.max_in_flight / 10 {
+            return;
+        }
+        if let Some(suppressed) = self.full.due() {
+            tracing::warn!(
+                queue = self.queue.name(),
+                max_in_flight = self.max_in_flight,
+                suppressed,
+                "receiving pauses until {sink} commits, which it does every {interval:?}; a larger \
+                 `max-in-flight`, or a shorter `commit-interval` of the sink, lets more messages \
+                 through"
+            );
         }
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use connector_common::Secret;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+
+use crate::awaited::AwaitedSink;
 
 /// The longest time that SQS hides a message after its receive (quota "message visibility
 /// timeout").
@@ -149,22 +152,36 @@ pub struct Config {
     #[serde(default)]
     pub isolation: Isolation,
 
-    /// The condition for deleting a message: `tables` (default) or `topic` has it; or `never`,
-    /// which leaves it in the queue. See [`DeleteAfter`].
+    /// The condition for deleting a message: `tables` (default), `lake` or `topic` has it; all
+    /// sinks of a list have committed it; or `never`, which leaves it in the queue. See
+    /// [`DeleteAfter`].
+    ///
+    /// While a message waits for sinks it counts as in flight and is kept hidden, also while a sink
+    /// is unreachable. Set `max-in-flight` above the number of messages between a receive and its
+    /// commit, and a `visibility-timeout` of minutes, since each message is extended twice in that
+    /// time. `/readyz` and the log name the sink that messages wait for too long for. Without it
+    /// nothing is deleted.
+    ///
+    /// A lake sink commits once in its `commit-interval`, a minute unless it is set. So
+    /// `max-in-flight` has to be more than the messages of that time, and receiving pauses at
+    /// 119,999, which are 2,000 a second for a minute; a shorter interval lets more through. A FIFO
+    /// queue gives no further message of a group before the first are deleted: at most ten of each
+    /// group a minute. What is in flight when the source stops comes again, and becomes rows with
+    /// the same hash in the lake: set `stop-timeout` above the interval.
     #[serde(default)]
     pub delete_after: DeleteAfter,
 
-    /// With `delete-after: tables`, the sink whose commits count: its `meta.consumer.id`, else its
-    /// `meta.name`. Default: any sink that reads the topic, which is right as long as all of them
-    /// write to one database.
+    /// With `delete-after: tables` or `lake`, the sink whose commits count: its
+    /// `meta.consumer.id`, else its `meta.name`. Default: any sink of this kind that reads the
+    /// topic, which is right as long as all of them write to one database, or one table of a lake.
     #[serde(default)]
     pub sink: Option<String>,
 
-    /// The secret that the sink signs its commit notifications with, at least 16 characters, the
-    /// same as in the sink's file: `${{ secrets.NAME }}`. Only with `delete-after: tables`.
+    /// The secret that the sinks sign their commit notifications with, at least 16 characters, the
+    /// same as in their files: `${{ secrets.NAME }}`. Only if messages wait for sinks.
     /// Notifications without its signature are ignored, and `/readyz` and the log name the reason.
     /// Default: none, of which the source warns at its start: whoever can write to the topic
-    /// `<topic>-committed` can then have messages deleted that are not in the tables.
+    /// `<topic>-committed` can then have messages deleted that no sink has committed.
     ///
     /// To change it, stop the sources, restart the sinks with the new one, and start the sources.
     #[serde(default)]
@@ -230,16 +247,16 @@ impl From<Isolation> for fluvio::Isolation {
 }
 
 /// The condition for deleting a message.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeleteAfter {
-    /// A postgres-sink has reported that the record's facts are committed. Until then the
-    /// message counts as in flight and is kept hidden, also while the sink is unreachable. Set
-    /// `max-in-flight` above the number of messages between a receive and its commit, and a
-    /// `visibility-timeout` of minutes, since each message is extended twice in that time.
-    /// Without a sink nothing is deleted.
+    /// A postgres-sink has reported that the record's facts are committed.
     #[default]
     Tables,
+    /// A lake-sink has reported that the record's rows are committed.
+    Lake,
+    /// Each of the named sinks has reported so. A name is a sink's `meta.consumer.id`, else its
+    /// `meta.name`; `tables` and `lake` stand for any sink of this kind. Up to eight.
+    Sinks(Vec<String>),
     /// The topic has acknowledged its record. Fluvio does so before the record is on a
     /// disk, so this is for topics that are replicated, or may lose some records with their
     /// machine, and for pipelines without a sink.
@@ -262,6 +279,32 @@ pub enum DeleteAfter {
     /// Refused for FIFO queues, of which SQS returns no further messages of a group before the
     /// first are deleted, and with `dead-letter-queue`, which would delete.
     Never,
+}
+
+impl<'de> Deserialize<'de> for DeleteAfter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "`delete-after` is tables, lake, topic, never, or a list of sinks"
+        )]
+        enum Form {
+            Word(String),
+            Sinks(Vec<String>),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Sinks(sinks) => Ok(Self::Sinks(sinks)),
+            Form::Word(word) => match word.as_str() {
+                "tables" => Ok(Self::Tables),
+                "lake" => Ok(Self::Lake),
+                "topic" => Ok(Self::Topic),
+                "never" => Ok(Self::Never),
+                _ => Err(D::Error::custom(format!(
+                    "`delete-after` is tables, lake, topic, never, or a list of sinks: `[{word}]`"
+                ))),
+            },
+        }
+    }
 }
 
 fn default_wait_time() -> Duration {
@@ -343,6 +386,20 @@ impl Config {
     #[must_use]
     pub fn max_remembered(&self) -> usize {
         self.max_remembered.unwrap_or(DEFAULT_MAX_REMEMBERED)
+    }
+
+    /// The sinks that have to commit a message before it is deleted.
+    #[must_use]
+    pub fn awaited_sinks(&self) -> Vec<AwaitedSink> {
+        let named = self.sink.clone().map(AwaitedSink::Named);
+        match &self.delete_after {
+            DeleteAfter::Tables => vec![named.unwrap_or(AwaitedSink::Tables)],
+            DeleteAfter::Lake => vec![named.unwrap_or(AwaitedSink::Lake)],
+            DeleteAfter::Sinks(sinks) => {
+                sinks.iter().map(|sink| AwaitedSink::parse(sink)).collect()
+            }
+            DeleteAfter::Topic | DeleteAfter::Never => Vec::new(),
+        }
     }
 
     /// The dead-letter queue and `max-receives`.

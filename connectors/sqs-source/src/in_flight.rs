@@ -2,10 +2,10 @@
 //!
 //! A message is received (its record is being produced), produced (the topic has acknowledged its
 //! record at a [`RecordPosition`]), acked (it may be deleted) and deleted. An [`AckToken`] is the
-//! right to delete a message, and only this module creates one. With [`DeleteAfter::Topic`] a
-//! message is acked as soon as it is produced. With [`DeleteAfter::Tables`] a sink must also have
-//! reported its id as committed. An offset alone is not enough: a topic that loses its end assigns
-//! the same offset to another record.
+//! right to delete a message, and only this module creates one. With `delete-after: topic` a
+//! message is acked as soon as it is produced. Otherwise each of the sinks that are waited for must
+//! also have reported its id as committed. An offset alone is not enough: a topic that loses its
+//! end assigns the same offset to another record.
 //!
 //! While it is in flight, a message is extended before its visibility timeout ends
 //! ([`visibility`]), holds one permit of `max-in-flight`, and is known by its id, so that a second
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::awaited::SinkSet;
 use crate::byte_budget::{ByteBudget, BytePermit};
-use crate::config::DeleteAfter;
 use crate::metrics::InFlightCounts;
 use crate::queue::{MessageId, Receipt, Received};
 use crate::record::{Record, RecordPosition};
@@ -88,7 +88,8 @@ impl AckToken {
 #[derive(Debug)]
 pub struct InFlight {
     visibility_timeout: Duration,
-    delete_after: DeleteAfter,
+    /// The sinks that have to commit a message; none if the topic's acknowledgement is enough.
+    awaited: SinkSet,
     byte_budget: ByteBudget,
     table: Mutex<Table>,
 }
@@ -116,15 +117,16 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// The record is being produced. That of an earlier delivery may be committed already.
-    Received { is_committed: bool },
-    /// The record is in the topic and not known to be committed.
+    /// The record is being produced. That of an earlier delivery may be committed already, so that
+    /// fewer sinks are missing.
+    Received { missing: SinkSet },
+    /// The record is in the topic, and sinks are missing.
     Produced(Uncommitted),
     /// An ack token was issued.
     Acked,
 }
 
-/// A message whose record is in the topic and not known to be committed.
+/// A message whose record is in the topic and not known to be committed by all sinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uncommitted {
     /// The position of its record.
@@ -133,19 +135,18 @@ pub struct Uncommitted {
     pub since: Instant,
     /// The number of receives of its message; 0 if the queue does not report it.
     pub receives: u32,
+    /// The sinks that have yet to commit it.
+    pub missing: SinkSet,
 }
 
 impl InFlight {
-    /// An empty tracker for messages that are received with this visibility timeout.
+    /// An empty tracker for messages that are received with this visibility timeout, and deleted
+    /// when the `awaited` sinks have committed them.
     #[must_use]
-    pub fn new(
-        visibility_timeout: Duration,
-        delete_after: DeleteAfter,
-        byte_budget: ByteBudget,
-    ) -> Self {
+    pub fn new(visibility_timeout: Duration, awaited: SinkSet, byte_budget: ByteBudget) -> Self {
         Self {
             visibility_timeout,
-            delete_after,
+            awaited,
             byte_budget,
             table: Mutex::default(),
         }
@@ -186,7 +187,7 @@ impl InFlight {
             extend_at: None,
             since: now,
             state: State::Received {
-                is_committed: false,
+                missing: self.awaited,
             },
             body: Some(self.byte_budget.take(body.len())),
             _in_flight: in_flight,
@@ -210,7 +211,7 @@ impl InFlight {
     }
 
     /// Records that the topic has acknowledged the message's own record at `position`. Returns
-    /// `None` if it isn't in flight, or a sink has yet to commit it.
+    /// `None` if it isn't in flight, or sinks have yet to commit it.
     pub fn acknowledged(
         &self,
         id: &MessageId,
@@ -220,29 +221,24 @@ impl InFlight {
         let mut table = self.table();
         let entry = table.messages.get_mut(id)?;
         entry.body = None;
-        match entry.state {
-            State::Acked => None,
-            State::Received {
-                is_committed: false,
-            }
-            | State::Produced(_)
-                if self.delete_after == DeleteAfter::Tables =>
-            {
-                entry.state = State::Produced(Uncommitted {
-                    position,
-                    since: now,
-                    receives: entry.receive_count,
-                });
-                None
-            }
-            State::Received { .. } | State::Produced(_) => {
-                entry.state = State::Acked;
-                Some(AckToken {
-                    id: id.clone(),
-                    position: Some(position),
-                })
-            }
+        let missing = match entry.state {
+            State::Acked => return None,
+            State::Received { missing } | State::Produced(Uncommitted { missing, .. }) => missing,
+        };
+        if missing.is_empty() {
+            entry.state = State::Acked;
+            return Some(AckToken {
+                id: id.clone(),
+                position: Some(position),
+            });
         }
+        entry.state = State::Produced(Uncommitted {
+            position,
+            since: now,
+            receives: entry.receive_count,
+            missing,
+        });
+        None
     }
 
     /// Records that the dead-letter queue has a copy of the message. Returns `None` if it isn't in
@@ -258,30 +254,32 @@ impl InFlight {
         })
     }
 
-    /// Records that a sink has committed the record of this message. Returns `None` if the message
-    /// isn't in flight, or its record is not acknowledged yet.
-    pub fn committed(&self, id: &str) -> Option<AckToken> {
+    /// Records that the `sinks` have committed the record of this message. Returns `None` if the
+    /// message isn't in flight, its record is not acknowledged yet, or another sink is missing.
+    pub fn committed(&self, id: &str, sinks: SinkSet) -> Option<AckToken> {
         let mut table = self.table();
         let (id, _) = table.messages.get_key_value(id)?;
         let id = id.clone();
         let entry = table.messages.get_mut(&id)?;
-        match entry.state {
-            State::Received { .. } => {
-                entry.state = State::Received { is_committed: true };
+        match &mut entry.state {
+            State::Received { missing } => {
+                *missing = missing.without(sinks);
                 None
             }
-            State::Produced(Uncommitted { position, .. }) => {
+            State::Produced(uncommitted) => {
+                uncommitted.missing = uncommitted.missing.without(sinks);
+                if !uncommitted.missing.is_empty() {
+                    return None;
+                }
+                let position = Some(uncommitted.position);
                 entry.state = State::Acked;
-                Some(AckToken {
-                    id,
-                    position: Some(position),
-                })
+                Some(AckToken { id, position })
             }
             State::Acked => None,
         }
     }
 
-    /// All messages that are produced and not known to be committed.
+    /// All messages that are produced and not known to be committed by all sinks.
     pub fn uncommitted(&self) -> Vec<Uncommitted> {
         let table = self.table();
         let entries = table.messages.values();

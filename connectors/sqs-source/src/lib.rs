@@ -10,7 +10,7 @@
 //! # Layout
 //!
 //! The way of a message: [`sqs`] → `receive` → `in_flight` → `produce` → [`topic`] → `commits`
-//! (with `delete-after: tables`) → [`delete`] → [`sqs`], which implements [`queue`].
+//! (if it waits for sinks) → [`delete`] → [`sqs`], which implements [`queue`].
 //!
 //! - [`source`]: opens all queues and the topic; [`pipeline`]: starts and stops the stages of one
 //!   queue
@@ -19,13 +19,15 @@
 //! - [`s3`]: bodies that the sender has put into S3
 //! - `in_flight`: tracks messages until they are deleted, and extends their visibility timeouts
 //! - `read_only`: tracks messages that stay in the queue, with `delete-after: never`
-//! - `commits`: reads commit notifications, and acks the messages that they name
+//! - `commits`: reads commit notifications, and acks the messages that they name; [`awaited`]: the
+//!   sinks that a message waits for
 //! - [`delete`]: deletes acked messages, and forwards dead letters
 //! - [`byte_budget`]: the memory for message bodies; [`metrics`]: metrics and progress
 
 use std::process::ExitCode;
 
 pub mod allocator;
+pub mod awaited;
 pub mod byte_budget;
 mod commits;
 pub mod config;

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::awaited::{AwaitedSink, SinkSet};
 use crate::byte_budget::ByteBudget;
-use crate::commits::{CommitTracker, CommittedOffsets, Unreadable};
+use crate::commits::{Awaited, CommitTracker, CommittedOffsets, Unreadable};
 use crate::config::{Config, DeleteAfter, Isolation, LONGEST_VISIBILITY, RecordFormat};
 use crate::delete::{DeadLetterForwarder, DeadLetters, Deleter};
 use crate::in_flight::visibility::{VisibilityExtender, release_all};
@@ -69,8 +70,7 @@ pub struct Settings {
     pub depth_interval: Duration,
     /// See [`Config::stop_timeout`].
     pub stop_timeout: Duration,
-    /// With `delete-after: tables`, the age at which an uncommitted record is first checked for
-    /// being lost.
+    /// The age at which a record that a sink has yet to commit is first checked for being lost.
     pub check_commits_after: Duration,
 }
 
@@ -78,10 +78,10 @@ pub struct Settings {
 pub enum DeletePolicy {
     /// The topic has acknowledged the record.
     Topic,
-    /// A sink has committed the record.
-    Tables {
-        /// The sink's name; `None` means any.
-        sink: Option<String>,
+    /// Sinks have committed the record.
+    Sinks {
+        /// The sinks, of which each has to.
+        sinks: Vec<AwaitedSink>,
         /// Commit notifications.
         commits: mpsc::Receiver<Commit>,
         /// The time since when they can't be read.
@@ -166,19 +166,19 @@ pub async fn run(
     match policy {
         DeletePolicy::Never => pipeline.run_read_only().await,
         DeletePolicy::Topic => pipeline.run_deleting(None).await,
-        DeletePolicy::Tables {
-            sink,
+        DeletePolicy::Sinks {
+            sinks,
             commits,
             unreadable,
         } => {
-            let commits = Some((sink, commits, unreadable));
+            let commits = Some((sinks, commits, unreadable));
             pipeline.run_deleting(commits).await
         }
     }
 }
 
-/// The commit notifications of the sink of this name, or of any.
-type Commits = (Option<String>, mpsc::Receiver<Commit>, Unreadable);
+/// The awaited sinks and the commit notifications.
+type Commits = (Vec<AwaitedSink>, mpsc::Receiver<Commit>, Unreadable);
 
 type Tasks = JoinSet<Result<(), QueueError>>;
 
@@ -229,12 +229,10 @@ impl Pipeline {
     /// Runs receive → produce → (commits) → delete, and extends visibility timeouts.
     async fn run_deleting(&self, commits: Option<Commits>) -> anyhow::Result<()> {
         let (queue, context, settings) = (self.queue.name(), &self.context, &self.settings);
-        let delete_after = match commits {
-            None => DeleteAfter::Topic,
-            Some(_) => DeleteAfter::Tables,
-        };
+        let sinks = commits.iter().flat_map(|(sinks, ..)| sinks);
+        let awaited: SinkSet = sinks.map(|_| true).collect();
         let budget = context.byte_budget.clone();
-        let in_flight = InFlight::new(settings.visibility_timeout, delete_after, budget);
+        let in_flight = InFlight::new(settings.visibility_timeout, awaited, budget);
         let in_flight = Arc::new(in_flight);
         let extender = VisibilityExtender {
             queue: Arc::clone(&self.queue),
@@ -288,12 +286,12 @@ impl Pipeline {
         });
         let dead_letters = self.forward_dead_letters(&mut tasks, &tracker);
         let written = self.receive_and_produce(&mut tasks, tracker, dead_letters);
-        if let Some((sink, commits, unreadable)) = commits {
+        if let Some((sinks, commits, unreadable)) = commits {
             let tracker = CommitTracker {
                 queue: Arc::clone(&self.queue),
                 topic: Arc::clone(&self.context.topic),
                 in_flight: Arc::clone(in_flight),
-                sink,
+                awaited: sinks.into_iter().map(Awaited::from).collect(),
                 check_after: self.settings.check_commits_after,
                 max_in_flight: self.settings.max_in_flight,
                 unreadable,
@@ -301,7 +299,7 @@ impl Pipeline {
                 acks,
                 committed_offsets: CommittedOffsets::default(),
                 health: self.context.health.clone(),
-                warnings: Warnings::default(),
+                full: Warnings::default(),
             };
             tasks.spawn(async move {
                 tracker.run(commits, written).await;

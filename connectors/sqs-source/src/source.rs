@@ -316,8 +316,8 @@ fn check_linger(meta: &Meta, settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-/// The delete policy of each queue, and with `delete-after: tables` the reader of the commit
-/// notifications. `None` if the stop comes first.
+/// The delete policy of each queue, and the reader of the commit notifications if messages wait for
+/// sinks. `None` if the stop comes first.
 async fn delete_policies(
     config: &Config,
     topic: &str,
@@ -325,20 +325,20 @@ async fn delete_policies(
     starting: &Starting<'_>,
 ) -> anyhow::Result<Option<(Vec<DeletePolicy>, Option<CommitReader>)>> {
     let same_for_all = |policy: fn() -> DeletePolicy| (0..queues).map(|_| policy()).collect();
-    match config.delete_after {
+    match &config.delete_after {
         DeleteAfter::Topic => Ok(Some((same_for_all(|| DeletePolicy::Topic), None))),
         DeleteAfter::Never => Ok(Some((same_for_all(|| DeletePolicy::Never), None))),
-        DeleteAfter::Tables => {
+        DeleteAfter::Tables | DeleteAfter::Lake | DeleteAfter::Sinks(_) => {
             let unreadable = Unreadable::default();
             let (senders, policies) = (0..queues)
                 .map(|_| {
                     let (sender, commits) = mpsc::channel(COMMITS);
-                    let tables = DeletePolicy::Tables {
-                        sink: config.sink.clone(),
+                    let sinks = DeletePolicy::Sinks {
+                        sinks: config.awaited_sinks(),
                         commits,
                         unreadable: unreadable.clone(),
                     };
-                    (sender, tables)
+                    (sender, sinks)
                 })
                 .unzip();
             let next = wait_for(NOTIFICATIONS, starting, || reader::next_offset(topic));
@@ -348,7 +348,7 @@ async fn delete_policies(
             if config.notifications_secret.is_none() {
                 tracing::warn!(
                     "no `notifications-secret`: whoever can write to the topic `{}` can have \
-                     messages deleted that are not in the tables",
+                     messages deleted that no sink has committed",
                     notifications_topic(topic)
                 );
             }

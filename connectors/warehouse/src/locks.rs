@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_common::Partitions;
 use tokio::sync::Mutex;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
@@ -336,4 +337,77 @@ fn name(source: &Source) -> String {
         partition,
     } = source;
     format!("{sink}\u{1f}{topic}\u{1f}{partition}")
+}
+
+/// The name of the group of sinks called `sink` that share the same partitions of `topic`.
+#[must_use]
+pub fn group(sink: &str, topic: &str, wanted: &Partitions) -> String {
+    let partitions = match wanted {
+        Partitions::All => "all".to_owned(),
+        Partitions::Some(named) => format!("{named:?}"),
+    };
+    format!("{sink}\u{1f}{topic}\u{1f}shared\u{1f}{partitions}")
+}
+
+/// The number of partitions that this sink may hold among sinks that share them. Partitions that
+/// remain after an even division go to the sinks that hold the most, so that few partitions move.
+///
+/// Each sink computes it from the locks in PostgreSQL, which are the same for all of them. If two
+/// sinks read the locks at different times, one of them has a partition too many or too few until
+/// its next check.
+#[must_use]
+pub fn assigned(members: &[Member], partitions: usize) -> usize {
+    let mut members = members.to_vec();
+    members.sort_by_key(|member| (std::cmp::Reverse(member.holds), member.id));
+    let Some(rank) = members.iter().position(|member| member.is_us) else {
+        // A sink that is not a member gets nothing.
+        return 0;
+    };
+    let each = partitions / members.len();
+    let rest = partitions % members.len();
+    each + usize::from(rank < rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(holds: &[usize], us: usize) -> Vec<Member> {
+        let member = |(index, holds): (usize, &usize)| Member {
+            id: i32::try_from(index).unwrap(),
+            is_us: index == us,
+            holds: *holds,
+        };
+        holds.iter().enumerate().map(member).collect()
+    }
+
+    fn assignments(holds: &[usize], partitions: usize) -> Vec<usize> {
+        (0..holds.len())
+            .map(|us| assigned(&members(holds, us), partitions))
+            .collect()
+    }
+
+    #[test]
+    fn all_partitions_are_assigned_and_none_twice() {
+        for partitions in 0..9 {
+            for holds in [vec![0], vec![3, 1], vec![0, 0, 0], vec![1, 2, 3, 4, 5]] {
+                let all = assignments(&holds, partitions);
+                assert_eq!(all.iter().sum::<usize>(), partitions, "{holds:?}");
+                assert!(all.iter().max().unwrap() - all.iter().min().unwrap() <= 1);
+            }
+        }
+        assert_eq!(assigned(&members(&[4], 1), 4), 0, "not a member");
+    }
+
+    #[test]
+    fn partitions_that_remain_stay_where_they_are() {
+        assert_eq!(assignments(&[4, 0], 4), [2, 2]);
+        assert_eq!(assignments(&[2, 2, 0], 4), [2, 1, 1]);
+        assert_eq!(
+            assignments(&[1, 2, 1], 4),
+            [1, 2, 1],
+            "and nothing moves any more"
+        );
+        assert_eq!(assignments(&[0, 1, 1, 0, 0], 2), [0, 1, 1, 0, 0]);
+    }
 }

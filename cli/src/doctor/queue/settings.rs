@@ -23,7 +23,7 @@ pub(super) const AREA: &str = "queue";
 const MIN_RECEIVES: u64 = 3;
 /// A shorter retention does not outlast a weekend.
 const SHORT_RETENTION: u32 = 2 * 86_400;
-/// A shorter visibility timeout is extended often while messages wait for the tables.
+/// A shorter visibility timeout is extended often while messages wait for sinks.
 const SHORT_VISIBILITY: Duration = Duration::from_secs(60);
 
 /// A queue's settings.
@@ -109,7 +109,7 @@ impl Settings {
         queue: &str,
         oldest: Option<f64>,
     ) {
-        if deployment.delete_after() == Some(DeleteAfter::Never) {
+        if deployment.delete_after() == Some(&DeleteAfter::Never) {
             let source = deployment.queue.as_ref();
             let remembered = source.map_or(0, |queue| queue.max_remembered() as u64);
             self.messages_stay(report, remembered);
@@ -232,7 +232,7 @@ impl Settings {
             .source
             .as_ref()
             .and_then(|source| source.meta.producer.linger);
-        if deployment.delete_after() == Some(DeleteAfter::Never) {
+        if deployment.delete_after() == Some(&DeleteAfter::Never) {
             report.ok(
                 AREA,
                 "visibility",
@@ -251,15 +251,13 @@ impl Settings {
                 ),
                 "shorten the linger; 20ms suffices",
             );
-        } else if deployment.delete_after() == Some(DeleteAfter::Tables)
-            && timeout < SHORT_VISIBILITY
-        {
+        } else if deployment.waits_for_sinks() && timeout < SHORT_VISIBILITY {
             report.warn(
                 AREA,
                 "visibility",
                 format!(
                     "a message stays hidden for {timeout:?}, and is extended twice in that time \
-                     while it waits for the tables"
+                     while it waits for its sinks"
                 ),
                 "`visibility-timeout: 5m` in the source's file takes fewer requests",
             );

@@ -9,7 +9,9 @@ use lake_sink::batch::Content;
 use lake_sink::error::Error;
 
 use crate::faulty::{Commit, Faulty};
-use crate::support::{Lab, batches, begin, expected, expected_rejected, open, settings, write};
+use crate::support::{
+    Lab, batches, begin, context, expected, expected_rejected, open, settings, write,
+};
 
 /// Asserts that the tables have the records of partition 0 before `end`, each once.
 async fn assert_once(lab: &Lab, end: i64) {
@@ -188,18 +190,14 @@ async fn the_offsets_of_another_cluster_are_refused() {
     let mut lake = lab.lake().await;
     begin(&mut lake, 1).await;
     let catalog = lab.catalog().await;
-    let metrics = lake_sink::metrics::Metrics::new().unwrap();
     let (never, _) = Stop::manual();
-    let health = connector_common::Health::default();
     let settings = settings(Content::Facts);
     let other = lake_sink::lake::Lake::open(
         catalog,
         settings,
         "shop-events",
         "cluster-2",
-        metrics,
-        health,
-        never,
+        context(never).0,
     )
     .await;
     let error = other.err().unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use bytes::Bytes;
+use connector_common::committed::Destination;
 use connector_common::{Health, Secret, Stop};
 use futures_util::TryStreamExt;
 use iceberg::table::Table;
@@ -14,14 +15,14 @@ use iceberg::{Catalog, TableIdent};
 use lake_sink::batch::{Content, LakeBatch};
 use lake_sink::catalog::SqlCatalog;
 use lake_sink::error::Error;
-use lake_sink::lake::{Lake, Settings};
+use lake_sink::lake::{Context, Lake, Settings};
 use lake_sink::metrics::Metrics;
 use lake_sink::rows::Source;
 use lake_sink::schema;
 use lake_sink::storage::{self, S3Settings};
 use private_postgres::PrivatePostgres;
 use serde_json::{Value, json};
-use sink_common::{ReadBatch, Record};
+use sink_common::{NotificationSender, NotifyingSink, ReadBatch, Record, notifications};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use warehouse::Database;
@@ -136,9 +137,25 @@ pub async fn open(
     settings: Settings,
     stop: Stop,
 ) -> Result<Lake, Error> {
-    let metrics = Metrics::new().unwrap();
-    let health = Health::default();
-    Lake::open(catalog, settings, TOPIC, "cluster-1", metrics, health, stop).await
+    Lake::open(catalog, settings, TOPIC, "cluster-1", context(stop).0).await
+}
+
+/// The context of a lake, and what sends its commit notifications.
+pub fn context(stop: Stop) -> (Context, NotificationSender) {
+    let sink = NotifyingSink {
+        name: "lake".to_owned(),
+        destination: Destination::Lake,
+        commit_interval: Duration::from_secs(60),
+        queue_size: 8,
+    };
+    let (notifications, sender) = notifications(sink, TOPIC, None);
+    let context = Context {
+        metrics: Metrics::new().unwrap(),
+        health: Health::default(),
+        notifications,
+        stop,
+    };
+    (context, sender)
 }
 
 pub fn settings(content: Content) -> Settings {

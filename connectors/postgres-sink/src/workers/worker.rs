@@ -10,7 +10,7 @@ use connector_common::metrics::Volume;
 use connector_common::traces::{Part, Passed};
 use connector_common::{Backoff, Health, Start, Stop, Traces, Warnings};
 use fact_model::Options;
-use sink_common::{Limits, Partition, ReadError, Reader};
+use sink_common::{CommitNotifications, Limits, Partition, ReadError, Reader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use warehouse::locks::{AdvisoryLocks, Lock};
@@ -20,7 +20,6 @@ use super::set_aside;
 use crate::delivery::{Refusals, deliver};
 use crate::error::Error;
 use crate::metrics::{Progress, TransactionMetrics};
-use crate::notifications::CommitNotifications;
 
 /// A sink that is fenced more often than this within [`FENCED_PERIOD`] has a twin.
 const MAX_FENCED: usize = 10;

@@ -1,12 +1,13 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use connector_common::committed::Destination;
 use connector_common::keys::Sent;
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::byte_budget::ByteBudget;
-use crate::config::DeleteAfter;
 use crate::in_flight::visibility::LONGEST_DELAY;
 use crate::queue::{Depth, QueueError, Receipt, Received, Refusal};
 use crate::record::RecordPosition;
@@ -97,14 +98,19 @@ impl Visible {
 }
 
 fn tracker(isolation: Isolation) -> (CommitTracker, Arc<Visible>) {
+    tracker_of(vec![AwaitedSink::Tables], isolation)
+}
+
+fn tracker_of(sinks: Vec<AwaitedSink>, isolation: Isolation) -> (CommitTracker, Arc<Visible>) {
+    let awaited: SinkSet = sinks.iter().map(|_| true).collect();
     let queue = Arc::new(Visible::default());
     let budget = ByteBudget::new(1);
     let hour = Duration::from_secs(3600);
     let tracker = CommitTracker {
         queue: Arc::<Visible>::clone(&queue),
         topic: Arc::new(End(0)),
-        in_flight: Arc::new(InFlight::new(hour, DeleteAfter::Tables, budget)),
-        sink: None,
+        in_flight: Arc::new(InFlight::new(hour, awaited, budget)),
+        awaited: sinks.into_iter().map(Awaited::from).collect(),
         check_after: CHECK_AFTER,
         max_in_flight: 10,
         unreadable: Unreadable::default(),
@@ -112,7 +118,7 @@ fn tracker(isolation: Isolation) -> (CommitTracker, Arc<Visible>) {
         acks: mpsc::unbounded_channel().0,
         committed_offsets: CommittedOffsets::default(),
         health: Health::default(),
-        warnings: Warnings::default(),
+        full: Warnings::default(),
     };
     (tracker, queue)
 }
@@ -147,7 +153,15 @@ fn commit(next_offset: i64) -> Commit {
         sink: "sink".to_owned(),
         partition: 0,
         next_offset,
-        ids: Vec::new(),
+        ..Commit::default()
+    }
+}
+
+fn lake_commit(next_offset: i64) -> Commit {
+    Commit {
+        destination: Destination::Lake,
+        commit_seconds: 60,
+        ..commit(next_offset)
     }
 }
 
@@ -232,4 +246,54 @@ async fn the_oldest_messages_make_room_for_others_while_no_notification_can_be_r
         "half of the limit stays in flight"
     );
     assert!(queue.sorted().is_empty());
+}
+
+#[tokio::test]
+async fn a_record_is_lost_if_a_sink_that_it_waits_for_has_passed_it_and_no_other() {
+    let sinks = vec![AwaitedSink::Tables, AwaitedSink::Lake];
+    let (mut tracker, queue) = tracker_of(sinks, Isolation::ReadCommitted);
+    (0..10).for_each(|offset| acknowledge(&tracker, offset, 1));
+    tracker.topic = Arc::new(End(10));
+    // The tables have all of them, and the lake is a minute behind.
+    tracker.ack(Commit {
+        ids: (0..10).map(|offset: i64| offset.to_string()).collect(),
+        ..commit(10)
+    });
+    tracker.check_uncommitted().await;
+    assert!(queue.sorted().is_empty(), "the lake has yet to commit them");
+    // It commits eight and names five.
+    tracker.ack(Commit {
+        ids: (0..5).map(|offset: i64| offset.to_string()).collect(),
+        ..lake_commit(8)
+    });
+    tracker.check_uncommitted().await;
+    assert_eq!(queue.sorted(), ["5", "6", "7"]);
+    assert_eq!(tracker.in_flight.uncommitted().len(), 2);
+}
+
+#[tokio::test]
+async fn a_sink_that_commits_seldom_is_overdue_after_its_own_interval() {
+    let lake = AwaitedSink::Named("sink".to_owned());
+    let (mut tracker, _) = tracker_of(vec![AwaitedSink::Tables, lake], Isolation::ReadCommitted);
+    tracker.topic = Arc::new(End(10));
+    let since = Instant::now() - COMMIT_OVERDUE - Duration::from_secs(30);
+    acknowledge_at(&tracker, 0, 1, since);
+    let ready = |tracker: &CommitTracker| tracker.health.ready().map_err(|why| why.to_string());
+    let of_lake = "sink sink: messages wait for the sink `sink` to commit them; is it running?";
+    let of_tables = "tables: messages wait for a PostgreSQL sink to commit them; is it running?";
+    tracker.check_uncommitted().await;
+    let both = format!("{of_lake}\n{of_tables}");
+    assert_eq!(ready(&tracker), Err(both), "neither has reported yet");
+    tracker.ack(lake_commit(0));
+    tracker.check_uncommitted().await;
+    assert_eq!(ready(&tracker), Err(of_tables.to_owned()));
+    let named = vec!["0".to_owned()];
+    let commit = commit(1);
+    tracker.ack(Commit {
+        sink: "postgres-sink".to_owned(),
+        ids: named,
+        ..commit
+    });
+    tracker.check_uncommitted().await;
+    assert_eq!(ready(&tracker), Ok(()));
 }

@@ -7,6 +7,7 @@ use connector_common::{Error, Validate};
 use humantime_serde::re::humantime::format_duration;
 
 use super::{Config, DeleteAfter, LONGEST_VISIBILITY, QueueRef, is_http};
+use crate::awaited::SinkSet;
 use crate::queue::is_fifo;
 
 /// SQS allows 120,000 received and undeleted messages a queue (quota "in-flight messages").
@@ -33,13 +34,7 @@ impl Validate for Config {
         self.validate_limits()?;
         connector_common::committed::validate_secret(self.notifications_secret.as_ref())?;
         connector_common::traces::validate(self.otlp_endpoint.as_deref())?;
-        if self.sink.is_some() && self.delete_after != DeleteAfter::Tables {
-            return refuse("`sink` needs `delete-after: tables`");
-        }
-        if self.notifications_secret.is_some() && self.delete_after != DeleteAfter::Tables {
-            return refuse("`notifications-secret` needs `delete-after: tables`");
-        }
-        Ok(())
+        self.validate_sinks()
     }
 }
 
@@ -59,6 +54,40 @@ impl Config {
                 return refuse(format!(
                     "`queue-url` is not an http(s) URL: `{url}`; a bare name goes into `queue-name`"
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the sinks that messages wait for.
+    fn validate_sinks(&self) -> Checked {
+        let is_one = matches!(self.delete_after, DeleteAfter::Tables | DeleteAfter::Lake);
+        if self.sink.is_some() && !is_one {
+            return refuse(
+                "`sink` needs `delete-after: tables` or `lake`; a list of sinks has their names",
+            );
+        }
+        if self.notifications_secret.is_some() && self.awaited_sinks().is_empty() {
+            return refuse(
+                "`notifications-secret` needs `delete-after: tables`, `lake` or a list of sinks",
+            );
+        }
+        let DeleteAfter::Sinks(sinks) = &self.delete_after else {
+            return Ok(());
+        };
+        if !(1..=SinkSet::MAX).contains(&sinks.len()) {
+            return refuse(format!(
+                "`delete-after` names between 1 and {} sinks, not {}",
+                SinkSet::MAX,
+                sinks.len()
+            ));
+        }
+        for (index, sink) in sinks.iter().enumerate() {
+            if ["topic", "never", ""].contains(&sink.as_str()) {
+                return refuse(format!("`delete-after` names `{sink}` in a list of sinks"));
+            }
+            if sinks.iter().take(index).any(|other| other == sink) {
+                return refuse(format!("`delete-after` names the sink `{sink}` twice"));
             }
         }
         Ok(())
@@ -228,6 +257,7 @@ fn check_whole_seconds(field: &str, value: Duration) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::awaited::AwaitedSink;
     use crate::config::Isolation;
 
     fn parse(yaml: &str) -> Result<Config, String> {
@@ -262,6 +292,29 @@ mod tests {
             config.dead_letters(),
             Some((QueueRef::Name("d".to_owned()), 10))
         );
+    }
+
+    #[test]
+    fn the_sinks_to_wait_for_are_those_of_a_list_or_of_a_kind() {
+        use AwaitedSink::{Lake, Named, Tables};
+        let named = |name: &str| Named(name.to_owned());
+        for (yaml, sinks) in [
+            ("{queue-name: a}", vec![Tables]),
+            ("{queue-name: a, sink: s}", vec![named("s")]),
+            ("{queue-name: a, delete-after: lake}", vec![Lake]),
+            (
+                "{queue-name: a, delete-after: lake, sink: s}",
+                vec![named("s")],
+            ),
+            (
+                "{queue-name: a, delete-after: [s, lake]}",
+                vec![named("s"), Lake],
+            ),
+            ("{queue-name: a, delete-after: topic}", vec![]),
+            ("{queue-name: a, delete-after: never}", vec![]),
+        ] {
+            assert_eq!(parse(yaml).unwrap().awaited_sinks(), sinks, "{yaml}");
+        }
     }
 
     #[test]
@@ -329,7 +382,28 @@ mod tests {
                 "acknowledgement-timeout",
             ),
             ("{queue-name: a, max_in_flight: 100}", "max_in_flight"),
-            ("{queue-name: a, delete-after: sink}", "delete"),
+            (
+                "{queue-name: a, delete-after: sink}",
+                "a list of sinks: `[sink]`",
+            ),
+            (
+                "{queue-name: a, delete-after: {sink: a}}",
+                "a list of sinks",
+            ),
+            ("{queue-name: a, delete-after: []}", "between 1 and 8"),
+            (
+                "{queue-name: a, delete-after: [a, b, c, d, e, f, g, h, i]}",
+                "between 1 and 8",
+            ),
+            ("{queue-name: a, delete-after: [a, b, a]}", "`a` twice"),
+            (
+                "{queue-name: a, delete-after: [a, topic]}",
+                "`topic` in a list",
+            ),
+            (
+                "{queue-name: a, delete-after: [a], sink: a}",
+                "`sink` needs",
+            ),
             (
                 "{queue-name: a, sink: s, delete-after: topic}",
                 "delete-after: tables",

@@ -18,7 +18,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         Self {
-            in_flight: InFlight::new(TIMEOUT, DeleteAfter::Topic, ByteBudget::new(1 << 20)),
+            in_flight: InFlight::new(TIMEOUT, SinkSet::default(), ByteBudget::new(1 << 20)),
             permits: Arc::new(Semaphore::new(10)),
             start: Instant::now(),
         }
@@ -206,10 +206,52 @@ fn the_newer_of_two_deliveries_is_kept_in_whichever_order_they_arrive() {
     assert_eq!(fixture.in_flight.receipt(&ack).as_deref(), Some("third"));
 }
 
+fn one_sink() -> SinkSet {
+    [true].into_iter().collect()
+}
+
+#[test]
+fn a_message_that_waits_for_two_sinks_is_acked_by_the_last_of_them() {
+    let [both, first, second] = [[true, true], [true, false], [false, true]]
+        .map(|sinks| sinks.into_iter().collect::<SinkSet>());
+    let fixture = Fixture {
+        in_flight: InFlight::new(TIMEOUT, both, ByteBudget::new(1 << 20)),
+        ..Fixture::new()
+    };
+    let position = RecordPosition {
+        partition: 0,
+        offset: 1,
+    };
+    let acknowledge = |id: &str| {
+        fixture
+            .in_flight
+            .acknowledged(&id.into(), position, fixture.start)
+    };
+    let commit = |id, sinks| fixture.in_flight.committed(id, sinks);
+    for id in ["m", "n", "o"] {
+        fixture.deliver(id, "r", 1, fixture.start);
+    }
+    assert_eq!(acknowledge("m"), None);
+    assert_eq!(commit("m", second), None);
+    assert_eq!(commit("m", second), None, "the same sink again");
+    assert_eq!(fixture.in_flight.uncommitted()[0].missing, first);
+    // Produced again after an error: what was committed stays so.
+    assert_eq!(acknowledge("m"), None);
+    assert!(commit("m", first).is_some());
+
+    // The record of an earlier delivery is committed by one before this one is acknowledged.
+    assert_eq!(commit("n", first), None);
+    assert_eq!(acknowledge("n"), None);
+    assert!(commit("n", second).is_some());
+    assert_eq!(commit("o", first), None);
+    assert_eq!(commit("o", second), None);
+    assert!(acknowledge("o").is_some());
+}
+
 #[test]
 fn with_tables_a_message_is_acked_once_and_only_by_a_commit_with_its_id() {
     let fixture = Fixture {
-        in_flight: InFlight::new(TIMEOUT, DeleteAfter::Tables, ByteBudget::new(1 << 20)),
+        in_flight: InFlight::new(TIMEOUT, one_sink(), ByteBudget::new(1 << 20)),
         ..Fixture::new()
     };
     let position = RecordPosition {
@@ -223,12 +265,15 @@ fn with_tables_a_message_is_acked_once_and_only_by_a_commit_with_its_id() {
     };
     fixture.deliver("m", "r", 1, fixture.start);
     assert_eq!(acknowledge("m"), None);
-    assert_eq!(fixture.in_flight.committed("another"), None);
+    assert_eq!(fixture.in_flight.committed("another", one_sink()), None);
     assert_eq!(fixture.in_flight.uncommitted().len(), 1);
-    let ack = fixture.in_flight.committed("m").expect("it is committed");
+    let ack = fixture
+        .in_flight
+        .committed("m", one_sink())
+        .expect("it is committed");
     assert_eq!((ack.id().as_ref(), ack.position()), ("m", Some(position)));
     assert_eq!(
-        fixture.in_flight.committed("m"),
+        fixture.in_flight.committed("m", one_sink()),
         None,
         "one token a message"
     );
@@ -236,14 +281,14 @@ fn with_tables_a_message_is_acked_once_and_only_by_a_commit_with_its_id() {
 
     // A record of an earlier delivery may be committed before this one is acknowledged.
     fixture.deliver("n", "r", 1, fixture.start);
-    assert_eq!(fixture.in_flight.committed("n"), None);
+    assert_eq!(fixture.in_flight.committed("n", one_sink()), None);
     assert!(acknowledge("n").is_some());
 }
 
 #[test]
 fn a_message_whose_record_is_lost_is_released_and_tracked_anew() {
     let fixture = Fixture {
-        in_flight: InFlight::new(TIMEOUT, DeleteAfter::Tables, ByteBudget::new(1 << 20)),
+        in_flight: InFlight::new(TIMEOUT, one_sink(), ByteBudget::new(1 << 20)),
         ..Fixture::new()
     };
     for (id, offset) in [("kept", 4), ("lost", 5)] {
@@ -261,7 +306,11 @@ fn a_message_whose_record_is_lost_is_released_and_tracked_anew() {
         .in_flight
         .release_lost(|record| record.position.offset >= 5);
     assert_eq!(receipts, ["lost".into()]);
-    assert_eq!(fixture.in_flight.committed("lost"), None, "not in flight");
+    assert_eq!(
+        fixture.in_flight.committed("lost", one_sink()),
+        None,
+        "not in flight"
+    );
     assert!(fixture.deliver("lost", "again", 2, fixture.start).is_some());
-    assert!(fixture.in_flight.committed("kept").is_some());
+    assert!(fixture.in_flight.committed("kept", one_sink()).is_some());
 }

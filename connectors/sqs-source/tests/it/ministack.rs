@@ -10,6 +10,7 @@ use connector_common::committed::Commit;
 use connector_common::keys::{Key, partition_of};
 use end_to_end::pypi;
 use sqs_source::Unreadable;
+use sqs_source::awaited::AwaitedSink;
 use sqs_source::pipeline::{DeletePolicy, Settings};
 use tokio::sync::mpsc;
 
@@ -309,8 +310,8 @@ async fn messages_of_a_fifo_queue_are_deleted_when_the_sink_has_committed_them()
     let config = config(&url, "queue-name: events.fifo");
     let topic = StandIn::new(Mood::Acknowledge);
     let (sink, commits) = mpsc::channel(8);
-    let mut tables = Some(DeletePolicy::Tables {
-        sink: None,
+    let mut tables = Some(DeletePolicy::Sinks {
+        sinks: vec![AwaitedSink::Tables],
         commits,
         unreadable: Unreadable::default(),
     });
@@ -331,6 +332,7 @@ async fn messages_of_a_fifo_queue_are_deleted_when_the_sink_has_committed_them()
             partition: 0,
             next_offset: records.len() as i64,
             ids: ids(&records[committed..]),
+            ..Commit::default()
         };
         committed = records.len();
         sink.send(commit).await.unwrap();

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use connector_common::committed::Commit;
+use connector_common::committed::{Commit, Destination};
 use sqs_endpoint::{Fault, Operation};
 use sqs_source::Unreadable;
+use sqs_source::awaited::AwaitedSink;
 use sqs_source::pipeline::{DeletePolicy, Settings};
 use tokio::sync::mpsc;
 
@@ -13,6 +14,7 @@ use crate::support::{Bench, Mood, Running, StandIn, bodies, ids, until};
 
 const CHECK_AFTER: Duration = Duration::from_millis(300);
 const SINK: &str = "sink";
+const LAKE: &str = "lake-sink";
 
 fn settings(bench: &Bench, visibility: u64) -> Settings {
     Settings {
@@ -26,10 +28,21 @@ async fn start(
     topic: &StandIn,
     settings: Settings,
 ) -> (Running, mpsc::Sender<Commit>) {
+    start_with(&[SINK], bench, topic, settings).await
+}
+
+async fn start_with(
+    sinks: &[&str],
+    bench: &Bench,
+    topic: &StandIn,
+    settings: Settings,
+) -> (Running, mpsc::Sender<Commit>) {
     let (sender, commits) = mpsc::channel(8);
-    let sink = Some(SINK.to_owned());
-    let policy = DeletePolicy::Tables {
-        sink,
+    let sinks = sinks
+        .iter()
+        .map(|name| AwaitedSink::Named((*name).to_owned()));
+    let policy = DeletePolicy::Sinks {
+        sinks: sinks.collect(),
         commits,
         unreadable: Unreadable::default(),
     };
@@ -42,6 +55,16 @@ fn commit(next_offset: usize, records: &[(String, String)]) -> Commit {
         partition: 0,
         next_offset: next_offset as i64,
         ids: ids(records),
+        ..Commit::default()
+    }
+}
+
+fn lake_commit(next_offset: usize, records: &[(String, String)]) -> Commit {
+    Commit {
+        sink: LAKE.to_owned(),
+        destination: Destination::Lake,
+        commit_seconds: 60,
+        ..commit(next_offset, records)
     }
 }
 
@@ -96,6 +119,46 @@ async fn a_lost_commit_notification_leads_to_another_delivery() {
     until("all produced again", || topic.records().len() == 40).await;
     assert_eq!(bench.queue().undeleted(), 20);
     sink.send(commit(40, &topic.records())).await.unwrap();
+    until("all deleted", || bench.queue().undeleted() == 0).await;
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_deleted_only_when_both_sinks_have_committed_it() {
+    let bench = Bench::new().await;
+    bench.send_all(bodies(100)).await;
+    let topic = StandIn::new(Mood::Acknowledge);
+    let settings = settings(&bench, 3600);
+    let (source, sinks) = start_with(&[SINK, LAKE], &bench, &topic, settings).await;
+    until("all produced", || topic.records().len() == 100).await;
+    let records = topic.records();
+    sinks.send(commit(100, &records)).await.unwrap();
+    sinks.send(lake_commit(30, &records[..30])).await.unwrap();
+    until("those of both are deleted", || {
+        bench.queue().undeleted() == 70
+    })
+    .await;
+    // The tables are past all of them, and none comes again: the lake is only slower.
+    tokio::time::sleep(CHECK_AFTER * 3).await;
+    assert_eq!(
+        (bench.queue().undeleted(), topic.records().len()),
+        (70, 100)
+    );
+    // The lake's notification gets lost: its sink was killed after the commit.
+    sinks.send(lake_commit(60, &[])).await.unwrap();
+    until("those come again", || topic.records().len() == 130).await;
+    let again = topic.records().split_off(100);
+    assert_eq!(again.len(), 30);
+    sinks.send(lake_commit(100, &records[60..])).await.unwrap();
+    until("the others are deleted", || bench.queue().undeleted() == 30).await;
+    sinks.send(lake_commit(130, &again)).await.unwrap();
+    tokio::time::sleep(CHECK_AFTER).await;
+    assert_eq!(
+        bench.queue().undeleted(),
+        30,
+        "the tables have to commit the repeats, too"
+    );
+    sinks.send(commit(130, &again)).await.unwrap();
     until("all deleted", || bench.queue().undeleted() == 0).await;
     source.stop().await;
 }

@@ -3,21 +3,23 @@
 //!
 //! A task of its own sends them, so that writing never waits for it. While the cluster does not
 //! accept them, a bounded number is kept and the rest is dropped; SQS then redelivers the messages.
+//! So it does if a sink ends between a commit and its notification: the next one notifies of the
+//! committed offset, and a source gives back what lies before it and was not named.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use connector_common::committed::{Commit, NotificationRecord, Signatures, notifications_topic};
+use connector_common::committed::{
+    Commit, Destination, NotificationRecord, Signatures, notifications_topic,
+};
 use connector_common::{Backoff, Secret};
 use fluvio::{Fluvio, RecordKey, TopicProducerConfigBuilder, TopicProducerPool};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-/// The number of notifications that may wait to be sent.
-const QUEUE_SIZE: usize = 256;
 /// Maximum number of message ids in a notification.
-const MAX_IDS: usize = 1000;
+pub const MAX_IDS: usize = 1000;
 /// The number of notifications that are sent before the first is acknowledged.
 const IN_FLIGHT: usize = 32;
 /// The time between two notifications of each partition's offset without a commit.
@@ -32,58 +34,101 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The committed offset of each partition.
 type Offsets = BTreeMap<u32, i64>;
 
+/// The sink that notifies.
+#[derive(Clone, Debug)]
+pub struct NotifyingSink {
+    /// Its name.
+    pub name: String,
+    /// The destination that it commits to.
+    pub destination: Destination,
+    /// The time between two commits; zero if it commits what it has read without waiting.
+    pub commit_interval: Duration,
+    /// The number of notifications that may wait to be sent, each with up to [`MAX_IDS`] messages.
+    pub queue_size: usize,
+}
+
 /// Accepts commits to notify of. Cheap to clone; the sender ends after the last clone is dropped.
-#[derive(Clone)]
-pub(crate) struct CommitNotifications {
-    sink: String,
-    offsets: Arc<Mutex<Offsets>>,
+#[derive(Clone, Debug)]
+pub struct CommitNotifications {
+    sink: NotifyingSink,
+    queued: Arc<Mutex<Queued>>,
     commits: mpsc::Sender<Commit>,
+    sent: watch::Receiver<u64>,
 }
 
 /// Sends the notifications.
-pub(crate) struct NotificationSender {
-    sink: String,
+#[derive(Debug)]
+pub struct NotificationSender {
+    sink: NotifyingSink,
     /// The topic of the records.
     records: String,
     topic: String,
     signatures: Signatures,
-    offsets: Arc<Mutex<Offsets>>,
+    queued: Arc<Mutex<Queued>>,
     commits: mpsc::Receiver<Commit>,
+    /// The number of notifications that were sent.
+    sent: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    offsets: Offsets,
+    /// The number of notifications that were queued.
+    count: u64,
+}
+
+impl NotifyingSink {
+    fn commit(&self, partition: u32, next_offset: i64, ids: Vec<String>) -> Commit {
+        // Rounded up: it is 0 only if the sink does not wait.
+        let seconds = self.commit_interval.as_millis().div_ceil(1000);
+        Commit {
+            sink: self.name.clone(),
+            destination: self.destination,
+            partition,
+            next_offset,
+            commit_seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+            ids,
+        }
+    }
 }
 
 /// The two ends of the notifications of a sink that reads `topic`, signed with the `secret`.
-pub(crate) fn notifications(
-    sink: &str,
+#[must_use]
+pub fn notifications(
+    sink: NotifyingSink,
     topic: &str,
     secret: Option<&Secret>,
 ) -> (CommitNotifications, NotificationSender) {
-    let (sender, receiver) = mpsc::channel(QUEUE_SIZE);
-    let offsets = Arc::<Mutex<Offsets>>::default();
+    let (sender, receiver) = mpsc::channel(sink.queue_size.max(1));
+    let (count, sent) = watch::channel(0);
+    let queued = Arc::<Mutex<Queued>>::default();
     let notifications = CommitNotifications {
-        sink: sink.to_owned(),
-        offsets: Arc::clone(&offsets),
+        sink: sink.clone(),
+        queued: Arc::clone(&queued),
         commits: sender,
+        sent,
     };
     let sender = NotificationSender {
-        sink: sink.to_owned(),
+        sink,
         records: topic.to_owned(),
         topic: notifications_topic(topic),
         signatures: Signatures::new(topic, secret),
-        offsets,
+        queued,
         commits: receiver,
+        sent: count,
     };
     (notifications, sender)
 }
 
 impl CommitNotifications {
     /// Notifies of the committed offset at the start of a partition.
-    pub(crate) fn begin(&self, partition: u32, next_offset: i64) {
+    pub fn begin(&self, partition: u32, next_offset: i64) {
         self.committed(partition, next_offset, Vec::new());
     }
 
     /// Ends the notifications of a partition that this sink no longer writes.
-    pub(crate) fn end(&self, partition: u32) {
-        lock(&self.offsets).remove(&partition);
+    pub fn end(&self, partition: u32) {
+        lock(&self.queued).offsets.remove(&partition);
     }
 
     /// Notifies that records up to `next_offset` are committed, among them those of the
@@ -91,36 +136,51 @@ impl CommitNotifications {
     ///
     /// Many ids go into several notifications, of which only the last has the new offset: a source
     /// may assume that it has received all notifications before an offset.
-    pub(crate) fn committed(&self, partition: u32, next_offset: i64, ids: Vec<String>) {
+    pub fn committed(&self, partition: u32, next_offset: i64, ids: Vec<String>) {
         // Locked until all are queued, so that the offset isn't repeated before them.
-        let mut offsets = lock(&self.offsets);
-        let before = offsets.insert(partition, next_offset);
+        let mut queued = lock(&self.queued);
+        let before = queued.offsets.insert(partition, next_offset);
         let before = before.unwrap_or(next_offset);
-        let commit = |next_offset, ids| Commit {
-            sink: self.sink.clone(),
-            partition,
-            next_offset,
-            ids,
-        };
-        let mut ids = ids;
-        let queue = |commit| {
-            if self.commits.try_send(commit).is_err() {
-                tracing::debug!(partition, next_offset, "dropped a commit notification");
+        let mut queue = |next_offset, ids| {
+            let commit = self.sink.commit(partition, next_offset, ids);
+            match self.commits.try_send(commit) {
+                Ok(()) => queued.count += 1,
+                Err(_) => tracing::debug!(partition, next_offset, "dropped a commit notification"),
             }
         };
+        let mut ids = ids.into_iter();
         while ids.len() > MAX_IDS {
-            let rest = ids.split_off(MAX_IDS);
-            queue(commit(before, std::mem::replace(&mut ids, rest)));
+            queue(before, ids.by_ref().take(MAX_IDS).collect());
         }
-        queue(commit(next_offset, ids));
+        queue(next_offset, ids.collect());
     }
+
+    /// Waits until all notifications so far are sent, or the timeout ends. Another sink that takes
+    /// over a partition notifies of its offset: a source that has not received these by then would
+    /// give their messages back.
+    pub async fn flush(&self, timeout: Duration) {
+        let count = lock(&self.queued).count;
+        let mut sent = self.sent.clone();
+        let all = sent.wait_for(|sent| *sent >= count);
+        if tokio::time::timeout(timeout, all).await.is_err() {
+            tracing::debug!("commit notifications are not sent within {timeout:?}");
+        }
+    }
+}
+
+/// Notifications that are being sent.
+#[derive(Default)]
+struct Unsent {
+    commits: Vec<Commit>,
+    /// The number of those from the queue.
+    queued: u64,
 }
 
 impl NotificationSender {
     /// Sends until the last [`CommitNotifications`] is dropped and all are sent.
-    pub(crate) async fn run(mut self) {
+    pub async fn run(mut self) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut unsent = Vec::new();
+        let mut unsent = Unsent::default();
         while let Err(error) = self.send_all(&mut unsent, &mut backoff).await {
             if backoff.warning_due().is_some() {
                 tracing::warn!(
@@ -133,23 +193,23 @@ impl NotificationSender {
         }
     }
 
-    async fn send_all(
-        &mut self,
-        unsent: &mut Vec<Commit>,
-        backoff: &mut Backoff,
-    ) -> anyhow::Result<()> {
+    async fn send_all(&mut self, unsent: &mut Unsent, backoff: &mut Backoff) -> anyhow::Result<()> {
         let (producer, _client) = self.producer().await?;
         // The first tick is immediate: a topic that was deleted has lost earlier notifications.
         let mut repeat = tokio::time::interval(REPEAT_INTERVAL);
         loop {
-            self.send(&producer, unsent).await?;
-            unsent.clear();
+            self.send(&producer, &unsent.commits).await?;
+            self.sent.send_modify(|sent| *sent += unsent.queued);
+            *unsent = Unsent::default();
             backoff.reset();
             tokio::select! {
-                count = self.commits.recv_many(unsent, QUEUE_SIZE) => if count == 0 {
-                    return Ok(());
-                },
-                _ = repeat.tick() => unsent.extend(self.offsets()),
+                count = self.commits.recv_many(&mut unsent.commits, self.sink.queue_size) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    unsent.queued = count as u64;
+                }
+                _ = repeat.tick() => unsent.commits = self.offsets(),
             }
         }
     }
@@ -193,31 +253,39 @@ impl NotificationSender {
 
     /// The offsets of all partitions; none while a commit waits, which must be sent first.
     fn offsets(&self) -> Vec<Commit> {
-        let offsets = lock(&self.offsets);
+        let queued = lock(&self.queued);
         if !self.commits.is_empty() {
             return Vec::new();
         }
-        let commit = |(partition, next_offset): (&u32, &i64)| Commit {
-            sink: self.sink.clone(),
-            partition: *partition,
-            next_offset: *next_offset,
-            ids: Vec::new(),
-        };
-        offsets.iter().map(commit).collect()
+        let offsets = queued.offsets.iter();
+        offsets
+            .map(|(partition, next_offset)| self.sink.commit(*partition, *next_offset, Vec::new()))
+            .collect()
     }
 }
 
-fn lock(offsets: &Mutex<Offsets>) -> MutexGuard<'_, Offsets> {
-    offsets.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(queued: &Mutex<Queued>) -> MutexGuard<'_, Queued> {
+    queued.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const QUEUE_SIZE: usize = 256;
+
+    fn sink() -> NotifyingSink {
+        NotifyingSink {
+            name: "s".to_owned(),
+            destination: Destination::Lake,
+            commit_interval: Duration::from_millis(1500),
+            queue_size: QUEUE_SIZE,
+        }
+    }
+
     #[test]
     fn a_large_commit_names_every_message_once_and_its_offset_last() {
-        let (notifications, mut sender) = notifications("s", "t", None);
+        let (notifications, mut sender) = notifications(sink(), "t", None);
         notifications.begin(0, 5);
         let ids: Vec<String> = (0..=2 * MAX_IDS).map(|id| id.to_string()).collect();
         notifications.committed(0, 9, ids.clone());
@@ -225,13 +293,17 @@ mod tests {
         let sent: Vec<Commit> = std::iter::from_fn(|| sender.commits.try_recv().ok()).collect();
         let offsets: Vec<i64> = sent.iter().map(|commit| commit.next_offset).collect();
         assert_eq!(offsets, [5, 5, 5, 9]);
+        for commit in &sent {
+            assert_eq!((commit.sink.as_str(), commit.commit_seconds), ("s", 2));
+            assert_eq!(commit.destination, Destination::Lake);
+        }
         let named: Vec<String> = sent.into_iter().flat_map(|commit| commit.ids).collect();
         assert_eq!(named, ids);
     }
 
     #[test]
     fn a_dropped_notification_still_moves_the_offset() {
-        let (notifications, mut sender) = notifications("s", "t", None);
+        let (notifications, mut sender) = notifications(sink(), "t", None);
         let last = 2 * QUEUE_SIZE as i64;
         for next_offset in 0..=last {
             notifications.committed(3, next_offset, vec![next_offset.to_string()]);
