@@ -24,22 +24,28 @@ from pathlib import Path
 DEPLOY = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", DEPLOY.parent / "target"))
 PROGRAMS = TARGET / os.environ.get("BUILD_PROFILE", "release")
-TIMEOUT_S = 60
+#: Of each step, also on a busy machine.
+TIMEOUT_S = 120
 CONNECTORS = ("sqs-source", "postgres-sink", "lake-sink")
 ALERT = "ConnectorDown"
 
 
 def main() -> None:
-    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
+        stack.push(lambda kind, *_: kind and print_logs(folder))
         environment = pipeline(stack)
         ports = {connector: free_port() for connector in CONNECTORS}
         commands = {
             connector: connector_command(folder, connector, port)
             for connector, port in ports.items()
         }
+        environments = {
+            connector: environment | {"FLUVIO_METRIC_CONNECTOR": str(folder / f"{connector}.sock")}
+            for connector in CONNECTORS
+        }
         running = {
-            connector: start(stack, folder, connector, command, environment)
+            connector: start(stack, folder, connector, command, environments[connector])
             for connector, command in commands.items()
         }
         received = receiver(stack)
@@ -60,15 +66,17 @@ def main() -> None:
         runbook(alert["annotations"]["runbook"])
         print(f"received: {alert['annotations']['summary']}")
 
-        command = commands["postgres-sink"]
-        start(stack, folder, "postgres-sink", command, environment)
+        sink = "postgres-sink"
+        start(stack, folder, sink, commands[sink], environments[sink])
         received.wait(ALERT, "resolved")
         print("received: it is resolved after the sink was started again")
 
 
 def pipeline(stack: contextlib.ExitStack) -> dict[str, str]:
     """Starts `etl up` and ends its connectors; returns the environment for others."""
-    up = subprocess.Popen([PROGRAMS / "etl", "up"], stdout=subprocess.PIPE, text=True)
+    up = subprocess.Popen(
+        [PROGRAMS / "etl", "up"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     stack.callback(end, up)
     environment = os.environ | {"NOTIFICATIONS_SECRET": "only-for-this-check"}
     assert up.stdout is not None
@@ -166,6 +174,8 @@ class Prometheus:
             with urllib.request.urlopen(f"{self.url}/{path}?{query}", timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return {}
             raise SystemExit(f"{parameters}: {error.read().decode()}") from error
         except OSError:
             return {}
@@ -251,6 +261,11 @@ def start(
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     stack.callback(end, process)
     return process
+
+
+def print_logs(folder: Path) -> None:
+    for log in sorted(folder.glob("*.log")):
+        print(f"== {log.name}", *log.read_text().splitlines()[-15:], sep="\n")
 
 
 def end(process: subprocess.Popen) -> None:
