@@ -31,31 +31,32 @@ say() { printf 'dist: %s\n' "$*" >&2; }
 # The versions are fixed, so that a release does not depend on its day.
 tool() {
     local command=$1 at=$2
-    "$tools/bin/$command" --version 2>/dev/null | grep -qF "$at" && return
+    grep -qsF "\"$command $at " "$tools/.crates.toml" && return
     say "installing $command $at"
     cargo install --quiet --locked --root "$tools" --target-dir "$tools/build" "$command@$at"
     rm -rf "$tools/build"
 }
 
-# Writes DIR/sbom/PROGRAM.cdx.json: the crates of each program, in CycloneDX.
+# The crates of each program, in CycloneDX, below sbom/ beside the programs.
 sboms() {
-    local crate sbom name
+    local crate name
     tool cargo-cyclonedx 0.5.9
     # It writes a file into each package of the workspace.
-    trap 'find . -name "*.dist-sbom.json" -not -path "./target/*" -delete' RETURN
+    trap 'find . -name dist-sbom.json -not -path "./target/*" -delete' RETURN
     "$tools/bin/cargo-cyclonedx" cyclonedx --quiet --format json --no-build-deps --target "$triple" \
         --override-filename dist-sbom
-    install -d "$1/sbom"
+    rm -rf "$built/sbom"
+    install -d "$built/sbom"
     for crate in "${crates[@]}"; do
         name=$(basename "$crate" | sed 's/^cli$/etl/')
-        install -m 644 "$crate/dist-sbom.json" "$1/sbom/$name.cdx.json"
+        install -m 644 "$crate/dist-sbom.json" "$built/sbom/$name.cdx.json"
     done
 }
 
 # The licences of the crates ask for their texts in what is distributed.
 licences() {
     python3 deploy/package/licences.py "$triple" etl sqs-source postgres-sink lake-sink fluvio-node \
-        flatten-items list-items raw-events >"$1/LICENSES.third-party.txt"
+        flatten-items list-items raw-events >"$built/LICENSES.third-party.txt"
 }
 
 # The files of an operator: what the pages link to, and nothing that only builds or checks.
@@ -71,8 +72,7 @@ tarball() {
     rm -rf "$folder"
     deploy/package/install.sh "$folder"
     files | tar --create --files-from=- | tar --extract --directory="$folder"
-    sboms "$folder"
-    licences "$folder"
+    cp -r "$built/sbom" "$built/LICENSES.third-party.txt" "$folder"
     (cd "$folder" && find . -type f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum) \
         >"$packages/sums"
     mv "$packages/sums" "$folder/SHA256SUMS"
@@ -90,6 +90,8 @@ deb() {
 if [ "${BUILD:-yes}" != no ]; then
     make build "PROFILE=$BUILD_PROFILE"
 fi
+sboms
+licences
 rm -rf "$packages"
 mkdir -p "$packages"
 for each in ${PACKAGES:-tar deb}; do

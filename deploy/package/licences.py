@@ -20,7 +20,7 @@ def main() -> None:
     for package in linked(metadata, packages, programs):
         name = f"{package['name']} {package['version']} ({package['license'] or 'see its file'})"
         found = files(Path(package["manifest_path"]).parent)
-        for text in found or ["The crate has no file of its licence."]:
+        for text in found or ["The crates have no file of their licence; its name is above."]:
             texts.setdefault(text, []).append(name)
     for text, crates in sorted(texts.items(), key=lambda each: each[1]):
         print("=" * 100, *sorted(crates), "-" * 100, text, sep="\n")
