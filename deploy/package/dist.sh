@@ -104,5 +104,5 @@ for each in ${PACKAGES:-tar deb}; do
         ;;
     esac
 done
-(cd "$packages" && sha256sum -- *.tar.gz *.deb >SHA256SUMS)
+(cd "$packages" && sha256sum -- ecommerce-etl* >SHA256SUMS)
 (cd "$packages" && ls -lh -- *)
