@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use local_stack::{Stack, StackOptions, queue};
+use local_stack::{Fluvio, Stack, StackOptions, queue};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Parameters;
@@ -22,6 +22,10 @@ pub struct Args {
     /// Partitions of the topic [default: as in deploy/cluster/topic.yaml]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
+    /// Use the Fluvio cluster of the current profile, with a topic that is deleted at the end,
+    /// instead of an embedded node
+    #[arg(long)]
+    cluster: bool,
     #[command(flatten)]
     parameters: Parameters,
 }
@@ -33,6 +37,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         data_dir: args.data_dir,
         database_url: args.database_url,
         partitions: args.partitions,
+        fluvio: if args.cluster {
+            Fluvio::CurrentProfile
+        } else {
+            Fluvio::Embedded
+        },
         parameters: args.parameters.pairs().to_vec(),
         ..StackOptions::default()
     };
