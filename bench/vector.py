@@ -50,7 +50,9 @@ def measure(stack: Stack, file: Path, facts: int, count: int) -> dict:
             )
             taken = time.monotonic() - start
             if process.poll() is not None:
-                raise SystemExit(f"Vector ended with {process.returncode}: {log.read_text()[-2000:]}")
+                raise SystemExit(
+                    f"Vector ended with {process.returncode}: {log.read_text()[-2000:]}"
+                )
         finally:
             process.terminate()
             process.wait(60)
