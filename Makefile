@@ -3,8 +3,9 @@
 PROFILE = release
 SEED = 1
 FAULTS = 100
+PREFIX = /usr/local
 
-.PHONY: bench build chaos check demo test lint prerequisites
+.PHONY: bench build chaos check demo dist install lint prerequisites test
 
 build: prerequisites
 	cargo build --profile $(PROFILE) --workspace --bins
@@ -20,6 +21,14 @@ else
 demo: build
 endif
 	target/$(PROFILE)/etl demo $(ARGS)
+
+# `make install PREFIX=$$HOME/.local`, after `make build`; packagers add DESTDIR.
+install:
+	BUILD_PROFILE=$(PROFILE) deploy/package/install.sh "$(DESTDIR)$(PREFIX)"
+
+# An archive and a Debian package, in target/dist-packages.
+dist:
+	deploy/package/dist.sh
 
 test: build
 	tests/run.sh

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Callable
@@ -15,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The cargo profile of the programs.
 PROFILE = os.environ.get("BUILD_PROFILE", "release")
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / PROFILE
+#: The profile of a Fluvio cluster to measure instead of the local node.
+CLUSTER = os.environ.get("FLUVIO")
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Names of the parts in the process table, and in the results.
 PARTS = {
@@ -27,18 +30,40 @@ PARTS = {
 }
 
 
+def profile_of(cluster: str, folder: Path) -> Path:
+    """Copies the Fluvio CLI's profiles to a file whose current one is that of the cluster."""
+    own = Path(os.environ.get("FLV_PROFILE_PATH", Path.home() / ".fluvio/config"))
+    text, found = re.subn(
+        r"(?m)^current_profile = .*$", f'current_profile = "{cluster}"', own.read_text()
+    )
+    if not found or not re.search(rf'(?m)^\[profile\."?{re.escape(cluster)}"?\]$', text):
+        raise SystemExit(f"FLUVIO={cluster}: {own} has no such profile; `fluvio profile list`")
+    file = folder / "fluvio.toml"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
+
+
 class Stack:
     """A running pipeline; as a context manager it ends with the block."""
 
     def __init__(self, partitions: int = 1, lake: Path | None = None) -> None:
-        options = [f"--lake={lake}"] if lake else []
+        self.environment = dict(os.environ)
+        self.folder = tempfile.TemporaryDirectory()
+        command = [PROGRAMS / "etl", "up", f"--partitions={partitions}"]
+        if CLUSTER:
+            profile = profile_of(CLUSTER, Path(self.folder.name))
+            self.environment["FLV_PROFILE_PATH"] = str(profile)
+            command.append("--cluster")
+        if lake:
+            command.append(f"--lake={lake}")
         self.process = subprocess.Popen(
-            [PROGRAMS / "etl", "up", f"--partitions={partitions}", *options],
+            command,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.environment = dict(os.environ)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             export = re.match(r"export (\w+)='?([^'\n]*)'?$", line)
@@ -67,6 +92,7 @@ class Stack:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
+        self.folder.cleanup()
 
     def processes(self) -> dict[int, str]:
         """Returns every process of the stack with its name."""

@@ -10,6 +10,7 @@ import psycopg
 
 import database
 import plain
+import vector
 from events import events, facts_of
 from stack import Cost, Stack
 
@@ -27,7 +28,8 @@ def measure(count: int, plain_count: int) -> dict:
         others = {
             threads: the_plain_way(stack, file, plain_count, facts, threads) for threads in (1, 4)
         }
-    return ours | {"copy_facts_per_s": limit, "plain_events_per_s": others}
+        by_vector = vector.measure(stack, *write(Path(folder) / "vector.jsonl", count), count)
+    return ours | by_vector | {"copy_facts_per_s": limit, "plain_events_per_s": others}
 
 
 def write(

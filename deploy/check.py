@@ -50,15 +50,16 @@ for alert in alerts:
 
 # Alerts and panels query metrics that the connectors have.
 known = set()
-for connector in ("sqs-source", "postgres-sink"):
+meter = re.compile(r'(?:new\s*\.\w+|counter|of_table|options)\(\s*"(\w+)"')
+for connector in ("sqs-source", "postgres-sink", "lake-sink"):
     sources = (deploy.parent / f"connectors/{connector}/src").rglob("*.rs")
     metrics = "".join(source.read_text() for source in sources)
     namespace = connector.replace("-", "_")
-    known |= {f"{namespace}_{name}" for name in re.findall(r'new\s*\.\w+\(\s*"(\w+)"', metrics)}
+    known |= {f"{namespace}_{name}" for name in meter.findall(metrics)}
 board = json.loads((deploy / "grafana/dashboards/operators.json").read_text())
 asked = [alert["expr"] for alert in alerts]
 asked += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-for metric in set(re.findall(r"(?:sqs_source|postgres_sink)_\w+", " ".join(asked))):
+for metric in set(re.findall(r"(?:sqs_source|postgres_sink|lake_sink)_\w+", " ".join(asked))):
     if re.sub(r"_(bucket|count|sum)$", "", metric) not in known:
         faults.append(f"no connector has a metric {metric}")
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use local_stack::{Stack, StackOptions, queue};
+use local_stack::{Fluvio, Stack, StackOptions, queue};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Parameters;
@@ -25,6 +25,10 @@ pub struct Args {
     /// Also write the facts into an Iceberg lake in this folder
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
+    /// Use the Fluvio cluster of the current profile, with a topic that is deleted at the end,
+    /// instead of an embedded node
+    #[arg(long)]
+    cluster: bool,
     #[command(flatten)]
     parameters: Parameters,
 }
@@ -36,6 +40,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         data_dir: args.data_dir,
         database_url: args.database_url,
         partitions: args.partitions,
+        fluvio: if args.cluster {
+            Fluvio::CurrentProfile
+        } else {
+            Fluvio::Embedded
+        },
         parameters: args.parameters.pairs().to_vec(),
         lake: args.lake,
         ..StackOptions::default()

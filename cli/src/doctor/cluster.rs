@@ -1,6 +1,6 @@
 //! The Fluvio cluster: its version, the topic, and the SmartModules of the sink.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use connector_common::Partitions;
 use connector_common::committed::{FewReplicas, notifications_topic};
@@ -8,6 +8,7 @@ use fact_model::Options;
 use fluvio::metadata::smartmodule::SmartModuleSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioClusterConfig};
+use local_stack::artefacts;
 use postgres_sink::sink::DEFAULT_MAX_BYTES;
 use sqs_source::config::DeleteAfter;
 
@@ -399,7 +400,7 @@ fn compare(report: &mut Report, name: &str, module: &SmartModuleSpec, wasm: Opti
     if name != FLATTEN_ITEMS {
         return;
     }
-    let Some(file) = wasm.map(Path::to_owned).or_else(beside) else {
+    let Some(file) = wasm.map(Path::to_owned).or_else(artefacts::flatten_items) else {
         report.skip(
             SMARTMODULE,
             "build",
@@ -433,16 +434,6 @@ fn compare(report: &mut Report, name: &str, module: &SmartModuleSpec, wasm: Opti
             "correct --wasm",
         ),
     }
-}
-
-/// The file of `make build` beside the programs.
-fn beside() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    let mut folders = program.ancestors().skip(1).take(2);
-    folders
-        .by_ref()
-        .map(|folder| folder.join("flatten-items.wasm"))
-        .find(|file| file.is_file())
 }
 
 fn parameters(report: &mut Report, deployment: &Deployment) {
