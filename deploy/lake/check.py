@@ -27,7 +27,7 @@ import events  # noqa: E402
 
 PROJECT = HERE / "dbt"
 #: What `etl generate` makes of each format.
-GENERATED = 2_000
+GENERATED = 1_000
 
 #: The functions of PostgreSQL with the same numbers as a model. Rates have four decimals there.
 FUNCTIONS = {
