@@ -10,17 +10,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use connector_common::committed::Destination;
 use connector_common::{Health, Stop};
 use lake_sink::batch::{Content, LakeBatch};
 use lake_sink::catalog::SqlCatalog;
-use lake_sink::lake::{Lake, Settings};
+use lake_sink::lake::{Context, Lake, Settings};
 use lake_sink::metrics::Metrics;
 use lake_sink::rows::Source;
 use lake_sink::schema;
 use lake_sink::storage::{self, S3Settings};
-use sink_common::{ReadBatch, Record};
+use sink_common::{NotifyingSink, ReadBatch, Record, notifications};
 use tokio::sync::mpsc;
 use warehouse::Database;
 
@@ -68,11 +69,22 @@ async fn open(folder: &str) -> anyhow::Result<Lake> {
         target_size: 128 << 20,
         max_buffer: 64 << 20,
     };
+    let sink = NotifyingSink {
+        name: "lake-load".to_owned(),
+        destination: Destination::Lake,
+        commit_interval: settings.commit_interval,
+        queue_size: 1,
+    };
+    // Without the sender nobody is notified.
+    let (notifications, _) = notifications(sink, TOPIC, None);
     let (stop, _) = Stop::manual();
-    let (metrics, health) = (Metrics::new()?, Health::default());
-    let catalog = Arc::new(catalog);
-    let lake = Lake::open(catalog, settings, TOPIC, "bench", metrics, health, stop);
-    Ok(lake.await?)
+    let context = Context {
+        metrics: Metrics::new()?,
+        health: Health::default(),
+        notifications,
+        stop,
+    };
+    Ok(Lake::open(Arc::new(catalog), settings, TOPIC, "bench", context).await?)
 }
 
 /// The values of the records that the SmartModule makes of the events.
