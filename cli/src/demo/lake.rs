@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
+use arrow_array::types::{Int32Type, TimestampMicrosecondType};
 use connector_common::Connector;
 use futures_util::TryStreamExt;
 use iceberg::{Catalog, TableIdent};
@@ -62,7 +62,8 @@ impl Lake {
     /// The catalog or a file can't be read.
     pub async fn contents(&self) -> anyhow::Result<Contents> {
         let table = self.catalog.load_table(&self.table).await?;
-        let scan = table.scan().select(["fact_hash", "item_ordinal"]).build()?;
+        let columns = ["event_time", "fact_hash", "item_ordinal"];
+        let scan = table.scan().select(columns).build()?;
         let mut batches = scan.to_arrow().await?;
         let mut contents = Contents {
             rows: 0,
@@ -76,11 +77,13 @@ impl Lake {
             };
             let hashes = column("fact_hash")?.as_string::<i32>().iter().flatten();
             let ordinals = column("item_ordinal")?.as_primitive::<Int32Type>();
-            for (hash, ordinal) in hashes.zip(ordinals.values()) {
+            let times = column("event_time")?.as_primitive::<TimestampMicrosecondType>();
+            let facts = times.values().iter().zip(hashes).zip(ordinals.values());
+            for ((time, hash), ordinal) in facts {
                 contents.rows += 1;
                 let hash = u128::from_str_radix(hash, 16)
                     .with_context(|| format!("`{hash}` in {} is not a hash", self.table))?;
-                if seen.insert(hash) {
+                if seen.insert((*time, hash)) {
                     contents.distinct.facts += 1;
                     contents.distinct.events += u64::from(*ordinal <= 1);
                     contents.distinct.hashes ^= hash;

@@ -15,12 +15,9 @@ pub async fn run(opened: &Opened) -> anyhow::Result<ExitCode> {
     };
     outln!("\nDuckDB:\n");
     outln!("{}", statements::duckdb(table, &opened.connector.config));
-    outln!(
-        "\nPyIceberg (pip install 'pyiceberg[pyarrow,pyiceberg-core,sql-postgres]'), with the URL of the"
-    );
-    outln!(
-        "catalog's database in CATALOG_URL (postgresql+psycopg2://user:password@host/database):\n"
-    );
+    outln!("\nPyIceberg (pip install 'pyiceberg[pyarrow,pyiceberg-core,sql-postgres]'), with the");
+    outln!("URL of the catalog's database in the variable CATALOG_URL");
+    outln!("(postgresql+psycopg2://user:password@host/database):\n");
     outln!("{}", statements::pyiceberg(&opened.connector.config));
     outln!(
         "print(catalog.load_table({:?}).scan(limit=10).to_arrow())",
