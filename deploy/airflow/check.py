@@ -52,6 +52,7 @@ def settings(database_url: str, lake: Path, folder: Path, airflow: Path) -> dict
         "AIRFLOW_VAR_DBT_PROFILES": str(folder),
         "AIRFLOW_VAR_DBT_TARGET": "lake",
         "AIRFLOW_VAR_REPORTS": str(folder / "reports"),
+        "AIRFLOW_VAR_COMPACT": f"touch {folder}/compacted",
         "LAKE_FACTS": str(lake / "shop/facts"),
         "LAKE_MARTS": str(folder / "lake.duckdb"),
         "DUCKDB_EXTENSIONS": str(folder / "extensions"),
@@ -76,9 +77,11 @@ def faults(log: str, password: str, folder: Path) -> list[str]:
             found.append(f"the task {task} did not run")
     if password in log:
         found.append("the log has the password")
-    for name in ("report-*.html", "compact-*.sql"):
+    for name in ("report-*.html", "compact-*.txt"):
         if not list((folder / "reports").glob(name)):
             found.append(f"there is no {name}")
+    if not (folder / "compacted").exists():
+        found.append("the command that compacts did not run")
     marts = duckdb.connect(folder / "lake.duckdb")
     if not marts.execute("SELECT count(*) FROM lake.marts.sessions").fetchone()[0]:
         found.append("dbt built no sessions")

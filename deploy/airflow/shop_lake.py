@@ -20,9 +20,9 @@ ENVIRONMENT = {
     "DATABASE_URL": "{{ conn.shop.get_uri() }}",
     "LAKE_CONFIG": variable("lake_config", "/etc/etl/lake-sink.yaml"),
     "LAKE_SECRETS": variable("lake_secrets", "/etc/etl/secrets.txt"),
-    # A command that runs the SQL statements of a file, such as `spark-sql -f`. Empty: the
-    # statements are only written into the folder of the reports.
-    "LAKE_SQL": variable("lake_sql", ""),
+    # The command that compacts. Empty: the statements are only written into the folder of the
+    # reports.
+    "COMPACT": variable("compact", ""),
     "KEEP_FACTS": variable("keep_facts", "13months"),
     "DBT_PROJECT_DIR": variable("dbt_project", "/etc/etl/dbt"),
     "DBT_PROFILES_DIR": variable("dbt_profiles", "/etc/etl/dbt"),
@@ -61,14 +61,13 @@ with DAG(
     retention = task(
         "retention",
         "etl partitions drop --archived"
-        ' --lake-config "$LAKE_CONFIG" --lake-secrets "$LAKE_SECRETS" --older-than "$KEEP_FACTS"',
+        ' --lake-config "$LAKE_CONFIG" --secrets "$LAKE_SECRETS" --older-than "$KEEP_FACTS"',
     )
     compact = task(
         "compact",
-        'mkdir -p "$REPORTS"; statements="$REPORTS/compact-$DAY.sql"\n'
-        f'etl lake compact {LAKE} > "$statements"\n'
+        f'mkdir -p "$REPORTS"; etl lake compact {LAKE} > "$REPORTS/compact-$DAY.txt"\n'
         # Unquoted: a command with its arguments.
-        'if [ -n "$LAKE_SQL" ]; then $LAKE_SQL "$statements"; else cat "$statements"; fi',
+        "$COMPACT",
     )
     expire = task("expire", f"etl lake expire {LAKE} --older-than 7d --keep 10")
     # Those that are older than any commit or compaction takes.
