@@ -51,6 +51,7 @@ check: lint
 lint:
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --bins --no-default-features -- -D warnings
 
 prerequisites:
 	deploy/local/prerequisites.sh

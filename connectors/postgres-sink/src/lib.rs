@@ -33,5 +33,6 @@ pub use sink::run;
 /// the connector again.
 #[must_use]
 pub fn main() -> ExitCode {
+    sink_common::return_large_blocks();
     connector_common::run("postgres", run)
 }

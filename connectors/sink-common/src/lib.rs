@@ -9,12 +9,14 @@
 //! - [`reader`]: reads a partition into batches, within [`limits`], and detects gaps
 //! - [`lag`]: measures how far a sink is behind the topic
 //! - [`notifications`]: commit notifications to sources
+//! - `memory`: the settings of the allocator
 //! - [`error`]: the errors that end the reading of a partition
 
 pub mod batch;
 pub mod error;
 pub mod lag;
 pub mod limits;
+mod memory;
 pub mod notifications;
 pub mod reader;
 pub mod record;
@@ -24,6 +26,7 @@ pub use batch::ReadBatch;
 pub use error::ReadError;
 pub use lag::LagGauges;
 pub use limits::Limits;
+pub use memory::return_large_blocks;
 pub use notifications::{CommitNotifications, NotificationSender, NotifyingSink, notifications};
 pub use reader::Reader;
 pub use record::{LastRecord, Record};
