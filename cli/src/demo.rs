@@ -30,7 +30,7 @@ use crate::{display, report, send};
 const DEFAULT_EVENTS: u64 = 5_000;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The demo fails if every part runs and nothing moves for this long.
-const STALLED_AFTER: Duration = Duration::from_secs(90);
+const STALLED_AFTER: Duration = Duration::from_secs(180);
 /// Timeout of a request for the topic's end offset.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(2);
 /// Rows shown of an answer.

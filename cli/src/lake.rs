@@ -70,6 +70,8 @@ pub struct Opened {
     pub connector: Connector<lake_sink::Config>,
     /// The tables.
     pub lake: Lake,
+    /// The options that name the file, for commands that are printed.
+    pub options: String,
 }
 
 impl Opened {
@@ -82,7 +84,15 @@ impl Opened {
             .with_context(|| format!("cannot use {} as a lake sink's file", config.display()))?;
         let catalog = open_catalog(&connector.config).await?;
         let lake = Lake::new(catalog, &connector.config)?;
-        Ok(Self { connector, lake })
+        let mut options = format!("--config {}", config.display());
+        if let Some(secrets) = secrets {
+            options += &format!(" --secrets {}", secrets.display());
+        }
+        Ok(Self {
+            connector,
+            lake,
+            options,
+        })
     }
 
     /// The topic that the sink reads.

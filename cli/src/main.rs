@@ -107,6 +107,12 @@ enum Command {
     /// Look into the Iceberg tables of a lake sink, and keep them in order
     #[cfg(feature = "lake")]
     Lake(lake::Args),
+    /// Look into the Iceberg tables of a lake sink; `make build` builds an `etl` that can
+    #[cfg(not(feature = "lake"))]
+    Lake {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -145,6 +151,10 @@ fn main() -> ExitCode {
             Command::Consume(args) => consume::run(args).await,
             #[cfg(feature = "lake")]
             Command::Lake(args) => lake::run(args).await,
+            #[cfg(not(feature = "lake"))]
+            Command::Lake { .. } => Err(anyhow::anyhow!(
+                "this `etl` was built without the lake, as `make demo` does; use `make build`"
+            )),
         }
     });
     // An abandoned long poll must not delay the exit.

@@ -88,9 +88,10 @@ pub fn addresses(stack: &Stack) -> String {
         .collect();
     let lake = stack.lake_folder().map_or(String::new(), |folder| {
         format!(
-            "# lake in {}, written with {}\n",
+            "# lake in {}; to look into it:\n#   etl lake status --config {} --secrets {}\n",
             folder.display(),
-            stack.files().lake.display()
+            stack.files().lake.display(),
+            stack.files().secrets.display()
         )
     });
     format!(

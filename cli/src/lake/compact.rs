@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use chrono::{NaiveDate, Utc};
 use lake_sink::batch::Content;
 use lake_sink::maintenance::contents::Contents;
@@ -18,6 +19,9 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 8,
           value_parser = clap::value_parser!(u64).range(2..))]
     min_files: u64,
+    /// Show the statements that remove a producer's repeats, for all days before today
+    #[arg(long, conflicts_with = "min_files")]
+    repeats: bool,
 }
 
 pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
@@ -25,6 +29,10 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     let small = config.target_file_size.as_u64() / SMALL_PART;
     let shown = |bytes: u64| display::size(i64::try_from(bytes).unwrap_or(i64::MAX));
     let today = Utc::now().date_naive();
+    if args.repeats {
+        return repeats(opened, today).await;
+    }
+    let mut found_any = false;
     for (id, definition) in opened.lake.tables() {
         let table = opened.lake.load(id).await?;
         let contents = Contents::read(&table, small).await?;
@@ -52,6 +60,7 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
             );
             continue;
         }
+        found_any = true;
         display::align_numbers(&mut rows);
         outln!(
             "{id}: these days have {} files or more of less than {}, which makes queries slow. \
@@ -67,9 +76,36 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
             outln!("{}", statements::repeats(&table, &days, config));
         }
     }
-    outln!(
-        "Then remove the snapshots with the old files: `etl lake expire`, `etl lake orphans \
-         --delete`."
-    );
+    if found_any {
+        print_end(opened);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn repeats(opened: &Opened, today: NaiveDate) -> anyhow::Result<ExitCode> {
+    let config = &opened.connector.config;
+    ensure!(
+        config.content == Content::Facts,
+        "raw records have no repeats: each is in the table once"
+    );
+    let table = opened.lake.rows().await?;
+    let contents = Contents::read(&table, 0).await?;
+    let days = contents.days.keys().filter(|day| **day < today);
+    let days: Vec<NaiveDate> = days.copied().collect();
+    ensure!(
+        !days.is_empty(),
+        "{} has no rows of a day before today",
+        table.identifier()
+    );
+    outln!("{}", statements::repeats(&table, &days, config));
+    print_end(opened);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_end(opened: &Opened) {
+    outln!(
+        "Then remove the snapshots with the old files:\n  etl lake expire {options}\n  etl lake \
+         orphans {options} --delete",
+        options = opened.options
+    );
 }

@@ -73,8 +73,10 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     if found_any {
         outln!(
             "Nothing was deleted yet. After the statement the rows are still in older snapshots and \
-             their files:\n  etl lake expire --older-than 0s --keep 1\n  etl lake orphans \
-             --older-than 1h --delete    (an hour after it, and after another commit of the sink)"
+             their files:\n  etl lake expire {options} --older-than 0s --keep 1\n  etl lake orphans \
+             {options} --older-than 1h --delete\nThe second an hour later, after another commit of \
+             the sink.",
+            options = opened.options
         );
     }
     outln!(

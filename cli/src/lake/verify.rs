@@ -208,7 +208,7 @@ impl Compared {
             (
                 self.repeated,
                 "rows of the lake repeat a fact: the producer or the queue sent the event again; \
-                 `etl lake compact` shows how to remove them",
+                 `etl lake compact --repeats` shows how to remove them",
             ),
             (
                 self.pending,

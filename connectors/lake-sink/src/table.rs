@@ -194,9 +194,9 @@ impl LakeTable {
         health.works(&self.name());
         self.table = table;
         if let Err(error) = write_hint(&self.table).await {
-            tracing::debug!(
+            tracing::warn!(
                 table = self.name(),
-                "cannot write the version hint: {error}"
+                "cannot write the version hint, so DuckDB reads an earlier snapshot: {error}"
             );
         }
     }

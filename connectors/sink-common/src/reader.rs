@@ -25,9 +25,11 @@ use crate::topic::{BatchStream, Fault, Partition};
 /// the stream does not send. It doubles with each check.
 const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 /// The shortest and the longest wait for a record that the cluster has. It doubles with each stream
-/// that does not send it. An SPU compiles the SmartModules for each stream, which takes long if it
-/// lacks CPU.
+/// that does not send it.
 const GRACE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// The shortest wait for the first batch of a stream. An SPU compiles the SmartModules for each
+/// stream, which takes long if it lacks CPU, and each further stream adds to that.
+const FIRST_GRACE: Duration = Duration::from_secs(20);
 /// A stream that was open for this long works, even if it sent nothing.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// The largest response to request.
@@ -56,6 +58,8 @@ pub struct Reader<B> {
     written: watch::Receiver<u64>,
     response: ResponseSize,
     grace: Duration,
+    /// True if the open stream has sent a batch.
+    has_sent: bool,
 }
 
 /// The reason why an open stream ended without an error.
@@ -111,6 +115,7 @@ impl<B: ReadBatch> Reader<B> {
             written,
             response: ResponseSize::new(limits.response_bytes()),
             grace: GRACE[0],
+            has_sent: false,
             limits,
         }
     }
@@ -170,6 +175,7 @@ impl<B: ReadBatch> Reader<B> {
             Some(last) if last.offset + 1 == self.continuity.next => last.offset,
             _ => self.continuity.next,
         };
+        self.has_sent = false;
         let mut stream = self.partition.open(from, self.response.bytes).await?;
         self.health.works(&self.part());
         let batches = self.batches.clone();
@@ -212,6 +218,7 @@ impl<B: ReadBatch> Reader<B> {
 
     /// Takes the new records of a batch that the cluster sent.
     fn accept(&mut self, sent: SentBatch) -> Result<Option<End>, Problem> {
+        self.has_sent = true;
         let (base, began) = (sent.get_base_offset(), sent.get_base_timestamp());
         let offsets = sent.records_len();
         let records = sent.own_records();
@@ -274,8 +281,9 @@ impl<B: ReadBatch> Reader<B> {
             return Ok(None);
         }
         // It may have arrived just now, or be on its way.
-        let grace = self.grace;
-        self.grace = (grace * 2).min(GRACE[1]);
+        let shortest = if self.has_sent { GRACE[0] } else { FIRST_GRACE };
+        let grace = self.grace.max(shortest);
+        self.grace = (self.grace * 2).min(GRACE[1]);
         if let Ok(batch) = tokio::time::timeout(grace, stream.next()).await {
             return self.accept(batch?);
         }
