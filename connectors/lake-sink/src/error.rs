@@ -31,7 +31,8 @@ pub enum Error {
     /// The committed offsets belong to another cluster.
     #[error(
         "the offsets of the topic `{topic}` in the table {table} belong to the cluster {found}, \
-         and this one is {cluster}: name another table, or remove the table property {property}"
+         and this one is {cluster}: name other tables (`table`, `rejections-table`), or remove the \
+         table property {property}"
     )]
     OtherCluster {
         /// The topic.
@@ -65,7 +66,10 @@ pub enum Error {
         table: String,
     },
     /// The stop was requested while a commit failed.
-    #[error("stopped before the table {table} accepted a commit; the next start reads it again")]
+    #[error(
+        "stopped before the catalog answered to a commit to the table {table}; the next start goes \
+         on at the offsets that the table has"
+    )]
     Stopped {
         /// The table.
         table: String,
@@ -175,11 +179,15 @@ impl Error {
 fn remedy(error: &ReadError) -> String {
     match error {
         ReadError::Evicted { to, .. } => {
-            format!("; to skip them, set the partition's offset in the table's properties to {to}")
+            format!(
+                "; to skip them, set the property etl.offset.TOPIC.PARTITION to {to}, in both \
+                 tables of the sink"
+            )
         }
         ReadError::BeyondEnd { .. } | ReadError::CreatedAgain { .. } => {
-            "; to read it from its start, set the partition's offset in the table's properties to \
-             0 (the rows stay as they are)"
+            "; to read it from its start, set the property etl.offset.TOPIC.PARTITION to 0 and \
+             remove etl.last-record.TOPIC.PARTITION, in both tables of the sink: its rejections \
+             have an offset of their own (the rows stay as they are)"
                 .to_owned()
         }
         _ => String::new(),

@@ -249,19 +249,6 @@ impl Files {
         self.closed.clear();
         self.rows = 0;
     }
-
-    /// Deletes the files, which no commit has. One that can't be deleted stays as an orphan.
-    pub async fn discard(mut self) {
-        let closed = self.close_open().await;
-        if let Err(error) = closed {
-            tracing::debug!("cannot close the files of a commit: {error}");
-        }
-        for file in &self.closed {
-            if let Err(error) = self.table.file_io().delete(file.file_path()).await {
-                tracing::debug!("cannot delete {}: {error}", file.file_path());
-            }
-        }
-    }
 }
 
 /// The batch and the index in it of each row.

@@ -174,8 +174,8 @@ impl Lake {
     /// Writes and commits the `batches` until their senders are gone, then commits the rest.
     ///
     /// # Errors
-    /// The storage failed, or as [`LakeTable::commit`]. Nothing was committed since the last
-    /// commit.
+    /// The storage failed, or as [`LakeTable::commit`]. Files that no commit has stay as orphans.
+    /// They are not deleted, since a commit whose answer got lost may have them.
     pub async fn run(&mut self, batches: &mut mpsc::Receiver<LakeBatch>) -> Result<(), Error> {
         let mut due = None;
         loop {
@@ -303,14 +303,6 @@ impl Lake {
         metrics.rows(rows.rows());
         rows.committed();
         Ok(())
-    }
-
-    /// Deletes the files that were not committed, as far as the storage lets it.
-    pub async fn discard(self) {
-        self.rows.discard().await;
-        if let Some(rejections) = self.rejections {
-            rejections.rows.discard().await;
-        }
     }
 }
 

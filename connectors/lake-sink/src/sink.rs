@@ -378,9 +378,6 @@ impl Sink {
                 self.health.works(&part);
             }
         }
-        if outcome.is_err() {
-            lake.discard().await;
-        }
         outcome.and(failed.map_or(Ok(()), Err))
     }
 

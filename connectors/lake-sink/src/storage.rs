@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::BehaviorVersion;
 use aws_credential_types::Credentials;
@@ -14,6 +14,7 @@ use iceberg::io::{
 use iceberg_storage_opendal::{
     AwsCredential, CustomAwsCredentialLoader, OpenDalStorageFactory, ProvideCredential,
 };
+use reqsign_core::time::Timestamp;
 use reqsign_core::{Context, ErrorKind};
 use tokio::sync::Mutex;
 
@@ -106,11 +107,16 @@ impl ProvideCredential for CachedCredentials {
         _: &Context,
     ) -> Result<Option<AwsCredential>, reqsign_core::Error> {
         let credentials = self.get().await?;
+        // The signer of a file that is open for long asks for new ones then.
+        let expiry = credentials.expiry();
+        let expiry = expiry.and_then(|expiry| expiry.duration_since(UNIX_EPOCH).ok());
+        let millis = expiry.and_then(|expiry| i64::try_from(expiry.as_millis()).ok());
+        let expires_in = millis.map(Timestamp::from_millisecond).transpose()?;
         Ok(Some(AwsCredential {
             access_key_id: credentials.access_key_id().to_owned(),
             secret_access_key: credentials.secret_access_key().to_owned(),
             session_token: credentials.session_token().map(str::to_owned),
-            expires_in: None,
+            expires_in,
         }))
     }
 }

@@ -136,7 +136,8 @@ impl LakeTable {
     /// begin at. Tries again after any other error, until the stop.
     ///
     /// # Errors
-    /// - [`Error::Fenced`]: another sink has moved the offsets. The table has no row of the files.
+    /// - [`Error::Fenced`]: another sink has moved the offsets. The table has no row of the files,
+    ///   unless the answer to their commit got lost, and the other sink committed after it.
     /// - [`Error::Changed`]: the files don't fit the table any more.
     /// - [`Error::Stopped`]: the stop came first. A commit whose answer got lost may be in the
     ///   table.

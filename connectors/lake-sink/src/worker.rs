@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connector_common::{Backoff, Health, Stop};
-use sink_common::{LastRecord, Limits, Partition, ReadError, Reader};
+use sink_common::{LastRecord, Limits, Partition, Reader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -50,7 +50,6 @@ impl PartitionWorker {
             let Err(error) = self.read(&stop, &mut failed).await else {
                 continue;
             };
-            let error = Error::from(error);
             if error.is_fatal() {
                 return Err(error);
             }
@@ -71,7 +70,7 @@ impl PartitionWorker {
         Ok(())
     }
 
-    async fn read(&mut self, stop: &Stop, failed: &mut Backoff) -> Result<(), ReadError> {
+    async fn read(&mut self, stop: &Stop, failed: &mut Backoff) -> Result<(), Error> {
         let source = Source {
             topic: self.partition.topic.clone(),
             partition: self.partition.number,
@@ -107,11 +106,7 @@ impl PartitionWorker {
             }
         }
         match reading.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) => {
-                tracing::error!("a reader ended: {error}");
-                Ok(())
-            }
+            Some(ended) => Ok(ended??),
             None => Ok(()),
         }
     }

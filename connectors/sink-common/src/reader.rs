@@ -100,13 +100,13 @@ impl<B: ReadBatch> Reader<B> {
         batches: mpsc::Sender<B>,
         written: watch::Receiver<u64>,
     ) -> Self {
+        let next = batch.next_offset();
         Self {
             partition,
             health,
-            continuity: Continuity {
-                next: batch.next_offset(),
-            },
-            last,
+            continuity: Continuity { next },
+            // After a move to another offset it is a record before or behind.
+            last: last.filter(|last| last.offset + 1 == next),
             pending: VecDeque::new(),
             batch,
             began: None,

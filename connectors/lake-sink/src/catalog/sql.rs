@@ -27,19 +27,21 @@ use warehouse::Database;
 /// Timeout for a statement, with the time for a connection.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Creates the tables of the JDBC catalog.
+/// Creates the tables of the JDBC catalog. Older versions of it have no types.
 const CREATE: &str = "\
     CREATE TABLE IF NOT EXISTS iceberg_tables ( \
         catalog_name varchar(255) NOT NULL, table_namespace varchar(255) NOT NULL, \
         table_name varchar(255) NOT NULL, metadata_location varchar(1000), \
         previous_metadata_location varchar(1000), iceberg_type varchar(5), \
         PRIMARY KEY (catalog_name, table_namespace, table_name)); \
+    ALTER TABLE iceberg_tables ADD COLUMN IF NOT EXISTS iceberg_type varchar(5); \
     CREATE TABLE IF NOT EXISTS iceberg_namespace_properties ( \
         catalog_name varchar(255) NOT NULL, namespace varchar(255) NOT NULL, \
         property_key varchar(255) NOT NULL, property_value varchar(1000), \
         PRIMARY KEY (catalog_name, namespace, property_key))";
 const EXIST: &str = "\
-    SELECT to_regclass('iceberg_tables') IS NOT NULL \
+    SELECT EXISTS (SELECT FROM pg_attribute \
+                   WHERE attrelid = to_regclass('iceberg_tables') AND attname = 'iceberg_type') \
        AND to_regclass('iceberg_namespace_properties') IS NOT NULL";
 const NAMESPACES: &str = "\
     SELECT table_namespace FROM iceberg_tables WHERE catalog_name = $1 UNION \

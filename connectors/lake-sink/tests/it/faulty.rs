@@ -1,6 +1,7 @@
 //! A catalog whose commits fail on purpose.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,6 +21,8 @@ pub enum Commit {
     LosesAnswer,
     /// No answer comes, and it is not made.
     Hangs,
+    /// It is made, its answer gets lost, and the catalog does not answer any more.
+    IsTheLast,
 }
 
 /// Commits to a table meet these fates, in order; after them all work.
@@ -28,6 +31,7 @@ pub struct Faulty {
     inner: Arc<dyn Catalog>,
     table: &'static str,
     fates: Mutex<VecDeque<Commit>>,
+    is_away: AtomicBool,
 }
 
 impl Faulty {
@@ -40,6 +44,7 @@ impl Faulty {
             inner,
             table,
             fates: Mutex::new(fates.into_iter().collect()),
+            is_away: AtomicBool::new(false),
         })
     }
 
@@ -59,6 +64,9 @@ fn lost() -> Error {
 #[async_trait]
 impl Catalog for Faulty {
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(lost());
+        }
         self.inner.load_table(table).await
     }
 
@@ -71,6 +79,11 @@ impl Catalog for Faulty {
                 Err(lost())
             }
             Commit::Hangs => std::future::pending().await,
+            Commit::IsTheLast => {
+                self.inner.update_table(commit).await?;
+                self.is_away.store(true, Ordering::Relaxed);
+                Err(lost())
+            }
         }
     }
 

@@ -83,7 +83,7 @@ async fn with_credentials() {
     let mut late = open().await.unwrap();
     write(&mut lake, batches(0, 120..200)).await.unwrap();
     write(&mut late, batches(0, 120..250)).await.unwrap_err();
-    late.discard().await;
+    drop(late);
     let id = iceberg::TableIdent::from_strs(["shop", "facts"]).unwrap();
     let table = catalog.load_table(&id).await.unwrap();
     assert!(table.metadata().location().starts_with("s3://lake/tables/"));
