@@ -143,6 +143,12 @@ impl Lake {
         self.table.offsets()
     }
 
+    /// The folder of the table of facts or records.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        self.table.table().metadata().location()
+    }
+
     /// The last record of a partition that was committed.
     #[must_use]
     pub fn last_record(&self, topic: &str, partition: u32) -> Option<LastRecord> {

@@ -271,6 +271,14 @@ impl Sink {
             }
         }
         lake.begin(new).await?;
+        let location = lake.location();
+        if !location.starts_with(self.config.warehouse.trim_end_matches('/')) {
+            tracing::warn!(
+                location,
+                warehouse = self.config.warehouse,
+                "the table is in another folder than `warehouse`, and stays there"
+            );
+        }
         Ok(Opened {
             lake,
             candidates,

@@ -10,6 +10,7 @@ use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::{Catalog, ErrorKind, NamespaceIdent, TableIdent};
 use sink_common::LastRecord;
+use uuid::Uuid;
 
 use crate::catalog::Fenced;
 use crate::error::{Error, Offsets};
@@ -22,6 +23,8 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The file with the name of the newest metadata.
 pub(crate) const VERSION_HINT: &str = "version-hint.text";
+/// The property of a snapshot's summary with the id of the commit that made it.
+const COMMIT: &str = "etl.commit";
 /// The properties of a table that is created.
 const PROPERTIES: [(&str, &str); 3] = [
     ("write.format.default", "parquet"),
@@ -150,12 +153,13 @@ impl LakeTable {
     ) -> Result<(), Error> {
         let mut backoff = Backoff::new(RETRY[0], RETRY[1]);
         let part = self.name();
+        let id = Uuid::new_v4().to_string();
         let mut give_up = std::pin::pin!(async {
             stop.requested().await;
             tokio::time::sleep(STOP_TIMEOUT).await;
         });
         loop {
-            let error = match self.try_commit(files, moves).await {
+            let error = match self.try_commit(files, moves, &id).await {
                 Ok(table) => {
                     self.committed(table, health).await;
                     return Ok(());
@@ -164,7 +168,7 @@ impl LakeTable {
             };
             // The commit may be in the table although it failed: its answer got lost.
             let error = match self.catalog.load_table(self.table.identifier()).await {
-                Ok(table) => match self.state(&table, moves) {
+                Ok(table) => match self.state(&table, moves, &id) {
                     State::Committed => {
                         self.committed(table, health).await;
                         return Ok(());
@@ -178,6 +182,8 @@ impl LakeTable {
                         error
                     }
                 },
+                // The next round creates it again.
+                Err(error) if is_missing(&error) => return Err(error.into()),
                 Err(error) => error,
             };
             health.troubled(&part, &error);
@@ -202,11 +208,17 @@ impl LakeTable {
         }
     }
 
-    async fn try_commit(&self, files: &[DataFile], moves: &Moves) -> iceberg::Result<Table> {
+    async fn try_commit(
+        &self,
+        files: &[DataFile],
+        moves: &Moves,
+        id: &str,
+    ) -> iceberg::Result<Table> {
         let summary = moves.iter().map(|(partition, moved)| {
             let property = offsets::offset_property(&self.topic, *partition);
             (property, moved.to.to_string())
         });
+        let summary = summary.chain([(COMMIT.to_owned(), id.to_owned())]);
         let transaction = Transaction::new(&self.table);
         // A snapshot even without files: it makes the catalog refuse the commit if another snapshot
         // came first.
@@ -233,20 +245,24 @@ impl LakeTable {
             catalog: &self.catalog,
             topic: &self.topic,
             expected: &expected.collect(),
+            definition: self.definition,
         };
         transaction.commit(&fenced).await
     }
 
-    fn state(&self, table: &Table, moves: &Moves) -> State {
-        let found = offsets::committed(table, &self.topic);
-        let all = |is: fn(&Move, Option<i64>) -> bool| {
-            let mut moves = moves.iter();
-            moves.all(|(partition, moved)| is(moved, found.get(partition).copied()))
+    /// The state of the commit `id` in a table. The offsets alone do not tell whose commit moved
+    /// them.
+    fn state(&self, table: &Table, moves: &Moves, id: &str) -> State {
+        let mut snapshots = table.metadata().snapshots();
+        let is_ours = |properties: &HashMap<String, String>| {
+            properties.get(COMMIT).is_some_and(|found| found == id)
         };
-        if all(|moved, found| found == Some(moved.to)) {
+        if snapshots.any(|snapshot| is_ours(&snapshot.summary().additional_properties)) {
             return State::Committed;
         }
-        if all(|moved, found| found == moved.from) {
+        let found = offsets::committed(table, &self.topic);
+        let mut all = moves.iter();
+        if all.all(|(partition, moved)| found.get(partition).copied() == moved.from) {
             return State::Open;
         }
         let expected = moves.iter();

@@ -18,6 +18,7 @@ use iceberg::{
 
 use crate::error::Offsets;
 use crate::offsets;
+use crate::schema::Definition;
 
 /// A catalog for one commit, which follows these offsets.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Fenced<'f> {
     pub topic: &'f str,
     /// The offset that each partition has; `None` for one that was never read.
     pub expected: &'f HashMap<u32, Option<i64>>,
+    /// The columns that the table has.
+    pub definition: &'static Definition,
 }
 
 impl Fenced<'_> {
@@ -44,13 +47,22 @@ impl Fenced<'_> {
 impl Catalog for Fenced<'_> {
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
         let loaded = self.catalog.load_table(table).await?;
-        if self.allows(&loaded) {
-            return Ok(loaded);
+        let refuse = |reason: &str| {
+            let reason = format!("the {reason} of {table} were changed");
+            Err(Error::new(ErrorKind::PreconditionFailed, reason))
+        };
+        if !self.allows(&loaded) {
+            return refuse("committed offsets");
         }
-        Err(Error::new(
-            ErrorKind::PreconditionFailed,
-            format!("the committed offsets of {table} have moved"),
-        ))
+        let name = table.to_string();
+        let missing = self
+            .definition
+            .missing(&name, loaded.metadata().current_schema());
+        if missing.is_ok_and(|missing| missing.is_empty()) {
+            Ok(loaded)
+        } else {
+            refuse("columns")
+        }
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {

@@ -423,15 +423,18 @@ async fn answer<T>(request: impl Future<Output = Result<T>>) -> Result<T> {
 fn unreachable(error: warehouse::Error) -> Error {
     Error::new(
         ErrorKind::Unexpected,
-        "cannot connect to the catalog's database",
+        format!(
+            "cannot connect to the catalog's database: {}",
+            error.chain()
+        ),
     )
-    .with_source(error)
 }
 
 fn failed(error: tokio_postgres::Error) -> Error {
-    Error::new(
-        ErrorKind::Unexpected,
-        "the catalog's database returned an error",
-    )
-    .with_source(error)
+    let reason = match error.as_db_error() {
+        Some(error) => error.message().to_owned(),
+        None => error.to_string(),
+    };
+    let reason = format!("the catalog's database returned an error: {reason}");
+    Error::new(ErrorKind::Unexpected, reason).with_source(error)
 }
