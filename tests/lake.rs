@@ -60,6 +60,7 @@ impl Lab {
         let stack = &self.pipeline.stack;
         command
             .env("DATABASE_URL", stack.database_url())
+            .env("NOTIFICATIONS_SECRET", "only for these tests")
             .env("FLV_PROFILE_PATH", stack.profile());
         command
     }
