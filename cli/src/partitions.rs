@@ -60,6 +60,10 @@ struct Age {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    #[cfg_attr(
+        not(feature = "lake"),
+        expect(unused_mut, reason = "the proof needs transactions")
+    )]
     let mut client = args.database.connect().await?;
     match args.command {
         Command::List => list(&client).await?,
