@@ -55,7 +55,7 @@ struct Compared {
     faults: Vec<(NaiveDate, Difference)>,
 }
 
-/// Exits with 1 if a fact or a record is missing.
+/// Exits with 1 if a fact or a record is missing, or a fact is older in the lake.
 pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     if opened.connector.config.content == Content::Raw {
         ensure!(
@@ -165,6 +165,7 @@ impl Compared {
                 "in the lake",
                 "in PostgreSQL",
                 "missing in the lake",
+                "older in the lake",
                 "missing in PostgreSQL",
             ]);
             for (day, difference) in &self.faults {
@@ -173,6 +174,7 @@ impl Compared {
                     difference.in_lake.to_string(),
                     difference.in_postgres.to_string(),
                     difference.missing_in_lake.to_string(),
+                    difference.older_in_lake.to_string(),
                     difference.missing_in_postgres.to_string(),
                 ]);
             }
@@ -190,6 +192,13 @@ impl Compared {
                 "Missing in the lake: expected of events before the lake began, and of `etl \
                  rejected retry`, which writes PostgreSQL only. Else see the runbook, \"Lake and \
                  tables differ\"."
+            );
+        }
+        if lacks(|day| day.older_in_lake) {
+            outln!(
+                "Older in the lake: PostgreSQL has a newer version of the event, and the lake has \
+                 committed its record without it. Expected of `etl rejected retry`, which writes \
+                 PostgreSQL only. Else see the runbook, \"Lake and tables differ\"."
             );
         }
         if lacks(|day| day.missing_in_postgres) {
@@ -244,6 +253,7 @@ impl Compared {
                 "in_lake": difference.in_lake,
                 "in_postgres": difference.in_postgres,
                 "missing_in_lake": difference.missing_in_lake,
+                "older_in_lake": difference.older_in_lake,
                 "missing_in_postgres": difference.missing_in_postgres,
                 "examples": difference.named,
             })
