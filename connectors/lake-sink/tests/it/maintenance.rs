@@ -267,5 +267,6 @@ async fn the_rows_of_days_records_and_people_are_counted() {
     assert!(found[&0].gaps(40).is_empty());
     assert_eq!(found[&1].gaps(9).first(), Some(&(7..9)));
     let wanted = person::records(&table, &["key", "body"], |text| text == "body 5").await;
-    assert_eq!(wanted.unwrap(), [(0, 5), (1, 5)].into());
+    let place = |partition| (TOPIC.to_owned(), partition, 5);
+    assert_eq!(wanted.unwrap(), [place(0), place(1)].into());
 }
