@@ -91,26 +91,29 @@ async fn facts(args: &Args, opened: &Opened, client: &mut Client) -> anyhow::Res
     let is_asked = |day: &NaiveDate| {
         args.from.is_none_or(|from| *day >= from) && args.to.is_none_or(|to| *day <= to)
     };
-    let mut days: BTreeSet<NaiveDate> = contents.days.keys().copied().filter(is_asked).collect();
+    let mut in_postgres = BTreeSet::new();
     let mut next = args.from.unwrap_or(NaiveDate::MIN).max(earliest());
     while let Some(day) = next_day(client, next).await?.filter(is_asked) {
-        days.insert(day);
+        in_postgres.insert(day);
         let Some(following) = day.succ_opt() else {
             break;
         };
         next = following;
     }
     let history = history(client).await?;
+    let in_lake = contents.days.keys().copied().filter(is_asked);
+    let days: BTreeSet<NaiveDate> = in_lake.chain(in_postgres.iter().copied()).collect();
     let bar = Bar::towards("days", days.len() as u64);
     let mut compared = Compared::default();
     for day in days {
+        if !in_postgres.contains(&day) && history.iter().any(|kept| kept.has(day)) {
+            compared.retired.push(day);
+            bar.add(1);
+            continue;
+        }
         let rows = contents.days.get(&day).map_or(0, |files| files.rows);
         let mut difference = compare(&sides, &table, client, day, rows).await?;
         bar.add(1);
-        if difference.in_postgres == 0 && history.iter().any(|kept| kept.has(day)) {
-            compared.retired.push(day);
-            continue;
-        }
         compared.days += 1;
         compared.facts += difference.in_lake;
         compared.repeated += difference.repeated;
@@ -287,7 +290,8 @@ async fn records(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
         let gaps = positions.gaps(*next);
         let beyond = positions.end().filter(|end| end > next);
         is_whole &= gaps.is_empty() && beyond.is_none() && positions.repeated == 0;
-        for gap in gaps.iter().take(MAX_GAPS) {
+        let listed = if positions.rows == 0 { 0 } else { MAX_GAPS };
+        for gap in gaps.iter().take(listed) {
             lines.push(format!(
                 "partition {partition}: no rows of the offsets {} up to {}",
                 gap.start, gap.end
@@ -306,14 +310,14 @@ async fn records(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
             "repeated_rows": positions.repeated,
             "gaps": gaps.iter().map(|gap| [gap.start, gap.end]).collect::<Vec<_>>(),
         }));
-        lines.push(format!(
-            "partition {partition}: {} rows from offset {} up to {next}; {} repeat an offset",
-            positions.rows,
-            positions
-                .first()
-                .map_or_else(|| "?".to_owned(), |first| first.to_string()),
-            positions.repeated
-        ));
+        lines.push(match positions.first() {
+            Some(first) => format!(
+                "partition {partition}: {} rows from offset {first} up to {next}; {} repeat an \
+                 offset",
+                positions.rows, positions.repeated
+            ),
+            None => format!("partition {partition}: no rows before the committed offset {next}"),
+        });
     }
     if args.json {
         let verdict = if is_whole { "ok" } else { "differs" };
