@@ -156,6 +156,17 @@ fn stray(offset: &str) -> String {
     )
 }
 
+/// Changes the content and the version of a fact of PostgreSQL, as `on-conflict: update` does. A
+/// negative `by` takes that back.
+fn newer(by: i64) -> String {
+    format!(
+        "UPDATE fact_events SET price = price + {by}, event_version = event_version + {by} \
+         WHERE (event_time, fact_hash) = (SELECT event_time, fact_hash FROM fact_events \
+             WHERE event_id IS NOT NULL AND event_version IS NOT NULL \
+             ORDER BY event_time, fact_hash LIMIT 1)"
+    )
+}
+
 /// Makes every file below a folder this many days old.
 fn age(folder: &Path, days: u64) {
     let then = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86_400);
@@ -330,31 +341,44 @@ async fn partitions_are_dropped_once_the_lake_has_every_fact() {
     assert!(output.contains("2026-01-03"), "{output}");
     assert!(output.contains("Nothing was dropped"), "{output}");
     assert_eq!(lab.facts().await, facts + 1);
-    lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
-        .await;
+    let no_stray = "DELETE FROM fact_events WHERE event_id IS NULL";
+    lab.execute(no_stray).await;
 
-    // A fact that is written during the comparison is not dropped: the lock waits for its
-    // transaction, and then the partition is compared again.
+    // A version that the lake does not have.
+    assert_eq!(lab.execute(&newer(1_000_000_000)).await, 1);
+    let output = lab.ensure(&drop, 1).await;
+    assert!(output.contains("Nothing was dropped"), "{output}");
+    let output = lab.ensure(&["lake", "verify"], 1).await;
+    assert!(output.contains("the lake has an older version"), "{output}");
+    assert_eq!(lab.execute(&newer(-1_000_000_000)).await, 1);
+    lab.ensure(&["lake", "verify"], 0).await;
+
+    // What is written during the comparison is not dropped: the lock waits for its transaction, and
+    // then the partition is compared again.
     let database = lab.pipeline.stack.database_url();
     let writer = end_to_end::found::connect(database).await.unwrap();
-    writer.batch_execute("BEGIN").await.unwrap();
-    writer.execute(&stray("1000000"), &[]).await.unwrap();
     let waits = async || {
         let lock = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock' \
                     AND locktype = 'relation'";
         let row = lab.pipeline.database.query_one(lock, &[]).await;
         row.unwrap().get::<_, i64>(0) == 1
     };
-    let commits = async {
-        until("the partition is locked", waits).await.unwrap();
-        writer.batch_execute("COMMIT").await.unwrap();
-    };
-    let (output, ()) = tokio::join!(lab.ensure(&drop, 1), commits);
-    assert!(output.contains("has changed meanwhile"), "{output}");
-    assert!(output.contains("0 partitions dropped"), "{output}");
-    assert_eq!(lab.facts().await, facts + 1);
-    lab.execute("DELETE FROM fact_events WHERE event_id IS NULL")
-        .await;
+    for (write, undo, left) in [
+        (stray("1000000"), no_stray.to_owned(), facts + 1),
+        (newer(1_000_000_000), newer(-1_000_000_000), facts),
+    ] {
+        writer.batch_execute("BEGIN").await.unwrap();
+        assert_eq!(writer.execute(&write, &[]).await.unwrap(), 1);
+        let commits = async {
+            until("the partition is locked", waits).await.unwrap();
+            writer.batch_execute("COMMIT").await.unwrap();
+        };
+        let (output, ()) = tokio::join!(lab.ensure(&drop, 1), commits);
+        assert!(output.contains("has changed meanwhile"), "{output}");
+        assert!(output.contains("0 partitions dropped"), "{output}");
+        assert_eq!(lab.facts().await, left);
+        lab.execute(&undo).await;
+    }
 
     let output = lab.ensure(&drop, 0).await;
     assert!(output.contains("1 partitions dropped"), "{output}");

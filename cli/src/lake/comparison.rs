@@ -1,7 +1,9 @@
 //! Compares the facts of a day in the lake with those in PostgreSQL.
 //!
-//! A fact is its time and its `fact_hash`. First a count and a hash of each side's facts are
-//! compared: most days are equal and untouched. Those of a day that differ are compared one by one.
+//! A fact is its time and its `fact_hash`. First a count and a hash of each side's facts and versions
+//! are compared: most days are equal and untouched. Those of a day that differ are compared one by
+//! one. The lake may have a newer version than PostgreSQL, which keeps the first one unless it is
+//! written with `on-conflict: update`; an older one lacks content that PostgreSQL has.
 //!
 //! Both sides are written meanwhile, each at its own pace. A fact that one side lacks is missing
 //! only if that side has committed the fact's record: if the record's offset is before the
@@ -16,7 +18,9 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use futures_util::{TryStreamExt, pin_mut};
 use iceberg::table::Table;
 use lake_sink::error::Offsets;
-use lake_sink::maintenance::facts::{Digest, FactId, FactRow, Facts, Slice, rows_of};
+use lake_sink::maintenance::facts::{
+    Digest, Fact, FactId, FactRow, Facts, Slice, Version, rows_of,
+};
 use lake_sink::offsets;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, GenericClient, IsolationLevel};
@@ -34,11 +38,14 @@ const DIGESTS: &str = "\
     SELECT (event_time AT TIME ZONE 'UTC')::date, count(*), \
            bit_xor(('x' || substr(h, 1, 16))::bit(64)::bigint), \
            bit_xor(('x' || substr(h, 17, 16))::bit(64)::bigint), \
-           sum((extract(epoch FROM event_time) * 1000000)::bigint)::text \
-    FROM (SELECT event_time, replace(fact_hash::text, '-', '') AS h FROM {table} \
+           sum((extract(epoch FROM event_time) * 1000000)::bigint)::text, \
+           (sum(version) % 340282366920938463463374607431768211456)::text \
+    FROM (SELECT event_time, replace(fact_hash::text, '-', '') AS h, \
+                 coalesce(trunc(event_version) + 1, 0) AS version FROM {table} \
           WHERE event_time >= $1 AND event_time < $2) f GROUP BY 1";
 const FACTS: &str = "\
-    SELECT event_time, fact_hash, source_topic, source_partition, source_offset FROM {table} \
+    SELECT event_time, fact_hash, source_topic, source_partition, source_offset, \
+           coalesce(trunc(event_version) + 1, 0)::text FROM {table} \
     WHERE event_time >= $1 AND event_time < $2";
 const NEXT: &str = "SELECT min(event_time) FROM fact_events WHERE event_time >= $1";
 const COMMITTED: &str = "\
@@ -66,6 +73,9 @@ pub struct Difference {
     pub repeated: u64,
     /// The facts that the lake lacks although it has committed their records.
     pub missing_in_lake: u64,
+    /// The facts that the lake has in older versions only, although it has committed the records of
+    /// PostgreSQL's.
+    pub older_in_lake: u64,
     /// The facts that PostgreSQL lacks although it has committed their records.
     pub missing_in_postgres: u64,
     /// The facts of items that the version of the event in PostgreSQL does not have.
@@ -74,14 +84,14 @@ pub struct Difference {
     pub pending: u64,
     /// The facts in PostgreSQL of other topics, which the lake does not have.
     pub of_other_topics: u64,
-    /// Some of the missing facts.
+    /// Some of the missing and older facts.
     pub named: Vec<String>,
 }
 
 impl Difference {
-    /// True if a fact is missing on either side.
+    /// True if a fact is missing on either side, or older in the lake.
     pub fn is_fault(&self) -> bool {
-        self.missing_in_lake + self.missing_in_postgres > 0
+        self.missing_in_lake + self.older_in_lake + self.missing_in_postgres > 0
     }
 }
 
@@ -116,6 +126,7 @@ pub async fn digests(
             high: row.get::<_, i64>(2).cast_unsigned(),
             low: row.get::<_, i64>(3).cast_unsigned(),
             times: row.get::<_, String>(4).parse()?,
+            versions: row.get::<_, String>(5).parse()?,
         };
         digests.insert(row.get(0), digest);
     }
@@ -137,7 +148,7 @@ pub async fn compare(
     for slice in Slice::all(rows) {
         let facts = Facts::read(table, day, slice).await?;
         facts.add_to(&mut digest);
-        difference.repeated += facts.rows - facts.ids.len() as u64;
+        difference.repeated += facts.rows - facts.all.len() as u64;
         only = Some(facts);
     }
     difference.in_lake = digest.count.unsigned_abs();
@@ -166,9 +177,8 @@ pub async fn compare(
             .postgres(sides, &transaction, &facts, slice, (since, until), &lake)
             .await?;
         if !others.is_empty() {
-            let rows = rows_of(table, day, &others).await?;
             difference
-                .lake(sides, &transaction, &others, &rows, &postgres)
+                .lake(sides, &transaction, (table, day), &others, &postgres)
                 .await?;
         }
     }
@@ -206,94 +216,128 @@ impl Difference {
         (since, until): (DateTime<Utc>, DateTime<Utc>),
         lake: &Offsets,
     ) -> anyhow::Result<Vec<FactId>> {
-        let mut is_known = vec![false; facts.ids.len()];
+        let mut is_known = vec![false; facts.all.len()];
         let params: [&(dyn ToSql + Sync); 2] = [&since, &until];
         let query = FACTS.replace("{table}", "fact_events");
         let rows = client.query_raw(&query, params).await?;
         pin_mut!(rows);
         while let Some(row) = rows.try_next().await? {
-            let id = id(&row)?;
+            let Fact { id, version } = fact(&row)?;
             if !slice.has(&id) {
                 continue;
             }
             self.in_postgres += 1;
-            if let Some(known) = facts.find(&id).and_then(|index| is_known.get_mut(index)) {
-                *known = true;
-                continue;
+            let found = facts.find(&id);
+            if let Some((index, in_lake)) = found {
+                if let Some(known) = is_known.get_mut(index) {
+                    *known = true;
+                }
+                if in_lake >= version {
+                    continue;
+                }
             }
             let (topic, partition): (&str, i32) = (row.get(2), row.get(3));
             let offset = row.get(4);
             if topic != sides.topic {
                 self.of_other_topics += 1;
-            } else if is_committed(lake, partition, offset) {
-                self.missing_in_lake += 1;
-                self.name("the lake", &id, partition, offset);
-            } else {
+            } else if !is_committed(lake, partition, offset) {
                 self.pending += 1;
+            } else if found.is_some() {
+                self.older_in_lake += 1;
+                self.name(
+                    "the lake has an older version of the",
+                    &id,
+                    partition,
+                    offset,
+                );
+            } else {
+                self.missing_in_lake += 1;
+                self.name("the lake has no", &id, partition, offset);
             }
         }
-        let ids = facts.ids.iter().zip(is_known);
-        Ok(ids.filter(|(_, known)| !known).map(|(id, _)| *id).collect())
+        let facts = facts.all.iter().zip(is_known);
+        let others = facts.filter(|(_, is_known)| !is_known);
+        Ok(others.map(|(fact, _)| fact.id).collect())
     }
 
-    /// Judges facts that only the lake has, of which these are the rows.
+    /// Judges the facts `ids` of a day, which only the lake has.
     async fn lake(
         &mut self,
         sides: &Sides<'_>,
         client: &impl GenericClient,
+        (table, day): (&Table, NaiveDate),
         ids: &[FactId],
-        rows: &[FactRow],
         postgres: &Offsets,
     ) -> anyhow::Result<()> {
         // PostgreSQL must have a fact if it has committed any of its records.
-        let mut due: HashMap<FactId, &FactRow> = HashMap::new();
-        for row in rows {
-            if row.topic == sides.topic && is_committed(postgres, row.partition, row.offset) {
-                due.entry(row.id).or_insert(row);
+        let mut is_due = vec![false; ids.len()];
+        let mut due: Vec<FactRow> = Vec::new();
+        let rows = rows_of(table, day, ids).await?;
+        pin_mut!(rows);
+        while let Some(rows) = rows.try_next().await? {
+            due.extend(rows.into_iter().filter(|row| {
+                row.topic == sides.topic
+                    && is_committed(postgres, row.partition, row.offset)
+                    && ids
+                        .binary_search(&row.id)
+                        .ok()
+                        .and_then(|index| is_due.get_mut(index))
+                        .is_some_and(|is_due| !std::mem::replace(is_due, true))
+            }));
+            if due.len() >= BATCH {
+                self.due(client, &due).await?;
+                due.clear();
             }
         }
-        self.pending += (ids.len() - due.len()) as u64;
-        let due: Vec<&FactRow> = due.into_values().collect();
-        for batch in due.chunks(BATCH) {
-            let times: Vec<Option<DateTime<Utc>>> = batch
-                .iter()
-                .map(|row| DateTime::from_timestamp_micros(row.id.time))
-                .collect();
-            let events: Vec<Option<&str>> =
-                batch.iter().map(|row| row.event_id.as_deref()).collect();
-            let names: Vec<&str> = batch.iter().map(|row| row.event_name.as_str()).collect();
-            let versions: Vec<Option<String>> = batch
-                .iter()
-                .map(|row| row.event_version.map(|version| version.to_string()))
-                .collect();
-            let params: [&(dyn ToSql + Sync); 4] = [&times, &events, &names, &versions];
-            let missing = client.query(NOT_REMOVED, &params).await?;
-            self.removed += (batch.len() - missing.len()) as u64;
-            self.missing_in_postgres += missing.len() as u64;
-            for number in &missing {
-                let index = usize::try_from(number.get::<_, i64>(0))?.saturating_sub(1);
-                if let Some(row) = batch.get(index) {
-                    self.name("PostgreSQL", &row.id, row.partition, row.offset);
-                }
+        self.due(client, &due).await?;
+        self.pending += is_due.iter().filter(|is_due| !**is_due).count() as u64;
+        Ok(())
+    }
+
+    /// Judges facts that only the lake has and whose records PostgreSQL has committed.
+    async fn due(&mut self, client: &impl GenericClient, due: &[FactRow]) -> anyhow::Result<()> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let times: Vec<Option<DateTime<Utc>>> = due
+            .iter()
+            .map(|row| DateTime::from_timestamp_micros(row.id.time))
+            .collect();
+        let events: Vec<Option<&str>> = due.iter().map(|row| row.event_id.as_deref()).collect();
+        let names: Vec<&str> = due.iter().map(|row| row.event_name.as_str()).collect();
+        let versions: Vec<Option<String>> = due
+            .iter()
+            .map(|row| row.event_version.map(|version| version.to_string()))
+            .collect();
+        let params: [&(dyn ToSql + Sync); 4] = [&times, &events, &names, &versions];
+        let missing = client.query(NOT_REMOVED, &params).await?;
+        self.removed += (due.len() - missing.len()) as u64;
+        self.missing_in_postgres += missing.len() as u64;
+        for number in &missing {
+            let index = usize::try_from(number.get::<_, i64>(0))?.saturating_sub(1);
+            if let Some(row) = due.get(index) {
+                self.name("PostgreSQL has no", &row.id, row.partition, row.offset);
             }
         }
         Ok(())
     }
 
-    fn name(&mut self, side: &str, id: &FactId, partition: i32, offset: i64) {
+    fn name(&mut self, problem: &str, id: &FactId, partition: i32, offset: i64) {
         if self.named.len() < MAX_NAMED {
             self.named.push(format!(
-                "{side} has no fact {:032x} of partition {partition}, offset {offset}",
+                "{problem} fact {:032x} of partition {partition}, offset {offset}",
                 id.hash()
             ));
         }
     }
 }
 
-/// The facts of a day in a partition of PostgreSQL that the lake lacks.
+/// The facts of a day in a partition of PostgreSQL that the lake lacks, whatever topic they are of.
 pub struct Proof {
-    /// Their number, whatever topic they are of.
+    /// The number of those that it does not have.
     pub missing: u64,
+    /// The number of those that it has in older versions only.
+    pub older: u64,
     /// The digest of the day's facts in PostgreSQL.
     pub digest: Digest,
 }
@@ -311,6 +355,7 @@ pub async fn prove(
     let query = FACTS.replace("{table}", partition);
     let mut proof = Proof {
         missing: 0,
+        older: 0,
         digest: Digest::default(),
     };
     for slice in Slice::all(rows) {
@@ -318,20 +363,30 @@ pub async fn prove(
         let rows = client.query_raw(&query, params).await?;
         pin_mut!(rows);
         while let Some(row) = rows.try_next().await? {
-            let id = id(&row)?;
-            if slice.has(&id) {
-                proof.digest.add(&id);
-                proof.missing += u64::from(facts.find(&id).is_none());
+            let fact = fact(&row)?;
+            if !slice.has(&fact.id) {
+                continue;
+            }
+            proof.digest.add(&fact);
+            match facts.find(&fact.id) {
+                None => proof.missing += 1,
+                Some((_, in_lake)) => proof.older += u64::from(in_lake < fact.version),
             }
         }
     }
     Ok(proof)
 }
 
-fn id(row: &tokio_postgres::Row) -> anyhow::Result<FactId> {
+/// The fact of a row of [`FACTS`].
+fn fact(row: &tokio_postgres::Row) -> anyhow::Result<Fact> {
     let time: DateTime<Utc> = row.try_get(0).context("a fact's time is not a date")?;
     let hash: Uuid = row.get(1);
-    Ok(FactId::new(time.timestamp_micros(), hash.as_u128()))
+    // A version of 39 digits does not fit into the lake, so the lake's is older.
+    let version = row.get::<_, &str>(5).parse().unwrap_or(u128::MAX);
+    Ok(Fact {
+        id: FactId::new(time.timestamp_micros(), hash.as_u128()),
+        version: Version::of_number(version),
+    })
 }
 
 fn bounds(day: NaiveDate) -> (DateTime<Utc>, DateTime<Utc>) {

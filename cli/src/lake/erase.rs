@@ -63,7 +63,7 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
                 records.len()
             );
             let rows = records.len() as u64;
-            (rows, Condition::of_records(opened.topic(), &records))
+            (rows, Condition::of_records(&records))
         };
         if rows > 0 {
             found_any = true;

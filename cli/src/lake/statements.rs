@@ -148,53 +148,65 @@ impl Condition {
         }
     }
 
-    /// The rows of some records of a topic, by partition and offset.
-    pub fn of_records(topic: &str, records: &BTreeSet<(i32, i64)>) -> Self {
-        let mut partitions: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-        for (partition, offset) in records {
-            partitions
-                .entry(*partition)
-                .or_default()
-                .push(offset.to_string());
+    /// The rows of some records, by topic, partition and offset.
+    pub fn of_records(records: &BTreeSet<(String, i32, i64)>) -> Self {
+        let mut topics: BTreeMap<&str, BTreeMap<i32, Vec<String>>> = BTreeMap::new();
+        for (topic, partition, offset) in records {
+            let partitions = topics.entry(topic).or_default();
+            let offsets = partitions.entry(*partition).or_default();
+            offsets.push(offset.to_string());
         }
-        let parts: Vec<(i32, String)> = partitions
+        // At most MAX_RECORDS offsets of one partition each.
+        let topics: Vec<(&str, Vec<(i32, String)>)> = topics
             .into_iter()
-            .flat_map(|(partition, offsets)| {
-                let chunks = offsets.chunks(MAX_RECORDS).map(|chunk| chunk.join(", "));
-                chunks.map(|chunk| (partition, chunk)).collect::<Vec<_>>()
+            .map(|(topic, partitions)| {
+                let parts = partitions.into_iter().flat_map(|(partition, offsets)| {
+                    let chunks = offsets.chunks(MAX_RECORDS).map(|chunk| chunk.join(", "));
+                    chunks.map(|chunk| (partition, chunk)).collect::<Vec<_>>()
+                });
+                (topic, parts.collect())
             })
             .collect();
         let sql = |dialect: Dialect| {
-            let parts: Vec<String> = parts
-                .iter()
-                .map(|(partition, offsets)| {
-                    format!("source_partition = {partition} AND source_offset IN ({offsets})")
-                })
-                .collect();
-            let topic = dialect.text(topic);
-            format!("source_topic = {topic} AND ({})", parts.join("\n    OR "))
+            let of_topic = |(topic, parts): &(&str, Vec<(i32, String)>)| {
+                let parts: Vec<String> = parts
+                    .iter()
+                    .map(|(partition, offsets)| {
+                        format!("source_partition = {partition} AND source_offset IN ({offsets})")
+                    })
+                    .collect();
+                let topic = dialect.text(topic);
+                format!("source_topic = {topic} AND ({})", parts.join("\n    OR "))
+            };
+            let topics: Vec<String> = topics.iter().map(of_topic).collect();
+            topics.join("\n    OR ")
         };
-        let python: Vec<String> = parts
-            .iter()
-            .map(|(partition, offsets)| {
+        let python = topics.iter().map(|(topic, parts)| {
+            let parts = parts.iter().map(|(partition, offsets)| {
                 format!(
                     "And(EqualTo(\"source_partition\", {partition}), In(\"source_offset\", \
                      [{offsets}]))"
                 )
-            })
-            .collect();
-        let any = match python.as_slice() {
-            [one] => one.clone(),
-            many => format!("Or({})", many.join(",\n    ")),
-        };
+            });
+            format!(
+                "And(EqualTo(\"source_topic\", {}), {})",
+                python_text(topic),
+                any(parts.collect())
+            )
+        });
         Self {
             trino: sql(Dialect::Trino),
             spark: sql(Dialect::Spark),
-            python: format!(
-                "And(EqualTo(\"source_topic\", {}), {any})",
-                python_text(topic)
-            ),
+            python: any(python.collect()),
         }
+    }
+}
+
+/// The disjunction of some conditions of PyIceberg, whose `Or` needs two.
+fn any(conditions: Vec<String>) -> String {
+    match conditions.as_slice() {
+        [one] => one.clone(),
+        many => format!("Or({})", many.join(",\n    ")),
     }
 }
 
@@ -439,6 +451,34 @@ mod tests {
                 .contains(r#"In("user_id", ["o'neil\\", "d\"1"])"#)
         );
         assert!(condition.trino.ends_with("OR user_pseudo_id IN ('d\"1')"));
+    }
+
+    #[test]
+    fn records_are_of_their_topics() {
+        let records = [
+            ("old", 0, 7),
+            ("new's", 0, 7),
+            ("new's", 0, 9),
+            ("new's", 2, 1),
+        ];
+        let records =
+            records.map(|(topic, partition, offset)| (topic.to_owned(), partition, offset));
+        let condition = Condition::of_records(&records.into());
+        assert_eq!(
+            condition.trino,
+            "source_topic = 'new''s' AND (source_partition = 0 AND source_offset IN (7, 9)\n    \
+             OR source_partition = 2 AND source_offset IN (1))\n    \
+             OR source_topic = 'old' AND (source_partition = 0 AND source_offset IN (7))"
+        );
+        assert!(condition.spark.starts_with(r"source_topic = 'new\'s' AND"));
+        assert_eq!(
+            condition.python,
+            "Or(And(EqualTo(\"source_topic\", \"new's\"), \
+             Or(And(EqualTo(\"source_partition\", 0), In(\"source_offset\", [7, 9])),\n    \
+             And(EqualTo(\"source_partition\", 2), In(\"source_offset\", [1])))),\n    \
+             And(EqualTo(\"source_topic\", \"old\"), \
+             And(EqualTo(\"source_partition\", 0), In(\"source_offset\", [7]))))"
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `etl partitions drop --archived`: drops partitions of which the lake has every fact.
 //!
 //! First all facts of the partitions are compared with the lake, one by one and a day at a time.
-//! That may take long and locks nothing. If the lake lacks one, nothing is dropped.
+//! That may take long and locks nothing. If the lake lacks one, or has it in older versions only,
+//! nothing is dropped.
 //!
 //! Then each partition is dropped in a transaction of its own. It locks the partition against
-//! changes, and compares the number and a hash of each day's facts with those that were proven: a
-//! fact that came meanwhile makes them differ, and then the partition is compared again. From the
-//! lock to the end of the transaction no fact can be added. The lock is one of the partition alone,
+//! changes, and compares the number and a hash of each day's facts and versions with those that were
+//! proven: a fact that was added or updated meanwhile makes them differ, and then the partition is
+//! compared again. From the lock to the end of the transaction no fact can be changed. The lock is one of the partition alone,
 //! so a sink waits only if it writes facts of these days.
 
 use std::collections::HashMap;
@@ -78,8 +79,9 @@ struct Partition {
 struct Proof {
     /// The digests of its days.
     days: HashMap<NaiveDate, Digest>,
-    /// The number of facts that the lake lacks, of days with any.
-    missing: Vec<(NaiveDate, u64)>,
+    /// The days of which the lake lacks facts, with the numbers of those that are missing and of
+    /// those that are older in the lake.
+    missing: Vec<(NaiveDate, u64, u64)>,
 }
 
 pub async fn drop(client: &mut Client, age: &str, archive: &Archive) -> anyhow::Result<ExitCode> {
@@ -141,10 +143,20 @@ async fn old(client: &Client, age: &str) -> anyhow::Result<Vec<Partition>> {
 
 fn print_missing<'p>(proofs: impl IntoIterator<Item = (&'p Partition, &'p Proof)>) {
     let mut table = display::table();
-    table.set_header(["partition", "day", "facts missing in the lake"]);
+    table.set_header([
+        "partition",
+        "day",
+        "facts missing in the lake",
+        "facts older in the lake",
+    ]);
     for (partition, proof) in proofs {
-        for (day, missing) in &proof.missing {
-            table.add_row([partition.name.clone(), day.to_string(), missing.to_string()]);
+        for (day, missing, older) in &proof.missing {
+            table.add_row([
+                partition.name.clone(),
+                day.to_string(),
+                missing.to_string(),
+                older.to_string(),
+            ]);
         }
     }
     display::align_numbers(&mut table);
@@ -176,8 +188,8 @@ impl Partition {
             let day: NaiveDate = row.get(0);
             let rows = contents.days.get(&day).map_or(0, |files| files.rows);
             let found = prove(&table, &transaction, &self.table, day, rows).await?;
-            if found.missing > 0 {
-                proof.missing.push((day, found.missing));
+            if found.missing + found.older > 0 {
+                proof.missing.push((day, found.missing, found.older));
             }
             proof.days.insert(day, found.digest);
             bar.add(1);

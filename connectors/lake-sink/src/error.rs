@@ -133,6 +133,32 @@ pub enum Error {
         /// The number of files.
         files: usize,
     },
+    /// Another table has files in the folder of a table.
+    #[error(
+        "the table {other} is in {location}, so files below {folder} can be its files and not \
+         orphans of {table}: nothing is removed; move one of the two tables to a folder of its own"
+    )]
+    Shared {
+        /// The table.
+        table: String,
+        /// Its folder.
+        folder: String,
+        /// The other table.
+        other: String,
+        /// The other table's folder.
+        location: String,
+    },
+    /// The folder of another table is not known.
+    #[error(
+        "cannot tell whether the table {table} of the same catalog has files in the folder, so \
+         nothing is removed; mend it, or drop it from the catalog"
+    )]
+    Unknown {
+        /// The other table.
+        table: String,
+        /// The reason.
+        source: Box<iceberg::Error>,
+    },
     /// The locks on the partitions can't be taken.
     #[error("cannot share the partitions: {}", .0.chain())]
     Locks(warehouse::Error),

@@ -45,7 +45,12 @@ pub async fn expire(
         .expire_older_than_ms(before)
         .retain_last(keep.max(1));
     let expired = action.apply(transaction)?.commit(catalog.as_ref()).await?;
-    write_hint(&expired).await?;
+    if let Err(error) = write_hint(&expired).await {
+        tracing::warn!(
+            table = table.identifier().to_string(),
+            "cannot write the version hint, so DuckDB reads an earlier snapshot: {error}"
+        );
+    }
     let removed = found.difference(&ids(&expired)).count();
     Ok((removed, expired))
 }

@@ -1,11 +1,14 @@
-//! The identities of a day's facts.
+//! The identities and versions of a day's facts.
 //!
-//! A fact is the same in the lake and in PostgreSQL if its time and its hash are. The identities of
-//! a day are held in memory, 24 bytes each; a day with more rows than fit is read in several slices,
-//! each of which has the same identities on both sides.
+//! A fact is the same in the lake and in PostgreSQL if its time and its hash are. With an event id
+//! the hash does not cover the content, but the event's version tells newer content from older: the
+//! lake has a fact's content if it has the fact in PostgreSQL's version or in a newer one. The facts
+//! of a day are held in memory, 48 bytes each; a day with more rows than fit is read in several
+//! slices, each of which has the same identities on both sides.
 
+use arrow_array::RecordBatch;
 use chrono::NaiveDate;
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use iceberg::table::Table;
 
 use crate::error::Error;
@@ -13,8 +16,9 @@ use crate::maintenance::rows::{Columns, of_day, read};
 use crate::schema::FACTS;
 
 /// The rows of a slice, about.
-const SLICE_ROWS: u64 = 4 << 20;
+const SLICE_ROWS: u64 = 2 << 20;
 const HASH: &str = "fact_hash";
+const VERSION: &str = "event_version";
 
 /// A fact's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +49,33 @@ impl FactId {
     }
 }
 
+/// A fact's version, in the order of versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(u128);
+
+impl Version {
+    /// The version with this number: 0 of an event without a version, else one more than
+    /// `event_version`. Digests sum these numbers.
+    #[must_use]
+    pub fn of_number(number: u128) -> Self {
+        Self(number)
+    }
+
+    fn of_event(version: Option<i128>) -> Self {
+        let version = version.and_then(|version| u128::try_from(version).ok());
+        Self(version.map_or(0, |version| version.saturating_add(1)))
+    }
+}
+
+/// A fact in one of its versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fact {
+    /// The fact.
+    pub id: FactId,
+    /// The version.
+    pub version: Version,
+}
+
 /// A part of a day's identities.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
@@ -70,7 +101,7 @@ impl Slice {
     }
 }
 
-/// The number of some identities and an order-independent hash of them.
+/// The number of some facts and an order-independent hash of their identities and versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     /// Their number.
@@ -81,25 +112,28 @@ pub struct Digest {
     pub low: u64,
     /// The sum of their times.
     pub times: i128,
+    /// The sum of their versions' numbers, modulo 2^128. A newer version makes it greater.
+    pub versions: u128,
 }
 
 impl Digest {
-    /// Adds an identity.
-    pub fn add(&mut self, id: &FactId) {
+    /// Adds a fact.
+    pub fn add(&mut self, fact: &Fact) {
         self.count += 1;
-        self.high ^= id.high;
-        self.low ^= id.low;
-        self.times += i128::from(id.time);
+        self.high ^= fact.id.high;
+        self.low ^= fact.id.low;
+        self.times += i128::from(fact.id.time);
+        self.versions = self.versions.wrapping_add(fact.version.0);
     }
 }
 
-/// The identities of a slice of a day.
+/// The facts of a slice of a day.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// The number of rows.
     pub rows: u64,
-    /// The distinct identities, in order.
-    pub ids: Vec<FactId>,
+    /// The facts in the order of their identities, each in its newest version.
+    pub all: Vec<Fact>,
 }
 
 /// The row of a fact: its record, and its event.
@@ -122,46 +156,55 @@ pub struct FactRow {
 }
 
 impl Facts {
-    /// Reads the identities of a slice of a day (UTC).
+    /// Reads the facts of a slice of a day (UTC).
     ///
     /// # Errors
     /// The storage failed, or the table has a row that the sink did not write.
     pub async fn read(table: &Table, day: NaiveDate, slice: Slice) -> Result<Self, Error> {
-        let columns = [FACTS.time, HASH];
+        let columns = [FACTS.time, HASH, VERSION];
         let mut batches = read(table, &columns, Some(of_day(FACTS.time, day))).await?;
         let mut facts = Self::default();
         while let Some(batch) = batches.try_next().await.map_err(Error::from)? {
-            for id in ids(&Columns {
+            let columns = Columns {
                 table,
                 batch: &batch,
-            })? {
+            };
+            for (id, version) in ids(&columns)?.zip(columns.wholes(VERSION)?) {
                 let id = id?;
                 if slice.has(&id) {
+                    let version = Version::of_event(version);
                     facts.rows += 1;
-                    facts.ids.push(id);
+                    facts.all.push(Fact { id, version });
                 }
             }
         }
-        facts.ids.sort_unstable();
-        facts.ids.dedup();
+        facts.all.sort_unstable();
+        facts.all.dedup_by(|next, kept| {
+            let is_same = next.id == kept.id;
+            if is_same {
+                kept.version = next.version;
+            }
+            is_same
+        });
         Ok(facts)
     }
 
-    /// The position of an identity.
+    /// The position of a fact and its newest version.
     #[must_use]
-    pub fn find(&self, id: &FactId) -> Option<usize> {
-        self.ids.binary_search(id).ok()
+    pub fn find(&self, id: &FactId) -> Option<(usize, Version)> {
+        let index = self.all.binary_search_by(|fact| fact.id.cmp(id)).ok()?;
+        Some((index, self.all.get(index)?.version))
     }
 
-    /// Adds the identities to a digest.
+    /// Adds the facts to a digest.
     pub fn add_to(&self, digest: &mut Digest) {
-        for id in &self.ids {
-            digest.add(id);
+        for fact in &self.all {
+            digest.add(fact);
         }
     }
 }
 
-/// The rows of some facts of a day. `ids` are in order.
+/// Streams the rows of some facts of a day, a batch of the reader at a time. `wanted` is in order.
 ///
 /// # Errors
 /// The storage failed, or the table has a row that the sink did not write.
@@ -169,7 +212,7 @@ pub async fn rows_of(
     table: &Table,
     day: NaiveDate,
     wanted: &[FactId],
-) -> Result<Vec<FactRow>, Error> {
+) -> Result<impl Stream<Item = Result<Vec<FactRow>, Error>>, Error> {
     let columns = [
         FACTS.time,
         HASH,
@@ -178,36 +221,36 @@ pub async fn rows_of(
         "source_offset",
         "event_id",
         "event_name",
-        "event_version",
+        VERSION,
     ];
-    let mut batches = read(table, &columns, Some(of_day(FACTS.time, day))).await?;
+    let batches = read(table, &columns, Some(of_day(FACTS.time, day))).await?;
+    Ok(batches.map(move |batch| rows(table, &batch?, wanted)))
+}
+
+/// The rows of a batch whose facts are wanted.
+fn rows(table: &Table, batch: &RecordBatch, wanted: &[FactId]) -> Result<Vec<FactRow>, Error> {
+    let columns = Columns { table, batch };
+    let (topics, partitions) = (columns.texts("source_topic")?, columns.partitions()?);
+    let (offsets, event_ids) = (columns.offsets()?, columns.texts("event_id")?);
+    let names = columns.texts("event_name")?;
+    let versions = columns.wholes(VERSION)?;
+    let places = topics.iter().zip(partitions).zip(offsets);
+    let events = event_ids.iter().zip(names).zip(versions);
     let mut rows = Vec::new();
-    while let Some(batch) = batches.try_next().await.map_err(Error::from)? {
-        let columns = Columns {
-            table,
-            batch: &batch,
-        };
-        let (topics, partitions) = (columns.texts("source_topic")?, columns.partitions()?);
-        let (offsets, event_ids) = (columns.offsets()?, columns.texts("event_id")?);
-        let names = columns.texts("event_name")?;
-        let versions = columns.wholes("event_version")?;
-        let places = topics.iter().zip(partitions).zip(offsets);
-        let events = event_ids.iter().zip(names).zip(versions);
-        for ((id, ((topic, partition), offset)), ((event_id, name), event_version)) in
-            ids(&columns)?.zip(places).zip(events)
-        {
-            let id = id?;
-            if wanted.binary_search(&id).is_ok() {
-                rows.push(FactRow {
-                    id,
-                    topic: topic.unwrap_or_default().to_owned(),
-                    partition: partition.unwrap_or_default(),
-                    offset: offset.unwrap_or_default(),
-                    event_id: event_id.map(str::to_owned),
-                    event_name: name.unwrap_or_default().to_owned(),
-                    event_version,
-                });
-            }
+    for ((id, ((topic, partition), offset)), ((event_id, name), event_version)) in
+        ids(&columns)?.zip(places).zip(events)
+    {
+        let id = id?;
+        if wanted.binary_search(&id).is_ok() {
+            rows.push(FactRow {
+                id,
+                topic: topic.unwrap_or_default().to_owned(),
+                partition: partition.unwrap_or_default(),
+                offset: offset.unwrap_or_default(),
+                event_id: event_id.map(str::to_owned),
+                event_name: name.unwrap_or_default().to_owned(),
+                event_version,
+            });
         }
     }
     Ok(rows)
@@ -248,17 +291,29 @@ mod tests {
 
     #[test]
     fn a_digest_does_not_depend_on_the_order() {
-        let ids: Vec<FactId> = (1..=9)
-            .map(|n| FactId::new(n, 7 << 100 | n as u128))
+        let mut facts: Vec<Fact> = (1..=9)
+            .map(|n| Fact {
+                id: FactId::new(n, 7 << 100 | n as u128),
+                version: Version::of_event((n > 3).then_some(i128::from(n))),
+            })
             .collect();
-        let digest = |ids: &mut dyn Iterator<Item = &FactId>| {
+        let digest = |facts: &mut dyn Iterator<Item = &Fact>| {
             let mut digest = Digest::default();
-            ids.for_each(|id| digest.add(id));
+            facts.for_each(|fact| digest.add(fact));
             digest
         };
-        let all = digest(&mut ids.iter());
-        assert_eq!(all, digest(&mut ids.iter().rev()));
-        assert_ne!(all, digest(&mut ids.iter().skip(1)));
-        assert_eq!(ids.first().map(FactId::hash), Some(7 << 100 | 1));
+        let all = digest(&mut facts.iter());
+        assert_eq!(all, digest(&mut facts.iter().rev()));
+        assert_ne!(all, digest(&mut facts.iter().skip(1)));
+        assert_eq!(facts[0].id.hash(), 7 << 100 | 1);
+        facts[0].version = Version::of_event(Some(0));
+        assert_ne!(all, digest(&mut facts.iter()));
+    }
+
+    #[test]
+    fn no_version_is_the_oldest() {
+        assert!(Version::of_event(None) < Version::of_event(Some(0)));
+        assert!(Version::of_event(Some(0)) < Version::of_event(Some(1)));
+        assert_eq!(Version::of_event(Some(6)), Version::of_number(7));
     }
 }

@@ -9,6 +9,10 @@
 //! - The age counts back from the table's newest snapshot, or from now if that is earlier. A sink
 //!   whose commits fail for long, since the catalog is away, keeps its files and commits them
 //!   later; they are newer than its last commit.
+//!
+//! Another table's files are not orphans either. A table that was renamed keeps its folder, and the
+//! sink makes its new table in the same one; so no folder is searched that another table of the
+//! catalog has, or has a part of.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,12 +20,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::ManifestFile;
 use iceberg::table::Table;
+use iceberg::{Catalog, NamespaceIdent, TableIdent};
 
 use crate::error::Error;
 use crate::maintenance::Lake;
 use crate::maintenance::listing::{self, Listed};
 use crate::storage::S3Settings;
-use crate::table::{VERSION_HINT, write_hint};
+use crate::table::{VERSION_HINT, is_missing, write_hint};
 
 /// The least age of an orphan.
 pub const MIN_AGE: TimeDelta = TimeDelta::hours(1);
@@ -44,14 +49,16 @@ impl Orphans {
     /// Finds the orphans of a table that are older than `age`, of at least [`MIN_AGE`].
     ///
     /// # Errors
-    /// The catalog or the storage failed, or none of the table's files is in its folder.
+    /// The catalog or the storage failed, none of the table's files is in its folder, or another
+    /// table of the catalog has files there.
     pub async fn find(
         lake: &Lake,
-        table: &iceberg::TableIdent,
+        table: &TableIdent,
         s3: &S3Settings,
         age: TimeDelta,
     ) -> Result<Self, Error> {
         let folder = lake.load(table).await?.metadata().location().to_owned();
+        ensure_alone(lake.catalog().as_ref(), table, &folder).await?;
         let listed = listing::list(&folder, s3).await?;
         let table = lake.load(table).await?;
         let before = table.metadata().current_snapshot().and_then(|snapshot| {
@@ -102,6 +109,57 @@ impl Orphans {
     }
 }
 
+/// Fails if another table of the catalog has its folder in `folder`, which is that of `table`, or
+/// around it.
+async fn ensure_alone(
+    catalog: &dyn Catalog,
+    table: &TableIdent,
+    folder: &str,
+) -> Result<(), Error> {
+    let mut namespaces: Vec<NamespaceIdent> = catalog.list_namespaces(None).await?;
+    while let Some(namespace) = namespaces.pop() {
+        namespaces.extend(catalog.list_namespaces(Some(&namespace)).await?);
+        let others = match catalog.list_tables(&namespace).await {
+            // One that has only namespaces below it, or was dropped meanwhile.
+            Err(error) if is_missing(&error) => continue,
+            listed => listed?,
+        };
+        for other in others.into_iter().filter(|other| other != table) {
+            let loaded = match catalog.load_table(&other).await {
+                Err(error) if is_missing(&error) => continue,
+                Err(error) => {
+                    return Err(Error::Unknown {
+                        table: other.to_string(),
+                        source: Box::new(error),
+                    });
+                }
+                Ok(loaded) => loaded,
+            };
+            let location = loaded.metadata().location();
+            if overlap(folder, location) {
+                return Err(Error::Shared {
+                    table: table.to_string(),
+                    folder: folder.to_owned(),
+                    other: other.to_string(),
+                    location: location.to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if the folders are the same, or one is inside of the other.
+fn overlap(one: &str, other: &str) -> bool {
+    let (one, other) = (listing::key(one), listing::key(other));
+    let (one, other) = (one.trim_end_matches('/'), other.trim_end_matches('/'));
+    let is_inside = |outer: &str, inner: &str| {
+        let rest = inner.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_inside(one, other) || is_inside(other, one)
+}
+
 /// The keys of all files that the table refers to: metadata, manifests and files of each snapshot.
 async fn referenced(table: &Table) -> Result<HashSet<String>, Error> {
     let metadata = table.metadata();
@@ -146,4 +204,26 @@ async fn referenced(table: &Table) -> Result<HashSet<String>, Error> {
         }
     }
     Ok(referenced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_overlap_if_one_is_the_other_or_inside_of_it() {
+        for other in [
+            "s3a://b/shop/facts/",
+            "s3://b/shop/facts/old",
+            "s3://b/shop",
+            "s3://b",
+        ] {
+            assert!(overlap("s3://b/shop/facts", other), "{other}");
+            assert!(overlap(other, "s3://b/shop/facts"), "{other}");
+        }
+        for other in ["s3://b/shop/facts2", "s3://c/shop/facts", "s3://b/shop/f"] {
+            assert!(!overlap("s3://b/shop/facts", other), "{other}");
+        }
+        assert!(overlap("file:///", "file:/lake/shop"));
+    }
 }

@@ -115,8 +115,8 @@ async fn pairs(table: &Table, predicate: Predicate) -> Result<BTreeSet<(String, 
     Ok(found)
 }
 
-/// The partitions and offsets of the records in whose texts `is_wanted` finds something. `columns`
-/// are columns of text of a table of rejected events or records.
+/// The topics, partitions and offsets of the records in whose texts `is_wanted` finds something.
+/// `columns` are columns of text of a table of rejected events or records.
 ///
 /// # Errors
 /// The storage failed.
@@ -124,8 +124,12 @@ pub async fn records(
     table: &Table,
     columns: &[&str],
     is_wanted: impl Fn(&str) -> bool,
-) -> Result<BTreeSet<(i32, i64)>, Error> {
-    let selected = [columns, &["source_partition", "source_offset"]].concat();
+) -> Result<BTreeSet<(String, i32, i64)>, Error> {
+    let selected = [
+        columns,
+        &["source_topic", "source_partition", "source_offset"],
+    ]
+    .concat();
     let mut batches = read(table, &selected, None).await?;
     let mut found = BTreeSet::new();
     while let Some(batch) = batches.try_next().await.map_err(Error::from)? {
@@ -135,13 +139,14 @@ pub async fn records(
         };
         let texts = columns.iter().map(|name| all.texts(name));
         let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
-        let places = all.partitions()?.iter().zip(all.offsets()?);
+        let topics = all.texts("source_topic")?.iter();
+        let places = topics.zip(all.partitions()?).zip(all.offsets()?);
         for (row, place) in places.enumerate() {
             let mut texts = texts.iter();
-            if let (Some(partition), Some(offset)) = place
+            if let ((Some(topic), Some(partition)), Some(offset)) = place
                 && texts.any(|text| text.is_valid(row) && is_wanted(text.value(row)))
             {
-                found.insert((partition, offset));
+                found.insert((topic.to_owned(), partition, offset));
             }
         }
     }

@@ -81,12 +81,14 @@ impl Positions {
         self.ranges.values().next_back().copied()
     }
 
-    /// The offsets between the first one and `end` that are missing.
+    /// The offsets between the first one and `end` that are missing; without rows all before `end`.
     #[must_use]
     pub fn gaps(&self, end: i64) -> Vec<Range<i64>> {
+        let none = self.ranges.is_empty().then_some(0..end);
         let starts = self.ranges.keys().skip(1).copied().chain([end]);
         let gaps = self.ranges.values().zip(starts);
         gaps.map(|(end, start)| *end..start)
+            .chain(none)
             .filter(|gap| !gap.is_empty())
             .collect()
     }
@@ -106,6 +108,7 @@ mod tests {
         assert_eq!((positions.first(), positions.end()), (Some(3), Some(13)));
         assert_eq!(positions.gaps(13), [8..9, 10..12]);
         assert_eq!(positions.gaps(15), [8..9, 10..12, 13..15]);
-        assert!(Positions::default().gaps(5).is_empty());
+        assert_eq!(Positions::default().gaps(5).first(), Some(&(0..5)));
+        assert!(Positions::default().gaps(0).is_empty());
     }
 }

@@ -196,6 +196,55 @@ async fn the_files_of_a_commit_under_way_are_no_orphans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_renamed_table_are_no_orphans() {
+    let lab = Lab::new().await;
+    let mut sink = lab.lake().await;
+    begin(&mut sink, 1).await;
+    write(&mut sink, batches(0, 0..50)).await.unwrap();
+    let archive = TableIdent::from_strs(["shop", "archive"]).unwrap();
+    let catalog = lab.catalog().await;
+    catalog.rename_table(&facts(), &archive).await.unwrap();
+    // A new table is made in the folder of the renamed one.
+    let mut sink = lab.lake().await;
+    begin(&mut sink, 1).await;
+    write(&mut sink, batches(0, 0..50)).await.unwrap();
+    let lake = lab.maintenance().await;
+    let s3 = S3Settings::default();
+    for (table, other) in [(facts(), "shop.archive"), (archive, "shop.facts")] {
+        let found = Orphans::find(&lake, &table, &s3, TimeDelta::hours(2)).await;
+        let error = found.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("the table {other} is in")),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_expire_though_the_version_hint_fails() {
+    let lab = Lab::new().await;
+    let mut sink = lab.lake().await;
+    begin(&mut sink, 1).await;
+    for first in [0, 10] {
+        write(&mut sink, batches(0, first..first + 10))
+            .await
+            .unwrap();
+    }
+    let hint = lab
+        .folder
+        .path()
+        .join("shop/facts/metadata/version-hint.text");
+    std::fs::remove_file(&hint).unwrap();
+    std::fs::create_dir(&hint).unwrap();
+    let lake = lab.maintenance().await;
+    let table = lake.rows().await.unwrap();
+    let (removed, _) = expire(lake.catalog(), &table, Utc::now(), 1).await.unwrap();
+    assert_eq!(removed, 1);
+    let left = lab.table("facts").await;
+    assert_eq!(left.metadata().snapshots().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_rows_of_days_records_and_people_are_counted() {
     let lab = Lab::new().await;
     let mut sink = lab.lake().await;
@@ -267,5 +316,6 @@ async fn the_rows_of_days_records_and_people_are_counted() {
     assert!(found[&0].gaps(40).is_empty());
     assert_eq!(found[&1].gaps(9).first(), Some(&(7..9)));
     let wanted = person::records(&table, &["key", "body"], |text| text == "body 5").await;
-    assert_eq!(wanted.unwrap(), [(0, 5), (1, 5)].into());
+    let place = |partition| (TOPIC.to_owned(), partition, 5);
+    assert_eq!(wanted.unwrap(), [place(0), place(1)].into());
 }
