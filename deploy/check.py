@@ -29,7 +29,7 @@ for folder, template, names in policies:
             if (ours["Sid"], ours["Action"]) != (theirs["Sid"], theirs["Action"]):
                 faults.append(f"{name}-policy.json and {template} allow different actions")
 
-# The view of Athena, Trino and Spark names the columns of the table.
+# The view of Trino and Spark names the columns of the table.
 schema = (deploy.parent / "connectors/lake-sink/src/schema.rs").read_text()
 schema = schema.partition("pub const FACTS")[2].partition("pub const RAW")[0]
 columns = re.findall(r'(?:required|optional)\(\s*"(\w+)"', schema)
