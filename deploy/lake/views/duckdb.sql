@@ -15,8 +15,8 @@ CREATE OR REPLACE VIEW shop.facts AS
 SELECT * FROM iceberg_scan('s3://my-bucket/lake/shop/facts');
 CREATE OR REPLACE VIEW shop.rejected_events AS
 SELECT * FROM iceberg_scan('s3://my-bucket/lake/shop/rejected_events');
--- A producer's repeat of an event is another record, so the table has its facts twice, with the same
--- fact_hash: of these the newest version. Metrics that count or sum read this view.
+-- A producer's repeat of an event is another record, so the table has its facts twice, with the
+-- same fact_hash: of these the newest version. Metrics that count or sum read this view.
 CREATE OR REPLACE VIEW shop.facts_distinct AS
 SELECT * FROM shop.facts
 QUALIFY row_number() OVER (
