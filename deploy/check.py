@@ -29,7 +29,7 @@ for folder, template, names in policies:
             if (ours["Sid"], ours["Action"]) != (theirs["Sid"], theirs["Action"]):
                 faults.append(f"{name}-policy.json and {template} allow different actions")
 
-# The view of Athena, Trino and Spark names the columns of the table.
+# The view of Trino and Spark names the columns of the table.
 schema = (deploy.parent / "connectors/lake-sink/src/schema.rs").read_text()
 schema = schema.partition("pub const FACTS")[2].partition("pub const RAW")[0]
 columns = re.findall(r'(?:required|optional)\(\s*"(\w+)"', schema)
@@ -74,6 +74,17 @@ for place in ("cluster", "containers/config", "kubernetes"):
         declared = {"name": "NOTIFICATIONS_SECRET"} in config["meta"]["secrets"]
         if secret != "${{ secrets.NOTIFICATIONS_SECRET }}" or not declared:
             faults.append(f"{place}: {name} does not set `notifications-secret`")
+
+# Whoever fills in the example of the secrets has all that the files ask for.
+example = (deploy / "cluster/secrets.example.txt").read_text()
+for connector in ("sqs-source", "postgres-sink", "lake-sink"):
+    lines = (deploy / f"cluster/{connector}.yaml").read_text().splitlines()
+    code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    environment = (deploy / f"systemd/{connector}.env").read_text()
+    for secret in sorted(set(re.findall(r"\$\{\{ *secrets\.(\w+) *\}\}", code))):
+        for name, text in ((f"{connector}.env", environment), ("secrets.example.txt", example)):
+            if not re.search(rf"^{secret}=", text, re.MULTILINE):
+                faults.append(f"{name} lacks {secret}, which {connector}.yaml asks for")
 
 for fault in faults:
     print(fault)

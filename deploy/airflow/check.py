@@ -9,6 +9,7 @@ import sys
 import tempfile
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import urlsplit
 
 import duckdb
@@ -35,7 +36,8 @@ def settings(database_url: str, lake: Path, folder: Path, airflow: Path) -> dict
     config = (HERE.parent / "cluster/lake-sink.yaml").read_text()
     config = config.replace("s3://my-bucket/lake", f"file://{lake}")
     (folder / "lake-sink.yaml").write_text(config)
-    (folder / "secrets.txt").write_text(f"DATABASE_URL={database_url}\n")
+    secrets = f"DATABASE_URL={database_url}\nNOTIFICATIONS_SECRET={token_hex(32)}\n"
+    (folder / "secrets.txt").write_text(secrets)
     example = HERE.parent / "lake/dbt/profiles.example.yml"
     (folder / "profiles.yml").write_text(example.read_text())
     programs = [demo.PROGRAMS, airflow / "bin", Path(sys.executable).parent]
@@ -65,7 +67,8 @@ def settings(database_url: str, lake: Path, folder: Path, airflow: Path) -> dict
 
 def run_airflow(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
     """Runs a command of Airflow."""
-    return subprocess.run([Path(sys.argv[1]) / "bin/airflow", *arguments], env=environment, text=True, timeout=LIMIT,
+    command = [Path(sys.argv[1]) / "bin/airflow", *arguments]
+    return subprocess.run(command, env=environment, text=True, timeout=LIMIT,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

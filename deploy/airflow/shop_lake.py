@@ -1,4 +1,4 @@
-"""The daily work on the tables and the lake. Each task is one command; README.md says what it needs.
+"""The daily work on the tables and the lake: each task is one command. README.md says what it needs.
 
 Nothing here holds state: a task that failed is run again, on the same day or the next.
 """
@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "DATABASE_URL": "{{ conn.shop.get_uri() }}",
     "LAKE_CONFIG": variable("lake_config", "/etc/etl/lake-sink.yaml"),
     "LAKE_SECRETS": variable("lake_secrets", "/etc/etl/secrets.txt"),
+    # Earlier days are not compared. Empty: all days.
+    "VERIFY_FROM": variable("verify_from", ""),
     # The command that compacts. Empty: the statements are only written into the folder of the
     # reports.
     "COMPACT": variable("compact", ""),
@@ -56,7 +58,7 @@ with DAG(
         )
 
     # The lake has each fact that PostgreSQL has, or the day fails here.
-    verify = task("verify", f"etl lake verify {LAKE}")
+    verify = task("verify", f'etl lake verify {LAKE} ${{VERIFY_FROM:+--from "$VERIFY_FROM"}}')
     # Drops partitions of PostgreSQL that the lake is proven to hold, fact by fact.
     retention = task(
         "retention",
@@ -77,6 +79,5 @@ with DAG(
     report = task("report", 'mkdir -p "$REPORTS"; etl report --out "$REPORTS/report-$DAY.html"')
 
     verify >> retention
-    verify >> models
     compact >> expire >> orphans
     aggregates >> report

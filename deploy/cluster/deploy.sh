@@ -7,7 +7,7 @@ usage() {
     cat <<'USAGE'
 usage: deploy.sh [--dry-run] STEP...
 
-  packages     build the SmartModules, pack both connectors   (smdk, cdk)
+  packages     build the SmartModules, pack source and sink   (smdk, cdk)
   topic        create the topic                               (fluvio topic create)
   smartmodule  load flatten-items and raw-events, or replace  (smdk load)
   source       start sqs-source                               (cdk deploy start)
@@ -15,7 +15,11 @@ usage: deploy.sh [--dry-run] STEP...
   check        show what runs, and the lag of each part
   all          the five above, from topic to check
 
-  and back: stop-source, stop-sink, remove-smartmodule, remove-topic
+  for the lake, which is no part of the others:
+  lake-package pack lake-sink                                 (cdk publish --pack)
+  lake         start lake-sink, after topic and smartmodule   (cdk deploy start)
+
+  and back: stop-source, stop-sink, stop-lake, remove-smartmodule, remove-topic
 
 --dry-run shows the commands, and lets the tools check them where they can.
 SECRETS names the file of secrets (default: secrets.txt beside this script).
@@ -57,11 +61,19 @@ package_of() { echo "$root/connectors/$1/.hub/$1-0.1.0.ipkg"; }
 packages() {
     need smdk && need cdk
     cd "$root"
-    local smartmodule connector
+    local smartmodule
     for smartmodule in "${smartmodules[@]}"; do
         run smdk build -p "$smartmodule"
     done
-    for connector in sqs-source postgres-sink; do
+    cd "$here"
+    pack sqs-source postgres-sink
+}
+
+pack() {
+    need cdk
+    cd "$root"
+    local connector
+    for connector; do
         run cdk publish --pack -p "$connector" --readme "connectors/$connector/README.md"
     done
     cd "$here"
@@ -99,11 +111,11 @@ state_of() { cdk deploy list | awk -v name="$1" '$1 == name {print $2}'; }
 # `cdk deploy start` starts a second process of a name that it knows before it refuses the name, so
 # it must not be asked to.
 start() {
-    local connector=$1 name=$2 package
+    local connector=$1 name=$2 packed_by=$3 package
     need cdk
     package=$(package_of "$connector")
     [ -f "$package" ] || {
-        echo "error: $package does not exist; \`deploy.sh packages\` builds it" >&2
+        echo "error: $package does not exist; \`deploy.sh $packed_by\` builds it" >&2
         exit 1
     }
     [ -f "$secrets" ] || {
@@ -144,6 +156,10 @@ check() {
         run_always "$root/target/release/etl" status
         run_always "$root/target/release/etl" doctor --source-config sqs-source.yaml \
             --sink-config postgres-sink.yaml --secrets "$secrets" || true
+        if [ -n "$(state_of shop-events-lake)" ]; then
+            run_always "$root/target/release/etl" lake status --config lake-sink.yaml \
+                --secrets "$secrets" || true
+        fi
     fi
 }
 
@@ -178,12 +194,15 @@ step() {
         packages) packages ;;
         topic) topic ;;
         smartmodule) smartmodule ;;
-        source) start sqs-source shop-events-source ;;
-        sink) start postgres-sink shop-events-sink ;;
+        source) start sqs-source shop-events-source packages ;;
+        sink) start postgres-sink shop-events-sink packages ;;
+        lake-package) pack lake-sink ;;
+        lake) start lake-sink shop-events-lake lake-package ;;
         check) check ;;
         all) for each in topic smartmodule source sink check; do step "$each"; done ;;
         stop-source) stop shop-events-source ;;
         stop-sink) stop shop-events-sink ;;
+        stop-lake) stop shop-events-lake ;;
         remove-smartmodule) remove_smartmodule ;;
         remove-topic) remove_topic ;;
         -h | --help | help) usage ;;

@@ -1,7 +1,7 @@
 """Makes a demo with a lake and compares what its readers see with PostgreSQL.
 
 Runs the dbt project on both, compares every model row by row, and those for which PostgreSQL has a
-function with that function. Runs the views in DuckDB, and parses them as Athena, Trino and Spark do.
+function with that function. Runs the views in DuckDB, and parses them as Trino and Spark do.
 """
 
 import os
@@ -182,7 +182,7 @@ def views(lake: Path, folder: Path) -> list[str]:
     session.execute(text)
     theirs = rows(session.cursor(), columns, "shop.facts_distinct")
     faults += difference("facts_distinct.sql", theirs, ours)
-    for dialect in ("athena", "trino", "spark"):
+    for dialect in ("trino", "spark"):
         sqlglot.parse_one(text, dialect=dialect)
     return faults
 

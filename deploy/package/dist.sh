@@ -2,7 +2,7 @@
 # Builds what is released, into target/dist-packages:
 #
 #   ecommerce-etl-VERSION-TRIPLE.tar.gz   programs, SmartModules, sql/, deploy/, docs/, SBOMs
-#   ecommerce-etl_VERSION-1_ARCH.deb      the same for Debian and Ubuntu, with systemd units
+#   ecommerce-etl_VERSION-1_ARCH.deb      programs with systemd units, for Debian and Ubuntu
 #   SHA256SUMS
 #
 # BUILD_PROFILE selects cargo's profile (default: dist), PACKAGES what is made (default: "tar deb").
@@ -63,7 +63,7 @@ licences() {
 files() {
     git ls-files -- sql deploy docs examples connectors/*/README.md connectors/*/sample-config.yaml \
         README.md LICENSE SECURITY.md CONTRIBUTING.md bench/README.md smartmodules/README.md |
-        grep -vE '^deploy/(local|package)/|^deploy/.*check\.(py|sh)$|requirements\.txt$' |
+        grep -vE '^deploy/local/|^deploy/package/[^Rc]|^deploy/.*check\.(py|sh)$|requirements\.txt$' |
         grep -vE '^docs/check\.py$|^sql/generate/|^examples/Cargo\.toml$'
 }
 

@@ -1,5 +1,5 @@
--- Each fact once, for Athena, Trino and Spark. A producer's repeat of an event is another record, so
--- the table has its facts twice, with the same fact_hash: of these the newest version. Metrics that
+-- Each fact once, for Trino and Spark. A producer's repeat of an event is another record, so the
+-- table has its facts twice, with the same fact_hash: of these the newest version. Metrics that
 -- count or sum read this view.
 CREATE OR REPLACE VIEW shop.facts_distinct AS
 SELECT event_time, event_name, event_id, user_id, user_pseudo_id, session_id, platform,
