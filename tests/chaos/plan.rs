@@ -9,6 +9,9 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
+/// The parts that run and have faults. There is no lake.
+pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
+
 /// The most faults that overlap.
 const MOST_AT_ONCE: usize = 3;
 /// The tables that a lock is held on.
@@ -243,7 +246,7 @@ fn kinds(random: &mut StdRng) -> Vec<Kind> {
     for _ in 0..2 {
         kinds.extend(LOCKED.choose(random).map(|table| Kind::Lock(table)));
     }
-    for part in local_stack::launch::PARTS {
+    for part in PARTS {
         kinds.extend([Kind::Kill(part), Kind::Restart(part), Kind::Freeze(part)]);
         kinds.extend(JUMPS.choose(random).map(|by| Kind::ClockJump(part, *by)));
     }

@@ -11,7 +11,6 @@ use aws_sdk_sqs::Client as Sqs;
 use connector_common::monitor;
 use end_to_end::pipeline::edit;
 use local_stack::artefacts::{Artefacts, SINK, SOURCE};
-use local_stack::launch::PARTS;
 use local_stack::{Part, Stack, StackOptions, queue};
 use owned_process::{OwnedProcess, Signal};
 use private_postgres::{PrivatePostgres, ServerOptions};
@@ -20,7 +19,7 @@ use tokio::process::Command;
 
 use crate::network;
 use crate::observer::Observer;
-use crate::plan::Link;
+use crate::plan::{Link, PARTS};
 use crate::proxy::Proxy;
 
 /// The time for which a received message is hidden: messages in flight in a killed source come

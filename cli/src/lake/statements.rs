@@ -1,7 +1,8 @@
 //! Statements and programs for the engines that read and rewrite the tables.
 //!
-//! Athena needs a catalog in Glue. Spark and Trino name the catalog as they are configured; here it
-//! has the name of the sink's `catalog-name`.
+//! Spark and Trino name the catalog as they are configured; here it has the name of the sink's
+//! `catalog-name`. Athena can't use the catalog, and a copy of the table in Glue must not be
+//! rewritten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,7 +18,6 @@ const MAX_RECORDS: usize = 500;
 
 /// A table's name in each engine.
 struct Names {
-    athena: String,
     spark: String,
     trino: String,
     iceberg: String,
@@ -35,7 +35,6 @@ impl Names {
             .map(|part| quoted(part, '`'))
             .collect();
         Self {
-            athena: format!("{}.{}", quoted(&namespace, '"'), quoted(name, '"')),
             spark: in_spark.join("."),
             trino: format!(
                 "{}.{}.{}",
@@ -61,7 +60,6 @@ fn quoted(name: &str, quote: char) -> String {
 /// A dialect of SQL.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    /// Trino and Athena.
     Trino,
     Spark,
 }
@@ -219,15 +217,13 @@ fn python_text(text: &str) -> String {
 pub fn deletion(table: &Table, condition: &Condition, config: &Config) -> String {
     let names = Names::of(table, config);
     format!(
-        "-- Athena\nDELETE FROM {athena} WHERE {trino};\n\n\
-         -- Spark\nDELETE FROM {spark} WHERE {of_spark};\n\n\
+        "-- Spark\nDELETE FROM {spark} WHERE {of_spark};\n\n\
          -- Trino\nDELETE FROM {in_trino} WHERE {trino};\n\n\
          # PyIceberg: rewrites the files with such rows. If the sink commits meanwhile it fails with\n\
          # CommitFailedException and changes nothing: run it again.\n\
          {pyiceberg}\n\
          from pyiceberg.expressions import And, EqualTo, In, IsNull, Or\n\
          catalog.load_table({name}).delete(\n    {python}\n)\n",
-        athena = names.athena,
         trino = condition.trino,
         spark = names.spark,
         of_spark = condition.spark,
@@ -255,18 +251,12 @@ pub fn compaction(
         .map(|column| format!("{column} ASC"))
         .collect();
     let order = order.join(", ");
-    let mut athena = String::new();
     let mut spark = String::new();
     let mut trino = String::new();
     for range in ranges {
         let (on_trino, on_spark) = (
             Dialect::Trino.between(time, range),
             Dialect::Spark.between(time, range),
-        );
-        let _ = writeln!(
-            athena,
-            "OPTIMIZE {} REWRITE DATA USING BIN_PACK WHERE {on_trino};",
-            names.athena
         );
         let _ = writeln!(
             spark,
@@ -284,7 +274,7 @@ pub fn compaction(
         );
     }
     format!(
-        "-- Athena\n{athena}\n-- Spark\n{spark}\n-- Trino\n{trino}\n{}",
+        "-- Spark\n{spark}\n-- Trino\n{trino}\n{}",
         rewrite(&names.iceberg, time, definition.sorted_by, days, config)
     )
 }
@@ -302,10 +292,9 @@ pub fn repeats(table: &Table, days: &[NaiveDate], config: &Config) -> String {
         merge_repeats(table, &days.join("\n        OR "))
     };
     format!(
-        "To remove a producer's repeats from these days as well:\n\n\
-         -- Athena\n{}\n-- Spark\n{}\n-- Trino\n{}\n\
-         # PyIceberg: in the program above, put `rows = first(rows)` before the sort.\n{FIRST}",
-        merge(&names.athena, Dialect::Trino),
+        "To remove a producer's repeats from these days:\n\n\
+         -- Spark\n{}\n-- Trino\n{}\n\
+         # PyIceberg: in the program that `etl lake compact` prints, put `rows = first(rows)` before the sort.\n{FIRST}",
         merge(&names.spark, Dialect::Spark),
         merge(&names.trino, Dialect::Trino),
     )

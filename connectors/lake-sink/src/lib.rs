@@ -1,7 +1,7 @@
 //! The lake sink: writes facts, or records as they are, into Apache Iceberg tables, each once.
 //!
-//! A connector that reads a topic of shop events and commits Parquet files to tables that Athena,
-//! Spark, Trino and DuckDB read. The table holds the truth about offsets: a commit adds the files
+//! A connector that reads a topic of shop events and commits Parquet files to tables that Spark,
+//! Trino and DuckDB read. The table holds the truth about offsets: a commit adds the files
 //! of some records and moves the offsets behind them. A crash at any time leaves a commit made as a
 //! whole, or not at all.
 //!
