@@ -1,4 +1,4 @@
-"""The daily work on the tables and the lake: each task is one command. README.md says what it needs.
+"""The daily work on the tables and the lake: each task is one command. README.md has the needs.
 
 Nothing here holds state: a task that failed is run again, on the same day or the next.
 """
