@@ -166,7 +166,9 @@ async fn the_lake_of_a_demo_can_be_asked_when_the_demo_has_ended() {
     let (code, stdout, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("The lake has the same facts"), "{stdout}");
-    let (_, commands) = stdout.split_once("pip install duckdb\n").expect(&stdout);
+    let (_, commands) = stdout
+        .split_once("pip install duckdb==1.5.5\n")
+        .expect(&stdout);
 
     install_extensions(folder.path()).await;
     let bin = pypi::program("python3").parent().unwrap().to_owned();

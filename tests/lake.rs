@@ -258,7 +258,7 @@ async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sin
         .ensure(&["lake", "compact", "--min-files", "2"], 0)
         .await;
     assert!(
-        output.contains("OPTIMIZE shop.facts REWRITE DATA"),
+        output.contains("CALL lake.system.rewrite_data_files("),
         "{output}"
     );
     let merge = section(&output, "MERGE INTO lake.shop.facts");
