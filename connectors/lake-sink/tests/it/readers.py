@@ -8,6 +8,7 @@ import datetime
 import decimal
 import importlib.util
 import json
+import os
 import pathlib
 import sys
 
@@ -105,6 +106,8 @@ columns = ", ".join(
     else name
     for name in COLUMNS
 )
+# ClickHouse reads files below the working directory only.
+os.chdir("/")
 lines = chdb.query(
     f"SELECT {columns} FROM icebergLocal('{folder}') "
     "SETTINGS output_format_json_quote_64bit_integers = 0",
