@@ -113,7 +113,7 @@ lines = chdb.query(
     "SETTINGS output_format_json_quote_64bit_integers = 0",
     "JSONCompactEachRow",
 )
-house = [json.loads(line) for line in str(lines).splitlines()]
+house = [json.loads(line) for line in str(lines).split("\n") if line]
 numbers = [COLUMNS.index(name) for name in NUMBERS]
 for row in house:
     for number in numbers:
