@@ -9,20 +9,17 @@
 )]
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
+use end_to_end::connector::Connector;
 use end_to_end::pipeline::{Pipeline, edit};
 use end_to_end::{found, pypi, shop};
-use local_stack::artefacts::Artefacts;
+use local_stack::artefacts::LAKE;
 use local_stack::{Part, StackOptions};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
+use nix::sys::signal::Signal;
+use tokio::process::Command;
 
-const LAKE_SINK: &str = "lake_sink";
 const SAMPLE: &str = include_str!("../deploy/cluster/lake-sink.yaml");
 /// Prints the number of rows, of different rows and texts, and the partitions that have rows.
 const COUNT: &str = "\
@@ -37,61 +34,20 @@ rows = list(zip(*(rows.column(name).to_pylist() for name in columns)))
 print(len(rows), len(set(rows)), len({row[2] for row in rows}), len({row[0] for row in rows}))
 ";
 
-/// A lake sink with the deployed file, which commits every second into a folder of the stack.
-struct Lake {
-    process: Child,
-    log: PathBuf,
-}
-
-impl Lake {
-    fn start(pipeline: &Pipeline, name: &str, more: &str) -> Self {
-        let stack = &pipeline.stack;
-        let warehouse = format!("file://{}", stack.folder().join("lake").display());
-        let config = SAMPLE
-            .replace("shop-events", stack.topic())
-            .replace("s3://my-bucket/lake", &warehouse)
-            .replace("commit-interval: 1m", "commit-interval: 1s")
-            .replace("  metrics-address: 127.0.0.1:9467", more);
-        let config = match more.contains("content: raw") {
-            true => config.replace("transforms:\n  - uses: flatten-items\n", ""),
-            false => config,
-        };
-        let file = stack.folder().join(format!("{name}.yaml"));
-        std::fs::write(&file, config).unwrap();
-        let log = stack.folder().join(format!("{name}.log"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let process = Command::new(Artefacts::find().unwrap().program(LAKE_SINK))
-            .arg("--config")
-            .arg(file)
-            .arg("--secrets")
-            .arg(stack.folder().join("secrets.txt"))
-            .env("FLV_PROFILE_PATH", stack.profile())
-            .env(
-                "FLUVIO_METRIC_CONNECTOR",
-                stack.folder().join(format!("{name}.sock")),
-            )
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self { process, log }
-    }
-
-    async fn end_by(&mut self, signal: Signal) -> Option<i32> {
-        let pid = Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap());
-        kill(pid, signal).unwrap();
-        self.process.wait().await.unwrap().code()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
+/// Starts a lake sink with the deployed file, which commits every second into a folder of the stack.
+fn start(pipeline: &Pipeline, name: &str, more: &str) -> Connector {
+    let stack = &pipeline.stack;
+    let warehouse = format!("file://{}", stack.folder().join("lake").display());
+    let config = SAMPLE
+        .replace("shop-events", stack.topic())
+        .replace("s3://my-bucket/lake", &warehouse)
+        .replace("commit-interval: 1m", "commit-interval: 1s")
+        .replace("  metrics-address: 127.0.0.1:9467", more);
+    let config = match more.contains("content: raw") {
+        true => config.replace("transforms:\n  - uses: flatten-items\n", ""),
+        false => config,
+    };
+    Connector::start(stack, LAKE, name, &config).unwrap()
 }
 
 /// The rows of a table in the lake.
@@ -135,7 +91,7 @@ async fn facts(pipeline: &Pipeline) -> i64 {
 }
 
 /// Waits until the queue is empty.
-async fn until_deleted(pipeline: &Pipeline, lakes: &[&Lake]) {
+async fn until_deleted(pipeline: &Pipeline, lakes: &[&Connector]) {
     for _ in 0..3_000 {
         if pipeline.waiting().await.unwrap() == 0 {
             return;
@@ -169,15 +125,15 @@ async fn a_message_is_deleted_when_the_tables_and_the_lake_have_committed_it() {
     pipeline.committed_at_least(500).await.unwrap();
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(pipeline.waiting().await.unwrap(), 500);
-    let mut lake = Lake::start(&pipeline, "lake", "");
+    let mut lake = start(&pipeline, "lake", "");
     until_deleted(&pipeline, &[&lake]).await;
 
     // It dies again and again, at times between a commit and its notification.
     for part in parts.next().unwrap().chunks(100) {
         pipeline.send(part).await.unwrap();
         tokio::time::sleep(Duration::from_millis(rand::random_range(300..2_000))).await;
-        lake.end_by(Signal::SIGKILL).await;
-        lake = Lake::start(&pipeline, "lake", "");
+        lake.end_by(Signal::SIGKILL).await.unwrap();
+        lake = start(&pipeline, "lake", "");
     }
     until_deleted(&pipeline, &[&lake]).await;
 
@@ -189,7 +145,7 @@ async fn a_message_is_deleted_when_the_tables_and_the_lake_have_committed_it() {
     pipeline.start_part(Part::Sink).await.unwrap();
     until_deleted(&pipeline, &[&lake]).await;
 
-    assert_eq!(lake.end_by(Signal::SIGTERM).await, Some(0));
+    assert_eq!(lake.end_by(Signal::SIGTERM).await.unwrap(), Some(0));
     found::ensure_equal(&pipeline.database, &bodies)
         .await
         .unwrap();
@@ -205,7 +161,7 @@ const LOCKS: &str = "\
       AND a.application_name LIKE 'lake-sink%' GROUP BY l.pid ORDER BY 1";
 
 /// Waits until the lake sinks hold these numbers of partitions.
-async fn until_held(pipeline: &Pipeline, lakes: &[&Lake], wanted: &[i64]) {
+async fn until_held(pipeline: &Pipeline, lakes: &[&Connector], wanted: &[i64]) {
     let mut held = Vec::new();
     for _ in 0..600 {
         let rows = pipeline.database.query(LOCKS, &[]).await.unwrap();
@@ -242,25 +198,35 @@ async fn lake_sinks_share_partitions_and_take_over_those_of_one_that_is_killed()
     edit(&file, &tables, "delete-after: lake").unwrap();
     pipeline.start_part(Part::Source).await.unwrap();
     let shared = "  share-partitions: true\n  content: raw";
-    let mut a = Lake::start(&pipeline, "lake-a", shared);
+    let mut a = start(&pipeline, "lake-a", shared);
     until_held(&pipeline, &[&a], &[4]).await;
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    let mut b = Lake::start(&pipeline, "lake-b", shared);
+    let mut b = start(&pipeline, "lake-b", shared);
     until_held(&pipeline, &[&a, &b], &[2, 2]).await;
     pipeline.send(parts.next().unwrap()).await.unwrap();
     until_deleted(&pipeline, &[&a, &b]).await;
 
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    a.end_by(Signal::SIGKILL).await;
+    a.end_by(Signal::SIGKILL).await.unwrap();
     until_held(&pipeline, &[&b], &[4]).await;
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    a = Lake::start(&pipeline, "lake-a", shared);
+    a = start(&pipeline, "lake-a", shared);
     until_held(&pipeline, &[&a, &b], &[2, 2]).await;
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    assert_eq!(b.end_by(Signal::SIGTERM).await, Some(0), "{}", b.log());
+    assert_eq!(
+        b.end_by(Signal::SIGTERM).await.unwrap(),
+        Some(0),
+        "{}",
+        b.log()
+    );
     until_held(&pipeline, &[&a], &[4]).await;
     until_deleted(&pipeline, &[&a, &b]).await;
-    assert_eq!(a.end_by(Signal::SIGTERM).await, Some(0), "{}", a.log());
+    assert_eq!(
+        a.end_by(Signal::SIGTERM).await.unwrap(),
+        Some(0),
+        "{}",
+        a.log()
+    );
     let found = rows(pipeline.stack.folder(), "raw_records", "body").await;
     assert_eq!(found.rows, found.places, "{found:?}");
     let sent: BTreeSet<&String> = bodies.iter().collect();

@@ -8,72 +8,28 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::process::Stdio;
 use std::time::Duration;
 
+use end_to_end::connector::Connector;
 use end_to_end::pipeline::Pipeline;
 use end_to_end::{found, shop};
-use local_stack::artefacts::{Artefacts, SINK};
+use local_stack::artefacts::SINK;
 use local_stack::{Part, StackOptions};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
+use nix::sys::signal::Signal;
 
-/// An additional sink with the name of the stack's sink.
-struct Sink {
-    process: Child,
-    log: std::path::PathBuf,
+/// Starts an additional sink with the name of the stack's sink, and the application name `name`.
+fn start(pipeline: &Pipeline, name: &str, shares: bool) -> Connector {
+    let stack = &pipeline.stack;
+    let config = std::fs::read_to_string(stack.folder().join("postgres-sink.yaml")).unwrap();
+    let shared = "share-partitions: true";
+    assert!(config.contains(shared), "{config}");
+    let config = config.replace(shared, &format!("share-partitions: {shares}"));
+    let config = format!("{config}  application-name: {name}\n");
+    Connector::start(stack, SINK, name, &config).unwrap()
 }
 
-impl Sink {
-    /// Starts a sink with the application name `name`.
-    fn start(pipeline: &Pipeline, name: &str, shares: bool) -> Self {
-        let stack = &pipeline.stack;
-        let config = std::fs::read_to_string(stack.folder().join("postgres-sink.yaml")).unwrap();
-        let shared = "share-partitions: true";
-        assert!(config.contains(shared), "{config}");
-        let config = config.replace(shared, &format!("share-partitions: {shares}"));
-        let file = stack.folder().join(format!("{name}.yaml"));
-        std::fs::write(&file, format!("{config}  application-name: {name}\n")).unwrap();
-        let log = stack.folder().join(format!("{name}.log"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let process = Command::new(Artefacts::find().unwrap().program(SINK))
-            .arg("--config")
-            .arg(file)
-            .arg("--secrets")
-            .arg(stack.folder().join("secrets.txt"))
-            .env("FLV_PROFILE_PATH", stack.profile())
-            .env(
-                "FLUVIO_METRIC_CONNECTOR",
-                stack.folder().join(format!("{name}.sock")),
-            )
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self { process, log }
-    }
-
-    fn sharing(pipeline: &Pipeline, name: &str) -> Self {
-        Self::start(pipeline, name, true)
-    }
-
-    async fn end_by(&mut self, signal: Signal) -> Option<i32> {
-        let pid = Pid::from_raw(i32::try_from(self.process.id().unwrap()).unwrap());
-        kill(pid, signal).unwrap();
-        self.process.wait().await.unwrap().code()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
+fn sharing(pipeline: &Pipeline, name: &str) -> Connector {
+    start(pipeline, name, true)
 }
 
 const HELD: &str = "\
@@ -91,7 +47,7 @@ async fn held(pipeline: &Pipeline) -> BTreeMap<String, i64> {
 }
 
 /// Waits until `wanted` is true of the numbers of partitions that the sinks hold.
-async fn until_held(pipeline: &Pipeline, sinks: &[&Sink], wanted: impl Fn(&[i64]) -> bool) {
+async fn until_held(pipeline: &Pipeline, sinks: &[&Connector], wanted: impl Fn(&[i64]) -> bool) {
     let mut last = BTreeMap::new();
     for _ in 0..300 {
         last = held(pipeline).await;
@@ -122,19 +78,19 @@ async fn partitions_are_shared_and_taken_over() {
     pipeline.arrived().await.unwrap();
     pipeline.stack.stop_part(Part::Sink).await.unwrap();
 
-    let mut a = Sink::sharing(&pipeline, "sink-a");
+    let mut a = sharing(&pipeline, "sink-a");
     until_held(&pipeline, &[&a], |held| held == [4]).await;
-    let mut b = Sink::sharing(&pipeline, "sink-b");
+    let mut b = sharing(&pipeline, "sink-b");
     pipeline.send(parts.next().unwrap()).await.unwrap();
     until_held(&pipeline, &[&a, &b], |held| held == [2, 2]).await;
 
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    a.end_by(Signal::SIGKILL).await;
+    a.end_by(Signal::SIGKILL).await.unwrap();
     until_held(&pipeline, &[&b], |held| held == [4]).await;
 
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    a = Sink::sharing(&pipeline, "sink-a");
-    let c = Sink::sharing(&pipeline, "sink-c");
+    a = sharing(&pipeline, "sink-a");
+    let c = sharing(&pipeline, "sink-c");
     let even = |held: &[i64]| {
         let mut held = held.to_vec();
         held.sort_unstable();
@@ -143,7 +99,12 @@ async fn partitions_are_shared_and_taken_over() {
     until_held(&pipeline, &[&a, &b, &c], even).await;
 
     pipeline.send(parts.next().unwrap()).await.unwrap();
-    assert_eq!(b.end_by(Signal::SIGTERM).await, Some(0), "{}", b.log());
+    assert_eq!(
+        b.end_by(Signal::SIGTERM).await.unwrap(),
+        Some(0),
+        "{}",
+        b.log()
+    );
     until_held(&pipeline, &[&a, &c], |held| held == [2, 2]).await;
     pipeline.send(parts.next().unwrap()).await.unwrap();
     pipeline.arrived().await.unwrap();
@@ -169,7 +130,7 @@ async fn a_broken_lock_doubles_no_fact() {
     let mut pipeline = Pipeline::start(options).await.unwrap();
     pipeline.stack.stop_part(Part::Sink).await.unwrap();
     let mut sinks = [("one", false), ("two", false), ("three", true)]
-        .map(|(name, shares)| Sink::start(&pipeline, name, shares));
+        .map(|(name, shares)| start(&pipeline, name, shares));
     let [one, two, three] = &sinks;
     // Waits until both partitions have a row in sink_offsets.
     let begun = async || {
@@ -207,7 +168,7 @@ async fn a_broken_lock_doubles_no_fact() {
         .await
         .unwrap();
     for sink in &mut sinks {
-        let ended = sink.process.try_wait().unwrap();
+        let ended = sink.ended().unwrap();
         assert!(ended.is_none(), "{ended:?}: {}", sink.log());
     }
     drop(sinks);

@@ -7,8 +7,8 @@
 //! [`migrate`], [`rejected`], [`partitions`], [`aggregates`], [`erase`] and [`export`] (with
 //! [`people`], which finds somebody's data), [`generate`], [`status`] and [`doctor`] (with
 //! [`endpoint`], a connector's metrics), [`report`], [`verify`], [`replay`], [`consume`] (with
-//! [`topic`]) and [`lake`]. They share [`arguments`], [`display`] (text for people), [`printer`] (standard
-//! output) and [`progress`] (progress bars).
+//! [`topic`]) and [`lake`]. They share [`arguments`], [`display`] (text for people), [`printer`]
+//! (standard output) and [`progress`] (progress bars).
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -31,6 +32,24 @@ def tables(*arguments: str) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
+
+
+def prepare_dbt(project: Path, owner: str, password: str, folder: Path) -> None:
+    """Has dbt run the project with its example profile on these tables, and write into `folder`."""
+    database = urlsplit(owner)
+    os.environ |= {
+        "DBT_HOST": database.hostname or "",
+        "DBT_PORT": str(database.port),
+        "DBT_DATABASE": database.path[1:],
+        "DBT_PASSWORD": password,
+        "DBT_PROFILES_DIR": str(folder),
+        "DBT_PROJECT_DIR": str(project),
+        "DBT_LOG_PATH": str(folder),
+        "DBT_TARGET_PATH": str(folder / "target"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    shutil.copy(project / "profiles.example.yml", folder / "profiles.yml")
 
 
 def add_roles(owner: str) -> str:

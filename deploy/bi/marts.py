@@ -1,11 +1,10 @@
 """Builds and tests the dbt project, and checks that its tests fail on broken tables."""
 
-import os
-import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg2
+
+import demo
 
 PROJECT = Path(__file__).parent.parent / "dbt"
 
@@ -34,20 +33,7 @@ BREAKS = {
 
 def faults(owner_url: str, dbt_password: str, folder: Path) -> list[str]:
     """Returns the project's faults. dbt writes into `folder`. Leaves the tables broken."""
-    database = urlsplit(owner_url)
-    os.environ |= {
-        "DBT_HOST": database.hostname or "",
-        "DBT_PORT": str(database.port),
-        "DBT_DATABASE": database.path[1:],
-        "DBT_PASSWORD": dbt_password,
-        "DBT_PROFILES_DIR": str(folder),
-        "DBT_PROJECT_DIR": str(PROJECT),
-        "DBT_LOG_PATH": str(folder),
-        "DBT_TARGET_PATH": str(folder / "target"),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    shutil.copy(PROJECT / "profiles.example.yml", folder / "profiles.yml")
+    demo.prepare_dbt(PROJECT, owner_url, dbt_password, folder)
     # The second run is the incremental one.
     failed = run("build") + run("build", "--select", "product_performance_daily")
     if failed:

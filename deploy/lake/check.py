@@ -14,7 +14,6 @@ from collections import Counter
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import duckdb
 import psycopg2
@@ -124,23 +123,12 @@ def build(target: str) -> list[str]:
 
 def models(owner_url: str, lake: Path, folder: Path) -> list[str]:
     """Builds the models on both and compares them."""
-    database = urlsplit(owner_url)
+    demo.prepare_dbt(PROJECT, owner_url, demo.PASSWORD, folder)
     os.environ |= {
         "LAKE_FACTS": str(lake / "shop/facts"),
         "LAKE_MARTS": str(folder / "lake.duckdb"),
         "DUCKDB_EXTENSIONS": str(folder / "extensions"),
-        "DBT_HOST": database.hostname or "",
-        "DBT_PORT": str(database.port),
-        "DBT_DATABASE": database.path[1:],
-        "DBT_PASSWORD": demo.PASSWORD,
-        "DBT_PROFILES_DIR": str(folder),
-        "DBT_PROJECT_DIR": str(PROJECT),
-        "DBT_LOG_PATH": str(folder),
-        "DBT_TARGET_PATH": str(folder / "target"),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
     }
-    shutil.copy(PROJECT / "profiles.example.yml", folder / "profiles.yml")
     faults = build("lake") + build("postgres")
     if faults:
         return faults

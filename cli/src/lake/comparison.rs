@@ -23,7 +23,7 @@ use lake_sink::maintenance::facts::{
 };
 use lake_sink::offsets;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, GenericClient, IsolationLevel};
+use tokio_postgres::{Client, GenericClient, IsolationLevel, Transaction};
 use uuid::Uuid;
 
 /// Facts that are named of a day.
@@ -103,6 +103,16 @@ pub struct Sides<'s> {
     pub sink: Option<&'s str>,
 }
 
+/// A transaction that reads one state of PostgreSQL.
+pub async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+}
+
 /// The first day with facts in PostgreSQL from `from` on.
 pub async fn next_day(client: &Client, from: NaiveDate) -> anyhow::Result<Option<NaiveDate>> {
     let row = client.query_one(NEXT, &[&midnight(from)]).await?;
@@ -160,12 +170,7 @@ pub async fn compare(
     }
     let is_whole = Slice::all(rows).nth(1).is_none();
     let lake = offsets::committed(table, sides.topic);
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
+    let transaction = snapshot(client).await?;
     let postgres = committed(&transaction, sides).await?;
     difference.in_postgres = 0;
     for slice in Slice::all(rows) {

@@ -7,8 +7,8 @@
 //! Then each partition is dropped in a transaction of its own. It locks the partition against
 //! changes, and compares the number and a hash of each day's facts and versions with those that were
 //! proven: a fact that was added or updated meanwhile makes them differ, and then the partition is
-//! compared again. From the lock to the end of the transaction no fact can be changed. The lock is one of the partition alone,
-//! so a sink waits only if it writes facts of these days.
+//! compared again. From the lock to the end of the transaction no fact can be changed. The lock is one
+//! of the partition alone, so a sink waits only if it writes facts of these days.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,11 +19,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use lake_sink::batch::Content;
 use lake_sink::maintenance::contents::Contents;
 use lake_sink::maintenance::facts::Digest;
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::Client;
 
 use crate::display;
 use crate::lake::Opened;
-use crate::lake::comparison::{SESSION, digests, prove};
+use crate::lake::comparison::{SESSION, digests, prove, snapshot};
 use crate::progress::Bar;
 
 /// The attempts to drop a partition whose facts change.
@@ -173,12 +173,7 @@ impl Partition {
         let table = opened.lake.rows().await?;
         let contents = Contents::read(&table, 0).await?;
         contents.check_dated(&table)?;
-        let transaction = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
+        let transaction = snapshot(client).await?;
         let query = DAYS.replace("{table}", &self.table);
         let days = transaction.query(&query, &[]).await?;
         errln!("comparing {} with {}", self.name, table.identifier());

@@ -63,7 +63,7 @@ pub struct Lake {
     context: Context,
 }
 
-/// What a lake reports to, and what ends it.
+/// The receivers of a lake's reports, and the stop that ends it.
 #[derive(Clone)]
 pub struct Context {
     /// Counts commits.

@@ -1,5 +1,5 @@
-//! What sinks share: a partition of the topic is read once and in order, within limits of memory,
-//! and sources are notified of commits.
+//! The parts of a sink that all sinks have: a partition of the topic is read once and in order,
+//! within limits of memory, and sources are notified of commits.
 //!
 //! # Layout
 //!

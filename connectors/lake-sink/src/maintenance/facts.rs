@@ -108,7 +108,7 @@ pub struct Digest {
     pub count: i64,
     /// The exclusive or of the hashes' upper halves.
     pub high: u64,
-    /// That of their lower halves.
+    /// The exclusive or of their lower halves.
     pub low: u64,
     /// The sum of their times.
     pub times: i128,
