@@ -1,6 +1,6 @@
 //! Each record is in the tables once, whatever happens to a commit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connector_common::Stop;
 use iceberg::spec::MAIN_BRANCH;
@@ -121,6 +121,8 @@ async fn a_sink_that_is_killed_at_any_moment_adds_each_record_once() {
     let lab = Lab::new().await;
     begin(&mut lab.lake().await, 1).await;
     let mut kills = 0;
+    // As long as a write takes on this machine.
+    let mut taken = Duration::from_millis(400);
     loop {
         let mut lake = lab.lake().await;
         let from = lake.offsets()[&0];
@@ -129,8 +131,12 @@ async fn a_sink_that_is_killed_at_any_moment_adds_each_record_once() {
             break;
         }
         let writing = write(&mut lake, batches(0, from..end));
-        let time = Duration::from_millis(rand::random_range(0..400));
-        kills += usize::from(tokio::time::timeout(time, writing).await.is_err());
+        let time = taken.mul_f64(rand::random_range(0.0..1.5));
+        let began = Instant::now();
+        match tokio::time::timeout(time, writing).await {
+            Ok(_) => taken = began.elapsed(),
+            Err(_) => kills += 1,
+        }
     }
     assert!(kills > 0);
     assert_once(&lab, 1500).await;
