@@ -74,29 +74,20 @@ BEGIN
     IF to_regclass(format('%s.%I', home, name)) IS NOT NULL THEN
         RETURN NULL;
     END IF;
-    FOR attempt IN 1..10 LOOP
-        BEGIN
-            -- CREATE TABLE ... PARTITION OF would lock out every reader and writer of the facts.
-            -- ATTACH locks only the default partition against them, and for a moment.
-            EXECUTE format('CREATE TABLE %s.%I (LIKE fact_events INCLUDING DEFAULTS '
-                           'INCLUDING CONSTRAINTS INCLUDING STORAGE)', home, name);
-            EXECUTE format('COMMENT ON TABLE %s.%I IS %L', home, name,
-                           format('Facts of one %s (UTC).', unit));
-            EXECUTE format('WITH early AS (DELETE FROM fact_events_default '
-                           'WHERE event_time >= %L AND event_time < %L RETURNING *) '
-                           'INSERT INTO %s.%I SELECT * FROM early', starts, ends, home, name);
-            EXECUTE format('ALTER TABLE fact_events ATTACH PARTITION %s.%I '
-                           'FOR VALUES FROM (%L) TO (%L)',
-                           home, name, starts, ends);
-            RETURN name;
-        EXCEPTION WHEN check_violation THEN
-            -- A fact of this partition came into the default one since we looked.
-            IF attempt = 10 THEN
-                RAISE;
-            END IF;
-        END;
-    END LOOP;
-    RETURN NULL;
+    -- CREATE TABLE ... PARTITION OF would lock out every reader and writer of the facts. ATTACH locks
+    -- out those of the default partition, so it is locked before its facts are moved: who waits for
+    -- one of them would hold the partition that ATTACH then waits for.
+    LOCK TABLE fact_events_default IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('CREATE TABLE %s.%I (LIKE fact_events INCLUDING DEFAULTS '
+                   'INCLUDING CONSTRAINTS INCLUDING STORAGE)', home, name);
+    EXECUTE format('COMMENT ON TABLE %s.%I IS %L', home, name,
+                   format('Facts of one %s (UTC).', unit));
+    EXECUTE format('WITH early AS (DELETE FROM fact_events_default '
+                   'WHERE event_time >= %L AND event_time < %L RETURNING *) '
+                   'INSERT INTO %s.%I SELECT * FROM early', starts, ends, home, name);
+    EXECUTE format('ALTER TABLE fact_events ATTACH PARTITION %s.%I FOR VALUES FROM (%L) TO (%L)',
+                   home, name, starts, ends);
+    RETURN name;
 END $$;
 COMMENT ON FUNCTION etl_add_partition IS
     'Makes the partition of fact_events for a day (UTC), and moves its facts there from the '

@@ -355,6 +355,14 @@ impl ServerError {
 
     /// An error without an SQLSTATE comes from the connection.
     fn remedy(&self) -> Remedy {
+        let server = self.client().and_then(|error| error.as_db_error());
+        if server.is_some_and(|server| {
+            *server.code() == SqlState::CHECK_VIOLATION && server.constraint().is_none()
+        }) {
+            // A CHECK has a name. This is a partition's condition: the row's own partition was
+            // attached while the row waited for the default one.
+            return Remedy::Retry;
+        }
         match self.sqlstate() {
             Some(state) => Remedy::of_state(state),
             None if self.lacks_tls() || self.is_refusal_of_server() => Remedy::Refused,

@@ -147,6 +147,35 @@ async fn the_month_ahead_is_not_in_the_way_of_a_write_during_a_dump() {
     assert_eq!(tables.count("fact_events_default").await, 0);
 }
 
+/// PostgreSQL has chosen the default partition for the fact by then, and refuses the row with the
+/// SQLSTATE of a CHECK.
+#[tokio::test]
+async fn a_fact_that_waits_while_its_partition_is_attached_is_not_rejected() {
+    let tables = Tables::new().await;
+    let mut other = tables.database.connect().await.unwrap();
+    let attaching = other.transaction().await.unwrap();
+    let attach = "SELECT etl_make_partition(now()::date)";
+    attaching.batch_execute(attach).await.unwrap();
+    let now = Utc::now().to_rfc3339();
+    let writing = write_promptly(&tables, 0, vec![envelope(&[fact(1, &now, json!({}))])]);
+    let committing = async {
+        let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted \
+                       AND relation = 'fact_events_default'::regclass";
+        while tables.rows(waiting).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        attaching.commit().await.unwrap();
+    };
+    tokio::join!(writing, committing);
+    for (table, rows) in [
+        ("fact_events", 1),
+        ("fact_events_default", 0),
+        ("rejected_events", 0),
+    ] {
+        assert_eq!(tables.count(table).await, rows, "{table}");
+    }
+}
+
 #[tokio::test]
 async fn months_are_dropped_detached_and_moved_out_of_the_default_one() {
     let tables = Tables::new().await;
