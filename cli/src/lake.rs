@@ -22,8 +22,8 @@ use anyhow::{Context, anyhow};
 use chrono::TimeDelta;
 use clap::Subcommand;
 use connector_common::Connector;
+use lake_sink::catalog;
 use lake_sink::maintenance::Lake;
-use lake_sink::sink::open_catalog;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -82,7 +82,7 @@ impl Opened {
     pub async fn new(config: &Path, secrets: Option<&Path>) -> anyhow::Result<Self> {
         let connector: Connector<lake_sink::Config> = Connector::load("lake", config, secrets)
             .with_context(|| format!("cannot use {} as a lake sink's file", config.display()))?;
-        let catalog = open_catalog(&connector.config).await?;
+        let catalog = catalog::open(&connector.config).await?;
         let lake = Lake::new(catalog, &connector.config)?;
         let mut options = format!("--config {}", config.display());
         if let Some(secrets) = secrets {

@@ -173,6 +173,10 @@ def views(lake: Path, folder: Path) -> list[str]:
     faults += difference("facts_distinct.sql", theirs, ours)
     for dialect in ("trino", "spark"):
         sqlglot.parse_one(text, dialect=dialect)
+    athena = sqlglot.parse_one((HERE / "views/athena.sql").read_text(), dialect="athena")
+    shown = [column.alias_or_name for column in athena.expression.selects]
+    if shown != columns:
+        faults.append(f"athena.sql has other columns than facts: {set(shown) ^ set(columns)}")
     return faults
 
 

@@ -41,7 +41,7 @@ impl Lake {
         let config = connector.config;
         let namespace = schema::namespace(&config.namespace)?;
         Ok(Self {
-            catalog: lake_sink::sink::open_catalog(&config).await?,
+            catalog: lake_sink::catalog::open(&config).await?,
             table: TableIdent::new(namespace, config.table().to_owned()),
             topic: connector.meta.topic.name,
         })

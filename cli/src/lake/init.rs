@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use lake_sink::config::CatalogKind;
+
 use crate::lake::{Opened, statements};
 
 pub async fn run(opened: &Opened) -> anyhow::Result<ExitCode> {
@@ -15,10 +17,21 @@ pub async fn run(opened: &Opened) -> anyhow::Result<ExitCode> {
     };
     outln!("\nDuckDB:\n");
     outln!("{}", statements::duckdb(table, &opened.connector.config));
-    outln!("\nPyIceberg (pip install 'pyiceberg[pyarrow,pyiceberg-core,sql-postgres]'), with the");
-    outln!("URL of the catalog's database in the variable CATALOG_URL");
-    outln!("(postgresql+psycopg2://user:password@host/database):\n");
-    outln!("{}", statements::pyiceberg(&opened.connector.config));
+    let config = &opened.connector.config;
+    let (extra, needs) = match config.catalog() {
+        CatalogKind::Postgres => (
+            "sql-postgres",
+            ", with the\nURL of the catalog's database in the variable \
+             CATALOG_URL\n(postgresql+psycopg2://user:password@host/database)",
+        ),
+        CatalogKind::Rest => (
+            "s3fs",
+            ", with the\nURL of the catalog in the variable CATALOG_URL",
+        ),
+        CatalogKind::Glue { .. } => ("glue", ""),
+    };
+    outln!("\nPyIceberg (pip install 'pyiceberg[pyarrow,pyiceberg-core,{extra}]'){needs}:\n");
+    outln!("{}", statements::pyiceberg(config));
     outln!(
         "print(catalog.load_table({:?}).scan(limit=10).to_arrow())",
         table.identifier().to_string()

@@ -1,8 +1,7 @@
 //! Statements and programs for the engines that read and rewrite the tables.
 //!
 //! Spark and Trino name the catalog as they are configured; here it has the name of the sink's
-//! `catalog-name`. Athena can't use the catalog, and a copy of the table in Glue must not be
-//! rewritten.
+//! `catalog-name`. Athena has statements if the catalog is Glue, the only one that it can use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,6 +9,7 @@ use std::fmt::Write as _;
 use chrono::{Days, NaiveDate};
 use iceberg::table::Table;
 use lake_sink::Config;
+use lake_sink::config::CatalogKind;
 use lake_sink::maintenance::person::Person;
 use lake_sink::schema::Definition;
 
@@ -18,6 +18,7 @@ const MAX_RECORDS: usize = 500;
 
 /// A table's name in each engine.
 struct Names {
+    athena: Option<String>,
     spark: String,
     trino: String,
     iceberg: String,
@@ -28,13 +29,15 @@ impl Names {
         let id = table.identifier();
         let levels: Vec<&str> = id.namespace().iter().map(String::as_str).collect();
         let namespace = levels.join(".");
-        let (catalog, name) = (config.catalog_name.as_str(), id.name());
+        let (catalog, name) = (config.catalog_name(), id.name());
         let in_spark: Vec<String> = std::iter::once(catalog)
             .chain(levels)
             .chain([name])
             .map(|part| quoted(part, '`'))
             .collect();
+        let is_glue = matches!(config.catalog(), CatalogKind::Glue { .. });
         Self {
+            athena: is_glue.then(|| format!("{}.{}", quoted(&namespace, '"'), quoted(name, '"'))),
             spark: in_spark.join("."),
             trino: format!(
                 "{}.{}.{}",
@@ -60,6 +63,7 @@ fn quoted(name: &str, quote: char) -> String {
 /// A dialect of SQL.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {
+    /// Trino and Athena.
     Trino,
     Spark,
 }
@@ -216,8 +220,14 @@ fn python_text(text: &str) -> String {
 /// The statements that delete the rows of a condition.
 pub fn deletion(table: &Table, condition: &Condition, config: &Config) -> String {
     let names = Names::of(table, config);
+    let athena = names.athena.map_or_else(String::new, |name| {
+        format!(
+            "-- Athena\nDELETE FROM {name} WHERE {};\n\n",
+            condition.trino
+        )
+    });
     format!(
-        "-- Spark\nDELETE FROM {spark} WHERE {of_spark};\n\n\
+        "{athena}-- Spark\nDELETE FROM {spark} WHERE {of_spark};\n\n\
          -- Trino\nDELETE FROM {in_trino} WHERE {trino};\n\n\
          # PyIceberg: rewrites the files with such rows. If the sink commits meanwhile it fails with\n\
          # CommitFailedException and changes nothing: run it again.\n\
@@ -251,6 +261,7 @@ pub fn compaction(
         .map(|column| format!("{column} ASC"))
         .collect();
     let order = order.join(", ");
+    let mut athena = String::new();
     let mut spark = String::new();
     let mut trino = String::new();
     for range in ranges {
@@ -258,12 +269,18 @@ pub fn compaction(
             Dialect::Trino.between(time, range),
             Dialect::Spark.between(time, range),
         );
+        if let Some(name) = &names.athena {
+            let _ = writeln!(
+                athena,
+                "OPTIMIZE {name} REWRITE DATA USING BIN_PACK WHERE {on_trino};"
+            );
+        }
         let _ = writeln!(
             spark,
             "CALL {}.system.rewrite_data_files(table => {}, strategy => 'sort', sort_order => \
              '{order}', where => \"{on_spark}\", options => map('target-file-size-bytes', \
              '{target}'));",
-            quoted(&config.catalog_name, '`'),
+            quoted(config.catalog_name(), '`'),
             Dialect::Spark.text(&names.iceberg)
         );
         let _ = writeln!(
@@ -273,8 +290,11 @@ pub fn compaction(
             (target >> 20).max(1)
         );
     }
+    if !athena.is_empty() {
+        athena = format!("-- Athena\n{athena}\n");
+    }
     format!(
-        "-- Spark\n{spark}\n-- Trino\n{trino}\n{}",
+        "{athena}-- Spark\n{spark}\n-- Trino\n{trino}\n{}",
         rewrite(&names.iceberg, time, definition.sorted_by, days, config)
     )
 }
@@ -291,8 +311,11 @@ pub fn repeats(table: &Table, days: &[NaiveDate], config: &Config) -> String {
             .collect();
         merge_repeats(table, &days.join("\n        OR "))
     };
+    let athena = names.athena.as_deref().map_or_else(String::new, |name| {
+        format!("-- Athena\n{}\n", merge(name, Dialect::Trino))
+    });
     format!(
-        "To remove a producer's repeats from these days:\n\n\
+        "To remove a producer's repeats from these days:\n\n{athena}\
          -- Spark\n{}\n-- Trino\n{}\n\
          # PyIceberg: in the program that `etl lake compact` prints, put `rows = first(rows)` before the sort.\n{FIRST}",
         merge(&names.spark, Dialect::Spark),
@@ -363,28 +386,49 @@ fn rewrite(
     )
 }
 
-/// The lines that open the catalog with PyIceberg. The URL has a password and is not in them.
+/// The lines that open the catalog with PyIceberg. Secrets come from the environment.
 pub fn pyiceberg(config: &Config) -> String {
-    let mut properties = vec![
-        "uri=os.environ[\"CATALOG_URL\"]".to_owned(),
-        format!("warehouse={}", python_text(&config.warehouse)),
-    ];
-    let mut storage = Vec::new();
-    if let Some(url) = &config.s3_endpoint {
-        storage.push(format!("\"s3.endpoint\": {}", python_text(url)));
+    let text = |value: &str| python_text(value);
+    let mut properties = Vec::new();
+    let mut set = |key: &str, value: Option<String>| {
+        properties.extend(value.map(|value| format!("    \"{key}\": {value},\n")));
+    };
+    let environment = |name: &str| Some(format!("os.environ[\"{name}\"]"));
+    let name = config.catalog_name.as_deref();
+    match config.catalog() {
+        CatalogKind::Postgres => {
+            set("type", Some(text("sql")));
+            set("uri", environment("CATALOG_URL"));
+            set("warehouse", Some(text(&config.warehouse)));
+        }
+        CatalogKind::Rest => {
+            set("type", Some(text("rest")));
+            set("uri", environment("CATALOG_URL"));
+            set("warehouse", name.map(text));
+            if config.catalog_token.is_some() {
+                set("token", environment("CATALOG_TOKEN"));
+            }
+            if config.catalog_credential.is_some() {
+                set("credential", environment("CATALOG_CREDENTIAL"));
+            }
+            let url = config.catalog_token_url.as_deref();
+            set("oauth2-server-uri", url.map(text));
+            set("scope", config.catalog_scope.as_deref().map(text));
+        }
+        CatalogKind::Glue { account } => {
+            set("type", Some(text("glue")));
+            set("glue.id", account.map(text));
+            set("glue.region", config.s3_region.as_deref().map(text));
+        }
     }
-    if let Some(region) = &config.s3_region {
-        storage.push(format!("\"s3.region\": {}", python_text(region)));
-    }
-    if !storage.is_empty() {
-        properties.push(format!("**{{{}}}", storage.join(", ")));
-    }
+    set("s3.endpoint", config.s3_endpoint.as_deref().map(text));
+    set("s3.region", config.s3_region.as_deref().map(text));
     format!(
         "import os\n\
-         from pyiceberg.catalog.sql import SqlCatalog\n\
-         catalog = SqlCatalog({}, {})",
-        python_text(&config.catalog_name),
-        properties.join(", ")
+         from pyiceberg.catalog import load_catalog\n\
+         catalog = load_catalog({}, **{{\n{}}})",
+        text(config.catalog_name()),
+        properties.concat()
     )
 }
 

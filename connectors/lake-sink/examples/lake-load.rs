@@ -15,15 +15,14 @@ use bytes::Bytes;
 use connector_common::committed::Destination;
 use connector_common::{Health, Stop};
 use lake_sink::batch::{Content, LakeBatch};
-use lake_sink::catalog::SqlCatalog;
+use lake_sink::catalog;
 use lake_sink::lake::{Context, Lake, Settings};
 use lake_sink::metrics::Metrics;
 use lake_sink::rows::Source;
 use lake_sink::schema;
-use lake_sink::storage::{self, S3Settings};
+use serde_json::json;
 use sink_common::{NotifyingSink, ReadBatch, Record, notifications};
 use tokio::sync::mpsc;
-use warehouse::Database;
 
 const TOPIC: &str = "load";
 /// The rows of a batch that the sink's reader hands over.
@@ -55,11 +54,8 @@ async fn main() -> anyhow::Result<()> {
 
 async fn open(folder: &str) -> anyhow::Result<Lake> {
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
-    let settings = warehouse::Settings::new(url.into(), "lake-load");
-    let database = Database::new(&settings)?;
-    let warehouse = format!("file://{folder}");
-    let files = storage::open(&warehouse, &S3Settings::default()).await;
-    let catalog = SqlCatalog::open(database, "lake", &warehouse, files).await?;
+    let config = json!({"warehouse": format!("file://{folder}"), "catalog-url": url});
+    let catalog = catalog::open(&serde_json::from_value(config)?).await?;
     let settings = Settings {
         content: Content::Facts,
         namespace: schema::namespace("shop")?,

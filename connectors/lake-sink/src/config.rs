@@ -14,6 +14,8 @@ use crate::schema;
 use crate::storage::S3Settings;
 
 const APPLICATION_NAME: &str = "lake-sink";
+/// The name of a catalog in PostgreSQL, and of others where a program has to name them.
+const DEFAULT_CATALOG_NAME: &str = "lake";
 /// The catalog needs a connection for one statement at a time.
 const MAX_CONNECTIONS: usize = 2;
 
@@ -24,11 +26,30 @@ pub struct Config {
     /// The folder of the tables: `s3://bucket/folder`, or `file:///folder` on this machine. Each
     /// table has a folder in it. Required.
     pub warehouse: String,
-    /// The database with the catalog: `postgres://user:password@host:port/database`, with the same
-    /// parameters as `url` of the PostgreSQL sink. Required. The sink creates `iceberg_tables` and
-    /// `iceberg_namespace_properties` in it, which are those of Iceberg's JDBC catalog: Spark, Trino
-    /// and PyIceberg can read the tables through it. It may be the database of the PostgreSQL sink.
+    /// The catalog, which names the files of each table. Required. One of:
+    /// - `postgres://user:password@host:port/database`, with the same parameters as `url` of the
+    ///   PostgreSQL sink, and it may be the same database. The sink creates `iceberg_tables` and
+    ///   `iceberg_namespace_properties` in it, which are those of Iceberg's JDBC catalog: Spark,
+    ///   Trino and PyIceberg can read the tables through it.
+    /// - `https://host/path`: a server of Iceberg's REST protocol, such as Polaris and Lakekeeper.
+    ///   Credentials for the storage come from AWS's chain: those that a server hands out are not
+    ///   used, nor does the sink sign requests to the catalog as those of AWS need.
+    /// - `glue`: the AWS Glue Data Catalog, which Athena reads, of the account of the credentials;
+    ///   `glue:123456789012` for another account. The region is `s3-region`.
     pub catalog_url: Secret,
+    /// REST only: the token that requests to the catalog bear. Default: none.
+    #[serde(default)]
+    pub catalog_token: Option<Secret>,
+    /// REST only: the id and the secret of an OAuth2 client, `id:secret`, for which the sink requests
+    /// tokens. Default: none.
+    #[serde(default)]
+    pub catalog_credential: Option<Secret>,
+    /// REST only: the URL to request tokens at. Default: `/v1/oauth/tokens` of the catalog.
+    #[serde(default)]
+    pub catalog_token_url: Option<String>,
+    /// REST only: the scope of the tokens. Default catalog. Polaris wants `PRINCIPAL_ROLE:ALL`.
+    #[serde(default)]
+    pub catalog_scope: Option<String>,
     /// A file whose first line is the password, read for each new connection. For a password that
     /// is not in `catalog-url`.
     #[serde(default)]
@@ -37,16 +58,18 @@ pub struct Config {
     /// connection. For passwords that expire, such as RDS IAM tokens.
     #[serde(default)]
     pub password_command: Option<String>,
-    /// The name of the catalog, which other programs have to name. Default lake. A database can
-    /// hold several.
-    #[serde(default = "default_catalog_name")]
-    pub catalog_name: String,
+    /// PostgreSQL: the name of the catalog, which other programs have to name. Default lake. A
+    /// database can hold several. REST: the warehouse's name at the server. Default: the server's
+    /// own. Glue has none.
+    #[serde(default)]
+    pub catalog_name: Option<String>,
     /// Shares the partitions of `meta.consumer.partition` among sinks that write the same table.
     /// Each takes the same number, releases some when another sink starts, and takes over those of
     /// a sink that ends or fails, within seconds (within a minute if its machine fails). Default
     /// false: one sink reads all of them. Sinks share only with those that have this key and the
     /// same partitions in their files; give them the same `meta.name`, by which a source waits for
-    /// them. The locks are in the catalog's database, on a connection of their own.
+    /// them. The locks are in the catalog's database, on a connection of their own, so the catalog
+    /// has to be in PostgreSQL; with another one, name different partitions in each sink's file.
     #[serde(default)]
     pub share_partitions: bool,
     /// What the sink writes: `facts` (default) needs the SmartModule `flatten-items` and makes a
@@ -55,8 +78,8 @@ pub struct Config {
     /// in the middle of a batch, and the sink then requests the rest again.
     #[serde(default)]
     pub content: Content,
-    /// The namespace of the tables, with points between its levels. Default shop. The sink creates
-    /// it.
+    /// The namespace of the tables, with points between its levels; Glue has one level, a database.
+    /// Default shop. The sink creates it.
     #[serde(default = "default_namespace")]
     pub namespace: String,
     /// The table of the rows. Default: `facts`, or `raw_records` with `content: raw`. The sink
@@ -109,7 +132,46 @@ pub struct Config {
     pub start_timeout: Duration,
 }
 
+/// The kind of the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogKind<'c> {
+    /// A database.
+    Postgres,
+    /// A server of Iceberg's REST protocol.
+    Rest,
+    /// AWS Glue.
+    Glue {
+        /// The account, if it is not that of the credentials.
+        account: Option<&'c str>,
+    },
+}
+
 impl Config {
+    /// The kind of the catalog, by its URL.
+    #[must_use]
+    pub fn catalog(&self) -> CatalogKind<'_> {
+        let url = self.catalog_url.reveal();
+        if url.starts_with("http://") || url.starts_with("https://") {
+            CatalogKind::Rest
+        } else if url == "glue" {
+            CatalogKind::Glue { account: None }
+        } else if let Some(account) = url.strip_prefix("glue:") {
+            CatalogKind::Glue {
+                account: Some(account),
+            }
+        } else {
+            CatalogKind::Postgres
+        }
+    }
+
+    /// The name of the catalog, for other programs.
+    #[must_use]
+    pub fn catalog_name(&self) -> &str {
+        let own = self.catalog() == CatalogKind::Postgres;
+        let name = self.catalog_name.as_deref().filter(|_| own);
+        name.unwrap_or(DEFAULT_CATALOG_NAME)
+    }
+
     /// The settings of the connections to the catalog's database.
     #[must_use]
     pub fn database(&self) -> warehouse::Settings {
@@ -162,8 +224,7 @@ impl Config {
 impl Validate for Config {
     fn validate(&self) -> Result<(), Error> {
         let invalid = |text: String| Err(Error::Invalid(text));
-        let valid = self.database().validate();
-        valid.map_err(|error| Error::Invalid(format!("`catalog-url`: {}", error.chain())))?;
+        self.validate_catalog()?;
         connector_common::committed::validate_secret(self.notifications_secret.as_ref())?;
         let scheme = self.warehouse.split_once("://");
         match scheme {
@@ -176,7 +237,7 @@ impl Validate for Config {
             }
         }
         for (key, name) in [
-            ("catalog-name", self.catalog_name.as_str()),
+            ("catalog-name", self.catalog_name()),
             ("table", self.table()),
             ("rejections-table", &self.rejections_table),
         ] {
@@ -218,8 +279,61 @@ impl Validate for Config {
     }
 }
 
-fn default_catalog_name() -> String {
-    "lake".to_owned()
+impl Config {
+    fn validate_catalog(&self) -> Result<(), Error> {
+        let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
+        let catalog = self.catalog();
+        if catalog == CatalogKind::Postgres {
+            let valid = self.database().validate();
+            valid.map_err(|error| Error::Invalid(format!("`catalog-url`: {}", error.chain())))?;
+        } else if self.share_partitions {
+            return invalid(
+                "`share-partitions` needs a catalog in PostgreSQL, which has the locks; name \
+                 different partitions in `meta.consumer.partition` of each sink instead",
+            );
+        } else if self.password_file.is_some() || self.password_command.is_some() {
+            return invalid(
+                "`password-file` and `password-command` are for a catalog in PostgreSQL",
+            );
+        }
+        if catalog != CatalogKind::Rest {
+            for (key, is_set) in [
+                ("catalog-token", self.catalog_token.is_some()),
+                ("catalog-credential", self.catalog_credential.is_some()),
+                ("catalog-token-url", self.catalog_token_url.is_some()),
+                ("catalog-scope", self.catalog_scope.is_some()),
+            ] {
+                if is_set {
+                    return Err(Error::Invalid(format!(
+                        "`{key}` is for a catalog that is a REST server"
+                    )));
+                }
+            }
+        }
+        if self.catalog_token.is_some() && self.catalog_credential.is_some() {
+            return invalid("`catalog-token` and `catalog-credential` exclude each other");
+        }
+        if let CatalogKind::Glue { account } = catalog {
+            let is_account =
+                |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+            if !account.is_none_or(is_account) {
+                return invalid("`catalog-url` must be glue, or glue: and an account of 12 digits");
+            }
+            if self.catalog_name.is_some() {
+                return invalid("`catalog-name` is for other catalogs than Glue");
+            }
+            let tables = [&self.namespace, self.table(), &self.rejections_table];
+            let is_athenas =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            if !tables.iter().all(|name| name.bytes().all(is_athenas)) {
+                return invalid(
+                    "`namespace`, `table` and `rejections-table` in Glue must be names of lower-case \
+                     letters, digits and `_`",
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 fn default_namespace() -> String {
@@ -283,9 +397,35 @@ mod tests {
             ("target-file-size", json!("1KiB")),
             ("max-buffer", json!("5GiB")),
             ("max-bufer", json!("5MiB")),
+            ("catalog-url", json!("glue:1234")),
+            ("catalog-token", json!("abc")),
+            ("catalog-scope", json!("all")),
             ("notifications-secret", json!("hunter2")),
         ] {
             let error = validated(json!({ key: value })).unwrap_err();
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_catalog_has_keys_of_its_own() {
+        let rest = json!({"catalog-url": "https://host/api", "catalog-name": "a/b",
+            "catalog-credential": "id:secret", "catalog-scope": "all"});
+        validated(rest).unwrap();
+        validated(json!({"catalog-url": "glue:123456789012"})).unwrap();
+        for (key, mut more) in [
+            ("share-partitions", json!({"share-partitions": true})),
+            ("password-file", json!({"password-file": "/secret"})),
+            (
+                "catalog-credential",
+                json!({"catalog-credential": "id:secret"}),
+            ),
+            ("catalog-name", json!({"catalog-name": "lake"})),
+            ("namespace", json!({"namespace": "a.b"})),
+            ("table", json!({"table": "Facts"})),
+        ] {
+            more["catalog-url"] = "glue".into();
+            let error = validated(more).unwrap_err();
             assert!(error.contains(key), "{key}: {error}");
         }
     }

@@ -15,7 +15,7 @@
 //! - [`lake`]: collects the batches of all partitions and commits them
 //! - [`files`]: sorts rows and writes them into a Parquet file for each day
 //! - [`table`], [`offsets`]: a table, its committed offsets, and commits that are fenced on them
-//! - [`catalog`]: the catalog in PostgreSQL, and the fence; [`storage`]: S3 or a folder
+//! - [`catalog`]: the catalogs, and the fence; [`storage`]: S3 or a folder
 //! - [`schema`]: the columns of the tables
 //! - [`maintenance`]: what `etl lake` does: looks into tables, expires snapshots, finds orphans
 //! - [`metrics`]: metrics for Prometheus and the metric socket

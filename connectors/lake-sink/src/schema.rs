@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{
     NestedField, NullOrder, PartitionSpec, PrimitiveType, Schema, SortDirection, SortField,
-    SortOrder, Transform, Type, UnboundPartitionSpec,
+    SortOrder, Transform, Type, UnboundPartitionField, UnboundPartitionSpec,
 };
 use iceberg::{NamespaceIdent, TableCreation};
 
@@ -277,8 +277,16 @@ impl Definition {
         let schema = Schema::builder().with_fields(fields).build()?;
         let id = |name: &str| schema.field_id_by_name(name).unwrap_or_default();
         let day = format!("{}_day", self.time);
+        // Ids as Iceberg gives them, for servers that store the request as it is.
+        let partition = UnboundPartitionField::builder()
+            .source_id(id(self.time))
+            .field_id(1000)
+            .name(day)
+            .transform(Transform::Day)
+            .build();
         let partitions = UnboundPartitionSpec::builder()
-            .add_partition_field(id(self.time), day, Transform::Day)?
+            .with_spec_id(0)
+            .add_partition_fields([partition])?
             .build();
         let mut order = SortOrder::builder();
         for name in self.sorted_by {

@@ -53,7 +53,7 @@ impl Shares {
     ) -> Self {
         let names = [
             LAKE,
-            &config.catalog_name,
+            config.catalog_name(),
             &config.namespace,
             config.table(),
         ];

@@ -12,7 +12,6 @@ use anyhow::{Context as _, bail};
 use connector_common::committed::Destination;
 use connector_common::{Backoff, Connector, Health, Meta, Monitor, Partitions, Start, Stop};
 use fluvio::SmartModuleInvocation;
-use iceberg::Catalog;
 use sink_common::{
     CommitNotifications, DEFAULT_MAX_BYTES, Limits, NotificationSender, NotifyingSink, Partition,
     lag, notifications, partition_count, reader, wait_for_topic,
@@ -23,13 +22,12 @@ use tokio_util::task::AbortOnDropHandle;
 use warehouse::Database;
 
 use crate::batch::Content;
-use crate::catalog::SqlCatalog;
+use crate::catalog;
 use crate::config::Config;
 use crate::error::{Error, Offsets};
 use crate::lake::{Context, Lake};
 use crate::metrics::Metrics;
 use crate::shares::Shares;
-use crate::storage;
 use crate::worker::{self, PartitionWorker};
 
 /// The parts of the health report at the start.
@@ -243,7 +241,7 @@ impl Sink {
             Some(shares) => shares.take(&candidates).await.map_err(Error::from)?,
             None => candidates.clone(),
         };
-        let catalog = open_catalog(&self.config).await?;
+        let catalog = catalog::open(&self.config).await?;
         let mut lake = Lake::open(
             catalog,
             self.config.lake()?,
@@ -423,19 +421,4 @@ impl Sink {
             }
         }
     }
-}
-
-/// The catalog and the storage of a configuration.
-///
-/// # Errors
-/// The catalog's database can't be reached or refuses.
-pub async fn open_catalog(config: &Config) -> anyhow::Result<Arc<dyn Catalog>> {
-    let database = Database::new(&config.database()).context("catalog-url")?;
-    if let Some(warning) = database.unverified() {
-        tracing::warn!(database = database.address(), "{warning}");
-    }
-    let files = storage::open(&config.warehouse, &config.s3()).await;
-    let name = &config.catalog_name;
-    let catalog = SqlCatalog::open(database, name, &config.warehouse, files).await;
-    Ok(Arc::new(catalog.map_err(Error::from)?))
 }

@@ -34,16 +34,26 @@ pub struct S3Settings {
 
 /// The files at `location`, which begins with `s3://` or `file://`.
 pub async fn open(location: &str, s3: &S3Settings) -> FileIO {
+    let (factory, properties) = factory(location, s3).await;
+    FileIOBuilder::new(factory).with_props(properties).build()
+}
+
+/// What opens the files at `location`, and its properties, for a catalog that does so itself.
+pub(crate) async fn factory(
+    location: &str,
+    s3: &S3Settings,
+) -> (Arc<dyn StorageFactory>, HashMap<String, String>) {
     if location.starts_with("file:") {
-        return FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
+        return (Arc::new(LocalFsStorageFactory), HashMap::new());
     }
     let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let mut properties = HashMap::new();
     let region = s3.region.clone();
     let region = region.or_else(|| aws.region().map(ToString::to_string));
-    properties.extend(region.map(|region| (S3_REGION, region)));
-    properties.extend(s3.endpoint.clone().map(|url| (S3_ENDPOINT, url)));
-    properties.insert(S3_PATH_STYLE_ACCESS, s3.path_style.to_string());
+    properties.extend(region.map(|region| (S3_REGION.to_owned(), region)));
+    let endpoint = s3.endpoint.clone();
+    properties.extend(endpoint.map(|url| (S3_ENDPOINT.to_owned(), url)));
+    properties.insert(S3_PATH_STYLE_ACCESS.to_owned(), s3.path_style.to_string());
     let loader = aws.credentials_provider().map(|provider| {
         let cached = CachedCredentials {
             provider,
@@ -51,10 +61,10 @@ pub async fn open(location: &str, s3: &S3Settings) -> FileIO {
         };
         CustomAwsCredentialLoader::new(cached)
     });
-    let factory: Arc<dyn StorageFactory> = Arc::new(OpenDalStorageFactory::S3 {
+    let factory = OpenDalStorageFactory::S3 {
         customized_credential_load: loader,
-    });
-    FileIOBuilder::new(factory).with_props(properties).build()
+    };
+    (Arc::new(factory), properties)
 }
 
 /// A client of S3 for requests that `FileIO` does not have.

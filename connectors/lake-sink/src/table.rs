@@ -318,10 +318,11 @@ async fn create(
 ) -> Result<Table, Error> {
     let namespace = id.namespace();
     if !catalog.namespace_exists(namespace).await? {
-        let created = catalog.create_namespace(namespace, HashMap::new()).await;
-        // Another sink may have created it.
-        if created.is_err() && !catalog.namespace_exists(namespace).await? {
-            created?;
+        match catalog.create_namespace(namespace, HashMap::new()).await {
+            // Another sink created it meanwhile, or the server can't tell whether it exists.
+            Err(error) if error.kind() == ErrorKind::NamespaceAlreadyExists => {}
+            Err(error) if !catalog.namespace_exists(namespace).await? => return Err(error.into()),
+            _ => {}
         }
     }
     let properties = PROPERTIES.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -1,4 +1,4 @@
-//! A catalog in PostgreSQL: a row for each table, with the location of its metadata.
+//! Pointers in PostgreSQL: a row for each table, with the location of its metadata.
 //!
 //! The tables are those of Iceberg's JDBC catalog, so Spark, Trino, Flink and PyIceberg
 //! (`SqlCatalog`) can use the same catalog. A commit replaces a location that is still the one it
@@ -7,22 +7,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::io::FileIO;
-use iceberg::spec::{TableMetadata, TableMetadataBuilder};
-use iceberg::table::Table;
-use iceberg::{
-    Catalog, Error, ErrorKind, MetadataLocation, Namespace, NamespaceIdent, Result, Runtime,
-    TableCommit, TableCreation, TableIdent,
-};
+use iceberg::spec::TableMetadata;
+use iceberg::{Error, ErrorKind, NamespaceIdent, Result, TableIdent};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use warehouse::Database;
+
+use super::pointers::{Pointer, Pointers};
 
 /// Timeout for a statement, with the time for a connection.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,50 +77,36 @@ const SWAP: &str = "\
       AND metadata_location = $5";
 /// The property that a namespace without others has, as in Iceberg's JDBC catalog.
 const EXISTS: (&str, &str) = ("exists", "true");
-/// The property with a namespace's own location.
-const NAMESPACE_LOCATION: &str = "location";
 
-/// A catalog in PostgreSQL.
-pub struct SqlCatalog {
+/// The rows of one catalog in a database.
+pub struct SqlPointers {
     database: Arc<Database>,
     name: String,
-    warehouse: String,
-    files: FileIO,
-    runtime: Runtime,
 }
 
-impl fmt::Debug for SqlCatalog {
+impl fmt::Debug for SqlPointers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("SqlCatalog");
+        let mut shown = formatter.debug_struct("SqlPointers");
         shown.field("database", &self.database.address());
-        shown.field("name", &self.name).finish_non_exhaustive()
+        shown.field("name", &self.name).finish()
     }
 }
 
-impl SqlCatalog {
-    /// The catalog called `name`, whose tables are in folders of `warehouse`. Creates its own
-    /// tables in the database if they are missing.
+impl SqlPointers {
+    /// The rows of the catalog called `name`. Creates the tables if they are missing.
     ///
     /// # Errors
     /// The server can't be reached or refuses.
-    pub async fn open(
-        database: Arc<Database>,
-        name: &str,
-        warehouse: &str,
-        files: FileIO,
-    ) -> Result<Self> {
-        let catalog = Self {
+    pub async fn open(database: Arc<Database>, name: &str) -> Result<Self> {
+        let pointers = Self {
             database,
             name: name.to_owned(),
-            warehouse: warehouse.trim_end_matches('/').to_owned(),
-            files,
-            runtime: Runtime::try_current()?,
         };
-        let exist = catalog.query(EXIST, &[]).await?;
+        let exist = pointers.query(EXIST, &[]).await?;
         if !exist.first().is_some_and(|row| row.get(0)) {
-            catalog.create().await?;
+            pointers.create().await?;
         }
-        Ok(catalog)
+        Ok(pointers)
     }
 
     async fn create(&self) -> Result<()> {
@@ -170,114 +152,45 @@ impl SqlCatalog {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    async fn location(&self, table: &TableIdent) -> Result<Option<String>> {
-        let (namespace, name) = names(table);
-        let rows = self
-            .query(LOCATION, &[&self.name, &namespace, &name])
-            .await?;
-        Ok(rows.first().and_then(|row| row.get(0)))
-    }
-
-    /// The table whose metadata is at `location`.
-    async fn read(&self, table: &TableIdent, location: String) -> Result<Table> {
-        let metadata = TableMetadata::read_from(&self.files, &location).await?;
-        self.table(table, location, metadata)
-    }
-
-    fn table(
-        &self,
-        table: &TableIdent,
-        location: String,
-        metadata: TableMetadata,
-    ) -> Result<Table> {
-        Table::builder()
-            .file_io(self.files.clone())
-            .identifier(table.clone())
-            .metadata_location(location)
-            .metadata(metadata)
-            .runtime(self.runtime.clone())
-            .build()
-    }
-
-    async fn insert(&self, table: &TableIdent, location: &str) -> Result<()> {
-        let (namespace, name) = names(table);
-        let params: [&(dyn ToSql + Sync); 4] = [&self.name, &namespace, &name, &location];
-        self.execute(INSERT_TABLE, &params).await.map(drop)
-    }
-
-    async fn must_have(&self, namespace: &NamespaceIdent) -> Result<()> {
-        if self.namespace_exists(namespace).await? {
-            return Ok(());
+    async fn set_properties(&self, name: &str, properties: HashMap<String, String>) -> Result<()> {
+        for (key, value) in properties {
+            let params: [&(dyn ToSql + Sync); 4] = [&self.name, &name, &key, &value];
+            self.execute(SET_PROPERTY, &params).await?;
         }
-        Err(Error::new(
-            ErrorKind::NamespaceNotFound,
-            format!("there is no namespace {}", namespace.join(".")),
-        ))
+        Ok(())
     }
 }
 
 #[async_trait]
-impl Catalog for SqlCatalog {
-    async fn list_namespaces(
-        &self,
-        parent: Option<&NamespaceIdent>,
-    ) -> Result<Vec<NamespaceIdent>> {
-        let all = self.texts(NAMESPACES, &[&self.name]).await?;
-        let above: Vec<String> = parent.map(|parent| parent.to_vec()).unwrap_or_default();
-        let below = all.iter().filter_map(|name| {
-            let levels: Vec<&str> = name.split('.').collect();
-            let is_below = levels
-                .iter()
-                .zip(&above)
-                .all(|(level, above)| level == above);
-            (is_below && levels.len() > above.len()).then(|| {
-                levels
-                    .into_iter()
-                    .take(above.len() + 1)
-                    .map(str::to_owned)
-                    .collect()
-            })
+impl Pointers for SqlPointers {
+    async fn namespaces(&self) -> Result<BTreeSet<String>> {
+        self.texts(NAMESPACES, &[&self.name]).await
+    }
+
+    async fn has(&self, namespace: &NamespaceIdent) -> Result<bool> {
+        Ok(self.namespaces().await?.contains(&namespace.join(".")))
+    }
+
+    async fn properties(&self, namespace: &NamespaceIdent) -> Result<HashMap<String, String>> {
+        let params: [&(dyn ToSql + Sync); 2] = [&self.name, &namespace.join(".")];
+        let rows = self.query(PROPERTIES, &params).await?;
+        let properties = rows.iter().filter_map(|row| {
+            let (key, value): (String, Option<String>) = (row.get(0), row.get(1));
+            Some((key, value?))
         });
-        let below: BTreeSet<Vec<String>> = below.collect();
-        below.into_iter().map(NamespaceIdent::from_vec).collect()
+        Ok(properties.collect())
     }
 
     async fn create_namespace(
         &self,
         namespace: &NamespaceIdent,
         properties: HashMap<String, String>,
-    ) -> Result<Namespace> {
+    ) -> Result<()> {
         let name = namespace.join(".");
-        if self.namespace_exists(namespace).await? {
-            return Err(Error::new(
-                ErrorKind::NamespaceAlreadyExists,
-                format!("there is a namespace {name} already"),
-            ));
-        }
         let (key, value) = EXISTS;
         let params: [&(dyn ToSql + Sync); 4] = [&self.name, &name, &key, &value];
         self.execute(CREATE_NAMESPACE, &params).await?;
-        self.update_namespace(namespace, properties.clone()).await?;
-        Ok(Namespace::with_properties(namespace.clone(), properties))
-    }
-
-    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
-        self.must_have(namespace).await?;
-        let name = namespace.join(".");
-        let rows = self.query(PROPERTIES, &[&self.name, &name]).await?;
-        let properties = rows.iter().filter_map(|row| {
-            let (key, value): (String, Option<String>) = (row.get(0), row.get(1));
-            Some((key, value?))
-        });
-        Ok(Namespace::with_properties(
-            namespace.clone(),
-            properties.collect(),
-        ))
-    }
-
-    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        let all = self.texts(NAMESPACES, &[&self.name]).await?;
-        Ok(all.contains(&namespace.join(".")))
+        self.set_properties(&name, properties).await
     }
 
     async fn update_namespace(
@@ -285,123 +198,61 @@ impl Catalog for SqlCatalog {
         namespace: &NamespaceIdent,
         properties: HashMap<String, String>,
     ) -> Result<()> {
-        let name = namespace.join(".");
-        for (key, value) in properties {
-            let params: [&(dyn ToSql + Sync); 4] = [&self.name, &name, &key, &value];
-            self.execute(SET_PROPERTY, &params).await?;
-        }
-        Ok(())
+        self.set_properties(&namespace.join("."), properties).await
     }
 
     async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
-        if !self.list_tables(namespace).await?.is_empty() {
-            return Err(Error::new(
-                ErrorKind::PreconditionFailed,
-                format!("the namespace {} has tables", namespace.join(".")),
-            ));
-        }
         let params: [&(dyn ToSql + Sync); 2] = [&self.name, &namespace.join(".")];
         self.execute(DROP_NAMESPACE, &params).await.map(drop)
     }
 
-    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
-        self.must_have(namespace).await?;
+    async fn tables(&self, namespace: &NamespaceIdent) -> Result<BTreeSet<String>> {
         let params: [&(dyn ToSql + Sync); 2] = [&self.name, &namespace.join(".")];
-        let names = self.texts(TABLES, &params).await?.into_iter();
-        Ok(names
-            .map(|name| TableIdent::new(namespace.clone(), name))
-            .collect())
+        self.texts(TABLES, &params).await
     }
 
-    async fn create_table(
+    async fn get(&self, table: &TableIdent) -> Result<Option<Pointer>> {
+        let (namespace, name) = names(table);
+        let rows = self
+            .query(LOCATION, &[&self.name, &namespace, &name])
+            .await?;
+        let location: Option<String> = rows.first().and_then(|row| row.get(0));
+        Ok(location.map(|location| Pointer {
+            location,
+            ..Pointer::default()
+        }))
+    }
+
+    async fn insert(&self, table: &TableIdent, location: &str, _: &TableMetadata) -> Result<()> {
+        let (namespace, name) = names(table);
+        let params: [&(dyn ToSql + Sync); 4] = [&self.name, &namespace, &name, &location];
+        self.execute(INSERT_TABLE, &params).await.map(drop)
+    }
+
+    async fn swap(
         &self,
-        namespace: &NamespaceIdent,
-        creation: TableCreation,
-    ) -> Result<Table> {
-        let table = TableIdent::new(namespace.clone(), creation.name.clone());
-        let folder = match creation.location.clone() {
-            Some(folder) => folder,
-            None => {
-                let of_namespace = self.get_namespace(namespace).await?;
-                let parent = of_namespace.properties().get(NAMESPACE_LOCATION).cloned();
-                let parent =
-                    parent.unwrap_or_else(|| format!("{}/{}", self.warehouse, namespace.join("/")));
-                format!("{parent}/{}", creation.name)
-            }
-        };
-        let creation = TableCreation {
-            location: Some(folder.clone()),
-            ..creation
-        };
-        let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?;
-        let metadata = metadata.metadata;
-        let location = MetadataLocation::new_with_metadata(folder, &metadata);
-        metadata.write_to(&self.files, &location).await?;
-        let location = location.to_string();
-        self.insert(&table, &location).await?;
-        self.table(&table, location, metadata)
+        table: &TableIdent,
+        replaced: Pointer,
+        location: &str,
+        _: &TableMetadata,
+    ) -> Result<bool> {
+        let (namespace, name) = names(table);
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&self.name, &namespace, &name, &location, &replaced.location];
+        Ok(self.execute(SWAP, &params).await? > 0)
     }
 
-    async fn load_table(&self, table: &TableIdent) -> Result<Table> {
-        let Some(location) = self.location(table).await? else {
-            return Err(Error::new(
-                ErrorKind::TableNotFound,
-                format!("there is no table {table}"),
-            ));
-        };
-        self.read(table, location).await
-    }
-
-    async fn drop_table(&self, table: &TableIdent) -> Result<()> {
+    async fn remove(&self, table: &TableIdent) -> Result<()> {
         let (namespace, name) = names(table);
         let params: [&(dyn ToSql + Sync); 3] = [&self.name, &namespace, &name];
         self.execute(DROP_TABLE, &params).await.map(drop)
     }
 
-    async fn purge_table(&self, table: &TableIdent) -> Result<()> {
-        let loaded = self.load_table(table).await?;
-        self.drop_table(table).await?;
-        iceberg::drop_table_data(&loaded).await
-    }
-
-    async fn table_exists(&self, table: &TableIdent) -> Result<bool> {
-        Ok(self.location(table).await?.is_some())
-    }
-
-    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
-        self.must_have(to.namespace()).await?;
+    async fn rename(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
         let ((namespace, name), (new_namespace, new_name)) = (names(from), names(to));
         let params: [&(dyn ToSql + Sync); 5] =
             [&self.name, &namespace, &name, &new_namespace, &new_name];
         self.execute(RENAME_TABLE, &params).await.map(drop)
-    }
-
-    async fn register_table(&self, table: &TableIdent, location: String) -> Result<Table> {
-        self.insert(table, &location).await?;
-        self.read(table, location).await
-    }
-
-    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        let table = commit.identifier().clone();
-        let current = self.load_table(&table).await?;
-        let replaced = current.metadata_location_result()?.to_owned();
-        let staged = commit.apply(current)?;
-        let location = staged.metadata_location_result()?.to_owned();
-        let parsed = MetadataLocation::from_str(&location)?;
-        staged.metadata().write_to(&self.files, &parsed).await?;
-        let (namespace, name) = names(&table);
-        let params: [&(dyn ToSql + Sync); 5] =
-            [&self.name, &namespace, &name, &location, &replaced];
-        if self.execute(SWAP, &params).await? == 0 {
-            // Nothing refers to the metadata that was written.
-            let _ = self.files.delete(&location).await;
-            return Err(Error::new(
-                ErrorKind::CatalogCommitConflicts,
-                format!("another commit to {table} came first"),
-            )
-            .with_retryable(true));
-        }
-        Ok(staged)
     }
 }
 

@@ -13,13 +13,12 @@ use futures_util::TryStreamExt;
 use iceberg::table::Table;
 use iceberg::{Catalog, TableIdent};
 use lake_sink::batch::{Content, LakeBatch};
-use lake_sink::catalog::SqlCatalog;
+use lake_sink::catalog;
 use lake_sink::error::Error;
 use lake_sink::lake::{Context, Lake, Settings};
 use lake_sink::metrics::Metrics;
 use lake_sink::rows::Source;
 use lake_sink::schema;
-use lake_sink::storage::{self, S3Settings};
 use private_postgres::PrivatePostgres;
 use serde_json::{Value, json};
 use sink_common::{NotificationSender, NotifyingSink, ReadBatch, Record, notifications};
@@ -56,10 +55,9 @@ impl Lab {
     }
 
     pub async fn catalog(&self) -> Arc<dyn Catalog> {
-        let files = storage::open(&self.warehouse(), &S3Settings::default()).await;
-        let database = Arc::clone(&self.database);
-        let catalog = SqlCatalog::open(database, "lake", &self.warehouse(), files).await;
-        Arc::new(catalog.unwrap())
+        let config = json!({"warehouse": self.warehouse(), "catalog-url": self.server.url()});
+        let config = serde_json::from_value(config).unwrap();
+        catalog::open(&config).await.unwrap()
     }
 
     pub async fn lake(&self) -> Lake {

@@ -1,0 +1,268 @@
+//! Pointers in the AWS Glue Data Catalog, which Athena reads.
+//!
+//! The tables look as Iceberg's own catalog for Glue makes them. Iceberg's crate for Glue (0.10)
+//! can't be used: it refuses tables that have times with a zone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_glue::Client;
+use aws_sdk_glue::error::{BuildError, DisplayErrorContext, SdkError};
+use aws_sdk_glue::operation::get_database::GetDatabaseError;
+use aws_sdk_glue::operation::get_table::GetTableError;
+use aws_sdk_glue::types::{Column, DatabaseInput, StorageDescriptor, TableInput};
+use iceberg::spec::{PrimitiveType, TableMetadata, Type};
+use iceberg::{Error, ErrorKind, NamespaceIdent, Result, TableIdent};
+
+use super::pointers::{Pointer, Pointers};
+use crate::storage::S3Settings;
+
+/// Timeout for an attempt of a request, and for all of them.
+const TIMEOUT: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(30)];
+const METADATA_LOCATION: &str = "metadata_location";
+const PREVIOUS_LOCATION: &str = "previous_metadata_location";
+const TABLE_TYPE: &str = "table_type";
+const ICEBERG: &str = "ICEBERG";
+/// The most bytes that Glue takes for a comment.
+const MAX_COMMENT: usize = 255;
+
+/// The tables of an account's catalog.
+#[derive(Debug)]
+pub struct GluePointers {
+    client: Client,
+    account: Option<String>,
+}
+
+impl GluePointers {
+    /// The catalog of an `account`, by default that of the credentials.
+    pub async fn open(account: Option<&str>, s3: &S3Settings) -> Self {
+        let [attempt, all] = TIMEOUT;
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(attempt)
+            .operation_timeout(all);
+        let mut aws = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = s3.region.clone() {
+            aws = aws.region(Region::new(region));
+        }
+        let aws = aws.timeout_config(timeouts.build()).load().await;
+        Self {
+            client: Client::new(&aws),
+            account: account.map(str::to_owned),
+        }
+    }
+}
+
+#[async_trait]
+impl Pointers for GluePointers {
+    async fn namespaces(&self) -> Result<BTreeSet<String>> {
+        let request = self.client.get_databases();
+        let request = request.set_catalog_id(self.account.clone());
+        let mut pages = request.into_paginator().send();
+        let mut names = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed)?;
+            names.extend(page.database_list.into_iter().map(|found| found.name));
+        }
+        Ok(names)
+    }
+
+    async fn has(&self, namespace: &NamespaceIdent) -> Result<bool> {
+        let request = self.client.get_database().name(namespace.join("."));
+        let request = request.set_catalog_id(self.account.clone());
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetDatabaseError::is_entity_not_found_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn properties(&self, namespace: &NamespaceIdent) -> Result<HashMap<String, String>> {
+        let request = self.client.get_database().name(namespace.join("."));
+        let request = request.set_catalog_id(self.account.clone());
+        let found = request.send().await.map_err(failed)?.database;
+        Ok(found.and_then(|found| found.parameters).unwrap_or_default())
+    }
+
+    async fn create_namespace(
+        &self,
+        namespace: &NamespaceIdent,
+        properties: HashMap<String, String>,
+    ) -> Result<()> {
+        let database = DatabaseInput::builder()
+            .name(namespace.join("."))
+            .set_parameters(Some(properties))
+            .build()
+            .map_err(unbuilt)?;
+        let request = self.client.create_database().database_input(database);
+        let request = request.set_catalog_id(self.account.clone());
+        request.send().await.map_err(failed).map(drop)
+    }
+
+    async fn tables(&self, namespace: &NamespaceIdent) -> Result<BTreeSet<String>> {
+        let request = self.client.get_tables();
+        let request = request.database_name(namespace.join("."));
+        let request = request.set_catalog_id(self.account.clone());
+        let mut pages = request.into_paginator().send();
+        let mut names = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed)?;
+            let tables = page.table_list.into_iter().flatten();
+            let tables = tables.filter(|table| is_iceberg(table.parameters.as_ref()));
+            names.extend(tables.map(|table| table.name));
+        }
+        Ok(names)
+    }
+
+    async fn get(&self, table: &TableIdent) -> Result<Option<Pointer>> {
+        let request = self.client.get_table();
+        let request = request.database_name(table.namespace().join("."));
+        let request = request.name(table.name());
+        let request = request.set_catalog_id(self.account.clone());
+        let found = match request.send().await {
+            Ok(found) => found.table,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetTableError::is_entity_not_found_exception) =>
+            {
+                None
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let parameters = found.parameters.unwrap_or_default();
+        let location = parameters.get(METADATA_LOCATION).cloned();
+        let Some(location) = location.filter(|_| is_iceberg(Some(&parameters))) else {
+            let reason = format!("{table} in Glue is no Iceberg table; name another one");
+            return Err(Error::new(ErrorKind::DataInvalid, reason));
+        };
+        Ok(Some(Pointer {
+            location,
+            version: found.version_id,
+            parameters,
+        }))
+    }
+
+    async fn insert(
+        &self,
+        table: &TableIdent,
+        location: &str,
+        metadata: &TableMetadata,
+    ) -> Result<()> {
+        let request = self.client.create_table();
+        let request = request.database_name(table.namespace().join("."));
+        let request = request.table_input(input(table, location, metadata, HashMap::new())?);
+        let request = request.set_catalog_id(self.account.clone());
+        request.send().await.map_err(failed).map(drop)
+    }
+
+    async fn swap(
+        &self,
+        table: &TableIdent,
+        replaced: Pointer,
+        location: &str,
+        metadata: &TableMetadata,
+    ) -> Result<bool> {
+        let mut parameters = replaced.parameters;
+        parameters.insert(PREVIOUS_LOCATION.to_owned(), replaced.location);
+        let request = self.client.update_table();
+        let request = request.database_name(table.namespace().join("."));
+        let request = request.table_input(input(table, location, metadata, parameters)?);
+        let request = request.set_version_id(replaced.version).skip_archive(true);
+        let request = request.set_catalog_id(self.account.clone());
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_concurrent_modification_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn is_iceberg(parameters: Option<&HashMap<String, String>>) -> bool {
+    let kind = parameters.and_then(|parameters| parameters.get(TABLE_TYPE));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(ICEBERG))
+}
+
+/// The table as Glue stores it. The columns are for people and other programs: who reads the table
+/// takes them from its metadata.
+fn input(
+    table: &TableIdent,
+    location: &str,
+    metadata: &TableMetadata,
+    mut parameters: HashMap<String, String>,
+) -> Result<TableInput> {
+    parameters.insert(TABLE_TYPE.to_owned(), ICEBERG.to_owned());
+    parameters.insert(METADATA_LOCATION.to_owned(), location.to_owned());
+    let mut storage = StorageDescriptor::builder().location(metadata.location());
+    for field in metadata.current_schema().as_struct().fields() {
+        let comment = field.doc.as_deref().unwrap_or_default();
+        let column = Column::builder()
+            .name(&field.name)
+            .r#type(kind(&field.field_type))
+            .comment(
+                comment
+                    .get(..comment.floor_char_boundary(MAX_COMMENT))
+                    .unwrap_or_default(),
+            );
+        storage = storage.columns(column.build().map_err(unbuilt)?);
+    }
+    TableInput::builder()
+        .name(table.name())
+        .table_type("EXTERNAL_TABLE")
+        .set_parameters(Some(parameters))
+        .storage_descriptor(storage.build())
+        .build()
+        .map_err(unbuilt)
+}
+
+/// The type of a column in Glue, which has Hive's.
+fn kind(kind: &Type) -> String {
+    match kind {
+        Type::Primitive(PrimitiveType::Int) => "int".to_owned(),
+        Type::Primitive(PrimitiveType::Long) => "bigint".to_owned(),
+        Type::Primitive(PrimitiveType::Timestamp | PrimitiveType::Timestamptz) => {
+            "timestamp".to_owned()
+        }
+        Type::Primitive(PrimitiveType::Binary | PrimitiveType::Fixed(_)) => "binary".to_owned(),
+        Type::Primitive(
+            simple @ (PrimitiveType::Boolean
+            | PrimitiveType::Float
+            | PrimitiveType::Double
+            | PrimitiveType::Date),
+        ) => simple.to_string(),
+        Type::Primitive(PrimitiveType::Decimal { precision, scale }) => {
+            format!("decimal({precision},{scale})")
+        }
+        // The sink has no others.
+        _ => "string".to_owned(),
+    }
+}
+
+fn unbuilt(error: BuildError) -> Error {
+    Error::new(ErrorKind::Unexpected, "cannot build a request to Glue").with_source(error)
+}
+
+fn failed<E, R>(error: SdkError<E, R>) -> Error
+where
+    SdkError<E, R>: std::error::Error + Send + Sync + 'static,
+{
+    let reason = format!("Glue returned no answer: {}", DisplayErrorContext(&error));
+    Error::new(ErrorKind::Unexpected, reason)
+}
