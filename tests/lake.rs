@@ -8,17 +8,31 @@
     reason = "tests"
 )]
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use connector_common::Connector;
 use end_to_end::pipeline::{Pipeline, until};
 use end_to_end::{cli, pypi, shop};
+use futures_util::TryStreamExt;
+use iceberg::transaction::{ApplyTransactionAction, Transaction};
+use lake_sink::maintenance::Lake;
+use lake_sink::maintenance::contents::Contents;
+use lake_sink::maintenance::facts::{FactId, Facts, Slice, rows_of};
+use lake_sink::maintenance::positions::Positions;
+use lake_sink::offsets;
+use lake_sink::sink::open_catalog;
 use local_stack::StackOptions;
 use local_stack::artefacts::Artefacts;
 use owned_process::{OwnedProcess, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A pipeline with a lake sink.
 struct Lab {
@@ -72,8 +86,52 @@ impl Lab {
             .arg("--config")
             .arg(&self.config)
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(File::create(self.folder.path().join("lake-sink.log")).unwrap());
         OwnedProcess::spawn("lake sink", command, Signal::SIGTERM).unwrap()
+    }
+
+    /// The log of the sink that was started last.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("lake-sink.log")).unwrap()
+    }
+
+    /// The tables, without the sink.
+    async fn tables(&self) -> Lake {
+        let secrets = self.pipeline.stack.folder().join("secrets.txt");
+        let connector: Connector<lake_sink::Config> =
+            Connector::load("lake", &self.config, Some(&secrets)).unwrap();
+        let catalog = open_catalog(&connector.config).await.unwrap();
+        Lake::new(catalog, &connector.config).unwrap()
+    }
+
+    /// The number of rows of each fact of each record, by the record's offset.
+    async fn rows(&self) -> BTreeMap<(i64, FactId), usize> {
+        let table = self.tables().await.rows().await.unwrap();
+        let contents = Contents::read(&table, 0).await.unwrap();
+        let mut counts = BTreeMap::new();
+        for (day, files) in contents.days {
+            for slice in Slice::all(files.rows) {
+                let facts = Facts::read(&table, day, slice).await.unwrap();
+                let ids: Vec<FactId> = facts.all.iter().map(|fact| fact.id).collect();
+                let mut rows = std::pin::pin!(rows_of(&table, day, &ids).await.unwrap());
+                while let Some(rows) = rows.try_next().await.unwrap() {
+                    for row in rows {
+                        *counts.entry((row.offset, row.id)).or_default() += 1;
+                    }
+                }
+            }
+        }
+        counts
+    }
+
+    /// The offsets of the rejected events.
+    async fn rejected(&self) -> Positions {
+        let lake = self.tables().await;
+        let (id, _) = lake.tables().nth(1).unwrap();
+        let table = lake.load(id).await.unwrap();
+        let topic = self.pipeline.stack.topic();
+        let mut found = Positions::read(&table, topic).await.unwrap();
+        found.remove(&0).unwrap()
     }
 
     async fn etl(&self, args: &[&str]) -> (Option<i32>, String) {
@@ -101,6 +159,11 @@ impl Lab {
     async fn send(&mut self, bodies: &[String]) {
         self.pipeline.send(bodies).await.unwrap();
         self.pipeline.arrived().await.unwrap();
+        self.until_committed().await;
+    }
+
+    /// Waits until the lake sink has committed all records.
+    async fn until_committed(&self) {
         until("the lake sink has committed all records", async || {
             let status = self.status().await;
             let partitions = status["partitions"].as_array().unwrap();
@@ -316,6 +379,68 @@ async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sin
     assert!(output.contains("shop.facts: 0 orphans found"), "{output}");
     let more = shop::bodies(92, 50);
     lab.send(&more).await;
+    lab.ensure(&["lake", "verify"], 0).await;
+}
+
+/// The stored identity of the last record stands for a topic that was created again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_created_again_is_read_from_its_start_after_the_printed_remedy() {
+    let mut lab = Lab::start().await;
+    lab.ensure(&["lake", "init"], 0).await;
+    let bodies = shop::bodies(94, 900);
+    let (first, second) = bodies.split_at(600);
+    let sink = lab.sink();
+    lab.send(first).await;
+    sink.stop(STOP_TIMEOUT).await.unwrap();
+    let end = lab.pipeline.topic_end().await.unwrap();
+    let (facts, rejected) = (lab.rows().await, lab.rejected().await);
+    assert!(rejected.rows > 0);
+    let lake = lab.tables().await;
+    let property = offsets::last_record_property(lab.pipeline.stack.topic(), 0);
+    let table = lake.rows().await.unwrap();
+    let last = &table.metadata().properties()[&property];
+    let transaction = Transaction::new(&table);
+    let changed = transaction
+        .update_table_properties()
+        .set(property.clone(), format!("{last}-of-the-old-topic"));
+    let transaction = changed.apply(transaction).unwrap();
+    transaction.commit(lake.catalog().as_ref()).await.unwrap();
+
+    lab.pipeline.send(second).await.unwrap();
+    lab.pipeline.arrived().await.unwrap();
+    let sink = lab.sink();
+    until("the sink refuses the topic", async || {
+        lab.log().contains("the topic was created again")
+    })
+    .await
+    .unwrap();
+    let remedy = "stop the sink, set the property etl.offset.TOPIC.PARTITION to 0 and remove \
+                  etl.last-record.TOPIC.PARTITION, in both tables of the sink, and start it";
+    assert!(lab.log().contains(remedy), "{}", lab.log());
+    sink.stop(STOP_TIMEOUT).await.unwrap();
+    assert_eq!(lab.rows().await, facts);
+
+    for (id, _) in lake.tables() {
+        let transaction = Transaction::new(&lake.load(id).await.unwrap());
+        let offset = offsets::offset_property(lab.pipeline.stack.topic(), 0);
+        let changed = transaction
+            .update_table_properties()
+            .set(offset, "0".to_owned())
+            .remove(property.clone());
+        let transaction = changed.apply(transaction).unwrap();
+        transaction.commit(lake.catalog().as_ref()).await.unwrap();
+    }
+    let _sink = lab.sink();
+    lab.until_committed().await;
+    let rows = lab.rows().await;
+    for (place, count) in &rows {
+        let is_old = place.0 < end;
+        assert_eq!(*count, if is_old { 2 } else { 1 }, "{place:?}");
+        assert_eq!(facts.contains_key(place), is_old, "{place:?}");
+    }
+    assert!(rows.len() > facts.len());
+    let again = lab.rejected().await;
+    assert_eq!(again.repeated, rejected.rows);
     lab.ensure(&["lake", "verify"], 0).await;
 }
 

@@ -31,7 +31,7 @@ const OF_SOURCE: [Operation; 3] = [
     Operation::DeleteMessageBatch,
     Operation::ChangeMessageVisibilityBatch,
 ];
-/// The time in which idle sessions take the places of the sink's.
+/// The time in which idle sessions take the places of the sinks'.
 const TAKING: Duration = Duration::from_secs(1);
 
 /// More segments than the WAL's disk has.
@@ -108,6 +108,7 @@ pub async fn begin(world: &mut World, fault: &Fault) -> anyhow::Result<Begun> {
                 Disk::Data => "postgres/data",
                 Disk::Wal => "postgres/wal",
                 Disk::Node => "fluvio",
+                Disk::Lake => "lake",
             };
             let ballast = world.folder.join(folder).join("ballast");
             let file = ballast.clone();
@@ -129,19 +130,26 @@ pub async fn begin(world: &mut World, fault: &Fault) -> anyhow::Result<Begun> {
             ])
         }
         Kind::RightRevoked => {
-            let revoke = "REVOKE INSERT ON fact_events FROM etl_writer";
-            world.observer.execute(revoke).await?;
-            Begun::Statements(vec!["GRANT INSERT ON fact_events TO etl_writer".to_owned()])
+            for revoke in [
+                "REVOKE INSERT ON fact_events FROM etl_writer",
+                "REVOKE UPDATE ON iceberg_tables FROM sink",
+            ] {
+                world.observer.execute(revoke).await?;
+            }
+            Begun::Statements(vec![
+                "GRANT INSERT ON fact_events TO etl_writer".to_owned(),
+                "GRANT UPDATE ON iceberg_tables TO sink".to_owned(),
+            ])
         }
         Kind::LoginRefused => {
             world.observer.execute("ALTER ROLE sink NOLOGIN").await?;
-            end_sessions_of_sink(world).await?;
+            end_sessions_of_sinks(world).await?;
             Begun::Statements(vec!["ALTER ROLE sink LOGIN".to_owned()])
         }
         Kind::Lock(table) => {
             let client = world.observer.connect().await?;
             client.batch_execute("BEGIN").await?;
-            // Waits for the sink's transaction, at most for the lock timeout.
+            // Waits for a sink's transaction, at most for the lock timeout.
             let statement = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
             client
                 .batch_execute(&statement)
@@ -160,6 +168,12 @@ pub async fn begin(world: &mut World, fault: &Fault) -> anyhow::Result<Begun> {
                 ),
             ];
             let process = Box::new(world.start_second(Part::Sink, &changes)?);
+            Begun::Second { process, killed }
+        }
+        Kind::TwoLakes { shares, killed } => {
+            let to = format!("share-partitions: {shares}");
+            let changes = [("share-partitions: true", to.as_str())];
+            let process = Box::new(world.start_second(Part::Lake, &changes)?);
             Begun::Second { process, killed }
         }
         Kind::TwoSources { killed } => {
@@ -181,6 +195,10 @@ pub async fn begin(world: &mut World, fault: &Fault) -> anyhow::Result<Begun> {
             );
             world.observer.execute(&back).await?;
             Begun::Start(Part::Sink)
+        }
+        Kind::Expire => {
+            world.lake_files().expire().await?;
+            Begun::Nothing
         }
     })
 }
@@ -287,13 +305,13 @@ async fn use_up_segments(world: &mut World) {
     }
 }
 
-async fn end_sessions_of_sink(world: &mut World) -> anyhow::Result<()> {
+async fn end_sessions_of_sinks(world: &mut World) -> anyhow::Result<()> {
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                WHERE usename = 'sink'";
     world.observer.execute(end).await
 }
 
-/// Opens sessions until the server accepts no more, among them those that were the sink's.
+/// Opens sessions until the server accepts no more, among them those that were the sinks'.
 async fn use_up_connections(world: &mut World) -> anyhow::Result<Vec<Client>> {
     let url = world.url_of("idler");
     let mut clients = Vec::new();
@@ -303,7 +321,7 @@ async fn use_up_connections(world: &mut World) -> anyhow::Result<Vec<Client>> {
         match tokio::time::timeout(CONNECT_LIMIT, found::connect(&url)).await {
             Ok(Ok(client)) => clients.push(client),
             Ok(Err(_)) if !has_ended => {
-                end_sessions_of_sink(world).await?;
+                end_sessions_of_sinks(world).await?;
                 has_ended = true;
             }
             Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -1,13 +1,14 @@
-//! `chaos`: the real processes under load and a seeded series of faults. At the end the tables
-//! equal those computed from the messages, fact by fact.
+//! `chaos`: the real processes under load and a seeded series of faults. At the end the tables and
+//! the lake equal those computed from the messages, fact by fact.
 //!
 //! - [`plan`] makes the series, [`inject`] begins and ends each fault;
 //! - [`world`] runs the processes, [`network`] the namespaces between them; [`proxy`] stands in
 //!   for these where they are not permitted;
-//! - [`load`] sends messages and compares the tables with them;
+//! - [`load`] sends messages and compares the tables with them, [`lake`] the lake with the tables;
 //! - [`observer`] watches the database, [`results`] holds the recovery times.
 
 mod inject;
+mod lake;
 mod load;
 mod network;
 mod observer;
@@ -27,6 +28,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::inject::Begun;
+use crate::lake::Tables;
 use crate::load::Load;
 use crate::plan::{Fault, Kind, Link, Plan};
 use crate::results::{Recovery, Results};
@@ -140,7 +142,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         println!("the logs are in {}", folder.keep().display());
     } else if means.namespaces {
         let script = format!(
-            "umount -l '{}'/postgres/* '{0}'/fluvio",
+            "umount -l '{}'/postgres/* '{0}'/fluvio '{0}'/lake",
             folder.path().display()
         );
         // A folder that stays does not matter.
@@ -151,7 +153,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
 
 fn is_possible(kind: &Kind, means: Means) -> bool {
     match kind {
-        Kind::Link(Link::SourceQueue | Link::SinkDatabase, _) => true,
+        Kind::Link(Link::SourceQueue | Link::SinkDatabase | Link::LakeDatabase, _) => true,
         Kind::Link(..) | Kind::DiskFull(_) => means.namespaces,
         Kind::ClockJump(..) => means.faketime,
         _ => true,
@@ -375,17 +377,19 @@ impl Run {
         let queue = self.world.queue()?;
         let began = Instant::now();
         let topic = self.world.stack.topic_end().await?;
+        let lake = Tables::open(self.world.lake_files()).await?;
         loop {
             self.world.supervise().await?;
             let (undeleted, end) = (queue.undeleted(), topic.read().await?);
             let committed = self.committed().await?;
-            if undeleted == 0 && committed == end {
+            let in_lake = lake.committed().await?;
+            if undeleted == 0 && committed == end && in_lake == end {
                 break;
             }
             ensure!(
                 began.elapsed() < DRAIN_LIMIT,
-                "stuck: {undeleted} messages in the queue, {committed} of {end} records committed, \
-                 {DRAIN_LIMIT:?} after the last message"
+                "stuck: {undeleted} messages in the queue, {committed} of {end} records committed \
+                 to PostgreSQL and {in_lake} to the lake, {DRAIN_LIMIT:?} after the last message"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -395,7 +399,10 @@ impl Run {
         ensure!(dead == 0, "{dead} messages in the dead-letter queue");
         let client = self.world.observer.connect().await?;
         let facts = self.load.ensure_equal(&client).await?;
-        println!("{facts} facts are equal. Storing the aggregates …");
+        println!("{facts} facts are equal. Comparing the lake …");
+        let url = self.world.stack.database_url();
+        lake.ensure_equal(&client, url, facts).await?;
+        println!("The lake has them, and no record twice. Storing the aggregates …");
         refresh(&client).await?;
         let differences = "SELECT count(*) FROM analytics.differences()";
         let count = client.query_one(differences, &[]).await?.get::<_, i64>(0);

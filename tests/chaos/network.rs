@@ -30,7 +30,7 @@ const CREATE: &str = "\
     ip addr add 10.98.0.1/32 dev lo
     ip addr add 10.98.0.2/32 dev lo
     sysctl -qw net.ipv4.ip_forward=1 net.netfilter.nf_conntrack_acct=1
-    for n in 1 2 3; do
+    for n in 1 2 3 4; do
         ip netns add chaos-$n
         ip link add hub-$n type veth peer name part-$n netns chaos-$n
         ip addr add 10.98.$n.1/24 dev hub-$n
@@ -77,6 +77,8 @@ pub async fn begin(link: Link, trouble: Trouble) -> anyhow::Result<()> {
         Link::SourceNode => (address(Part::Source), address(Part::Node)),
         Link::SinkNode => (address(Part::Sink), address(Part::Node)),
         Link::SinkDatabase => (address(Part::Sink), DATABASE),
+        Link::LakeNode => (address(Part::Lake), address(Part::Node)),
+        Link::LakeDatabase => (address(Part::Lake), DATABASE),
     };
     let from = format!("ip saddr {connector} ip daddr {server}");
     let to = format!("ip saddr {server} ip daddr {connector}");
@@ -116,6 +118,8 @@ fn table_name(link: Link) -> &'static str {
         Link::SourceNode => "source-node",
         Link::SinkNode => "sink-node",
         Link::SinkDatabase => "sink-database",
+        Link::LakeNode => "lake-node",
+        Link::LakeDatabase => "lake-database",
     }
 }
 

@@ -11,7 +11,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// The time for a statement.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(110);
 
-/// A transaction of the sink whose connection was cut stays until PostgreSQL has noticed.
+/// A transaction of a sink whose connection was cut stays until PostgreSQL has noticed.
 const SETTINGS: &str = "SET default_transaction_read_only = off; SET lock_timeout = '100s'";
 
 /// A superuser's connection that is made again when it breaks.
@@ -87,7 +87,7 @@ impl Observer {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Returns the number of records that the sinks have committed.
+    /// Returns the number of records that are committed to PostgreSQL.
     ///
     /// # Errors
     /// The database does not answer.

@@ -5,17 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use local_stack::Part;
+use local_stack::launch::PARTS;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-/// The parts that run and have faults. There is no lake.
-pub const PARTS: [Part; 3] = [Part::Node, Part::Source, Part::Sink];
-
 /// The most faults that overlap.
 const MOST_AT_ONCE: usize = 3;
 /// The tables that a lock is held on.
-const LOCKED: [&str; 7] = [
+const LOCKED: [&str; 8] = [
     "fact_events",
     "fact_events_default",
     "dim_product",
@@ -23,9 +21,13 @@ const LOCKED: [&str; 7] = [
     "rejected_events",
     "sink_offsets",
     "analytics.touched_hours",
+    "iceberg_tables",
 ];
 /// The jumps of a clock, in seconds.
 const JUMPS: [i64; 6] = [-86_400, -3_600, -30, 30, 3_600, 86_400];
+/// The same for the lake sink. Iceberg refuses a commit that is more than a minute earlier than the
+/// last one, so after a larger jump ahead the lake waits as long as the clock was ahead.
+const JUMPS_OF_LAKE: [i64; 4] = [-86_400, -3_600, -30, 30];
 
 /// A fault of the series.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +49,8 @@ pub enum Link {
     SourceNode,
     SinkNode,
     SinkDatabase,
+    LakeNode,
+    LakeDatabase,
 }
 
 /// A fault of a connection.
@@ -72,6 +76,7 @@ pub enum Disk {
     Data,
     Wal,
     Node,
+    Lake,
 }
 
 /// Errors of the SQS endpoint.
@@ -103,9 +108,11 @@ pub enum Kind {
     Lock(&'static str),
     ConnectionsUsedUp,
     TwoSinks { shares: bool, killed: bool },
+    TwoLakes { shares: bool, killed: bool },
     TwoSources { killed: bool },
     ShortVisibility { seconds: u64 },
     Replay { records: i64 },
+    Expire,
 }
 
 /// A thing that at most one fault at a time uses.
@@ -221,6 +228,7 @@ fn kinds(random: &mut StdRng) -> Vec<Kind> {
         Kind::DiskFull(Disk::Data),
         Kind::DiskFull(Disk::Wal),
         Kind::DiskFull(Disk::Node),
+        Kind::DiskFull(Disk::Lake),
         Kind::ReadOnly,
         Kind::RightRevoked,
         Kind::LoginRefused,
@@ -234,21 +242,35 @@ fn kinds(random: &mut StdRng) -> Vec<Kind> {
         Kind::Replay {
             records: random.random_range(1..3_000),
         },
+        Kind::Expire,
         Kind::Queue(QueueError::Throttled),
         Kind::Queue(QueueError::AnswersLost),
         Kind::Queue(QueueError::DeliveredTwice),
         Kind::Queue(QueueError::EntriesFail),
     ];
-    kinds.extend([false, true].map(|shares| Kind::TwoSinks {
-        shares,
-        killed: random.random(),
-    }));
+    for shares in [false, true] {
+        let [of_sinks, of_lakes] = [random.random(), random.random()];
+        kinds.extend([
+            Kind::TwoSinks {
+                shares,
+                killed: of_sinks,
+            },
+            Kind::TwoLakes {
+                shares,
+                killed: of_lakes,
+            },
+        ]);
+    }
     for _ in 0..2 {
         kinds.extend(LOCKED.choose(random).map(|table| Kind::Lock(table)));
     }
     for part in PARTS {
         kinds.extend([Kind::Kill(part), Kind::Restart(part), Kind::Freeze(part)]);
-        kinds.extend(JUMPS.choose(random).map(|by| Kind::ClockJump(part, *by)));
+        let jumps: &[i64] = match part {
+            Part::Lake => &JUMPS_OF_LAKE,
+            Part::Node | Part::Source | Part::Sink => &JUMPS,
+        };
+        kinds.extend(jumps.choose(random).map(|by| Kind::ClockJump(part, *by)));
     }
     for link in Link::ALL {
         let troubles = [
@@ -282,11 +304,13 @@ impl Kind {
             | Self::Lock(_)
             | Self::ConnectionsUsedUp => vec![Claim::Database],
             Self::DiskFull(Disk::Node) => vec![Claim::Part(Part::Node)],
+            Self::DiskFull(Disk::Lake) | Self::TwoLakes { .. } => vec![Claim::Part(Part::Lake)],
             Self::TwoSinks { .. } => vec![Claim::Part(Part::Sink)],
             Self::TwoSources { .. } | Self::ShortVisibility { .. } => {
                 vec![Claim::Part(Part::Source)]
             }
             Self::Replay { .. } => vec![Claim::Part(Part::Sink), Claim::Database],
+            Self::Expire => vec![Claim::Part(Part::Lake), Claim::Database],
         }
     }
 
@@ -309,6 +333,7 @@ impl Kind {
             Self::DiskFull(Disk::Data) => "disk full PostgreSQL's data".to_owned(),
             Self::DiskFull(Disk::Wal) => "disk full PostgreSQL's WAL".to_owned(),
             Self::DiskFull(Disk::Node) => "disk full fluvio-node".to_owned(),
+            Self::DiskFull(Disk::Lake) => "disk full the lake".to_owned(),
             Self::ReadOnly => "read only".to_owned(),
             Self::RightRevoked => "right revoked".to_owned(),
             Self::LoginRefused => "login refused".to_owned(),
@@ -316,9 +341,12 @@ impl Kind {
             Self::ConnectionsUsedUp => "connections used up".to_owned(),
             Self::TwoSinks { shares: true, .. } => "two sinks that share".to_owned(),
             Self::TwoSinks { shares: false, .. } => "two sinks, one waits".to_owned(),
+            Self::TwoLakes { shares: true, .. } => "two lake sinks that share".to_owned(),
+            Self::TwoLakes { shares: false, .. } => "two lake sinks, one is fenced".to_owned(),
             Self::TwoSources { .. } => "two sources".to_owned(),
             Self::ShortVisibility { .. } => "short visibility".to_owned(),
             Self::Replay { .. } => "replayed topic".to_owned(),
+            Self::Expire => "expired snapshots".to_owned(),
         }
     }
 }
@@ -332,13 +360,13 @@ impl fmt::Display for Kind {
             Self::Link(_, Trouble::Slow(rate)) => write!(out, ", {rate} bytes/s"),
             Self::Link(_, Trouble::Cut(bytes)) => write!(out, ", after {bytes} bytes"),
             Self::Lock(table) => write!(out, ", {table}"),
-            Self::TwoSinks { killed, .. } | Self::TwoSources { killed } => {
-                out.write_str(if *killed {
-                    ", one is killed"
-                } else {
-                    ", one stops"
-                })
-            }
+            Self::TwoSinks { killed, .. }
+            | Self::TwoLakes { killed, .. }
+            | Self::TwoSources { killed } => out.write_str(if *killed {
+                ", one is killed"
+            } else {
+                ", one stops"
+            }),
             Self::ShortVisibility { seconds } => write!(out, ", {seconds} s"),
             Self::Replay { records } => write!(out, ", {records} records"),
             _ => Ok(()),
@@ -347,11 +375,13 @@ impl fmt::Display for Kind {
 }
 
 impl Link {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 6] = [
         Self::SourceQueue,
         Self::SourceNode,
         Self::SinkNode,
         Self::SinkDatabase,
+        Self::LakeNode,
+        Self::LakeDatabase,
     ];
 }
 
@@ -362,6 +392,8 @@ impl fmt::Display for Link {
             Self::SourceNode => "source–node",
             Self::SinkNode => "sink–node",
             Self::SinkDatabase => "sink–database",
+            Self::LakeNode => "lake–node",
+            Self::LakeDatabase => "lake–database",
         })
     }
 }

@@ -10,16 +10,18 @@ use anyhow::{Context, bail};
 use aws_sdk_sqs::Client as Sqs;
 use connector_common::monitor;
 use end_to_end::pipeline::edit;
-use local_stack::artefacts::{Artefacts, SINK, SOURCE};
+use local_stack::artefacts::{Artefacts, LAKE, SINK, SOURCE};
+use local_stack::launch::PARTS;
 use local_stack::{Part, Stack, StackOptions, queue};
 use owned_process::{OwnedProcess, Signal};
 use private_postgres::{PrivatePostgres, ServerOptions};
 use sqs_endpoint::{Endpoint, QueueHandle};
 use tokio::process::Command;
 
+use crate::lake::LakeFiles;
 use crate::network;
 use crate::observer::Observer;
-use crate::plan::{Link, PARTS};
+use crate::plan::Link;
 use crate::proxy::Proxy;
 
 /// The time for which a received message is hidden: messages in flight in a killed source come
@@ -28,9 +30,11 @@ const VISIBILITY: Duration = Duration::from_secs(10);
 const DEAD_LETTERS: &str = "dead-letters";
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// The most connections; three are for superusers.
-const MAX_CONNECTIONS: usize = 24;
+const MAX_CONNECTIONS: usize = 32;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const READYZ_TIMEOUT: Duration = Duration::from_secs(3);
+
+const CONNECTORS: [Part; 3] = [Part::Source, Part::Sink, Part::Lake];
 
 /// The means to make faults on this machine.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +62,8 @@ pub struct World {
     pub endpoint: Endpoint,
     pub sqs: Sqs,
     pub observer: Observer,
-    /// In front of the queue and of PostgreSQL, without namespaces.
-    proxies: Option<[Proxy; 2]>,
+    /// In front of the queue and, for each sink, of PostgreSQL, without namespaces.
+    proxies: Option<[Proxy; 3]>,
     postgres: PrivatePostgres,
     server: ServerOptions,
     /// Parts that ended by themselves, and when they are restarted.
@@ -109,11 +113,15 @@ impl World {
         } else {
             let queue = endpoint.url().trim_start_matches("http://").to_owned();
             let database = format!("127.0.0.1:{port}");
-            Some([Proxy::start(queue).await?, Proxy::start(database).await?])
+            Some([
+                Proxy::start(queue).await?,
+                Proxy::start(database.clone()).await?,
+                Proxy::start(database).await?,
+            ])
         };
         let sqs_url = proxies.as_ref().map_or_else(
             || endpoint.url().to_owned(),
-            |[queue, _]| format!("http://{}", queue.address),
+            |[queue, ..]| format!("http://{}", queue.address),
         );
         for part in PARTS {
             set_clock(&folder, part, 0)?;
@@ -129,6 +137,7 @@ impl World {
             prefixes: PARTS
                 .map(|part| (part, prefix(means, &folder, part)))
                 .to_vec(),
+            lake: Some(folder.join("lake")),
             ..StackOptions::default()
         };
         let stack = Stack::start(options, |_| {}).await?;
@@ -149,17 +158,35 @@ impl World {
         Ok(world)
     }
 
-    /// Gives the sink a role that is no superuser's, and both connectors an address for `/readyz`.
+    /// Gives the sinks a role that is no superuser's, and all connectors an address for `/readyz`.
+    /// The source deletes a message when both sinks have committed it.
     async fn configure(&mut self, dead_letters: &str) -> anyhow::Result<()> {
-        self.stack.stop_part(Part::Source).await?;
-        self.stack.stop_part(Part::Sink).await?;
+        for part in CONNECTORS {
+            self.stack.stop_part(part).await?;
+        }
         for role in ["sink", "idler"] {
             let statement = format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'");
             self.observer.execute(&statement).await?;
         }
         self.observer.execute("GRANT etl_writer TO sink").await?;
-        let secrets = self.folder.join("secrets.txt");
-        edit(&secrets, self.stack.database_url(), &self.url_of_sink())?;
+        let catalog = "GRANT SELECT, INSERT, UPDATE \
+                       ON iceberg_tables, iceberg_namespace_properties TO sink";
+        self.observer.execute(catalog).await?;
+        let secrets = self.secrets();
+        let line = |name: &str, url: &str| format!("{name}={url}\n");
+        let urls = [
+            line("DATABASE_URL", &self.url_through(Link::SinkDatabase)),
+            line("LAKE_DATABASE_URL", &self.url_through(Link::LakeDatabase)),
+        ];
+        let url = line("DATABASE_URL", self.stack.database_url());
+        edit(&secrets, &url, &urls.concat())?;
+        let lake = self.file(Part::Lake);
+        edit(&lake, "DATABASE_URL", "LAKE_DATABASE_URL")?;
+        let own = format!(
+            "lake:\n  metrics-address: {}\n  share-partitions: true\n",
+            self.monitor(Part::Lake, 0)
+        );
+        edit(&lake, "lake:\n", &own)?;
         let own = format!(
             "postgres:\n  metrics-address: {}\n  migrate: false\n",
             self.monitor(Part::Sink, 0)
@@ -170,8 +197,13 @@ impl World {
             self.monitor(Part::Source, 0)
         );
         edit(&self.file(Part::Source), "sqs:\n", &own)?;
-        self.stack.start_part(Part::Source).await?;
-        self.stack.start_part(Part::Sink).await
+        let one = "delete-after: tables\n  sink: shop-events-sink\n";
+        let both = "delete-after: [shop-events-sink, shop-events-lake]\n";
+        edit(&self.file(Part::Source), one, both)?;
+        for part in CONNECTORS {
+            self.stack.start_part(part).await?;
+        }
+        Ok(())
     }
 
     /// The URL of the database for `role`.
@@ -180,12 +212,12 @@ impl World {
         format!("postgres://{role}:{role}@{host}:{port}/etl")
     }
 
-    /// The URL that the sink gets, of the proxy if there is one.
-    fn url_of_sink(&self) -> String {
+    /// The URL that a sink gets, of the proxy if there is one.
+    fn url_through(&self, link: Link) -> String {
         let url = self.url_of("sink");
-        match &self.proxies {
+        match self.proxy(link) {
             None => url,
-            Some([_, proxy]) => {
+            Some(proxy) => {
                 let direct = format!("{}:{}", self.server.host, self.postgres.port());
                 url.replace(&direct, &proxy.address.to_string())
             }
@@ -194,17 +226,31 @@ impl World {
 
     /// The proxy that makes the faults of a connection; `None` if the network does.
     pub fn proxy(&self, link: Link) -> Option<&Proxy> {
-        let [queue, database] = self.proxies.as_ref()?;
+        let [queue, of_sink, of_lake] = self.proxies.as_ref()?;
         match link {
             Link::SourceQueue => Some(queue),
-            Link::SinkDatabase => Some(database),
-            Link::SourceNode | Link::SinkNode => None,
+            Link::SinkDatabase => Some(of_sink),
+            Link::LakeDatabase => Some(of_lake),
+            Link::SourceNode | Link::SinkNode | Link::LakeNode => None,
         }
     }
 
     /// The configuration of a connector.
     pub fn file(&self, part: Part) -> PathBuf {
         self.folder.join(format!("{part}.yaml"))
+    }
+
+    /// The secrets of all connectors.
+    fn secrets(&self) -> PathBuf {
+        self.folder.join("secrets.txt")
+    }
+
+    /// The files by which the lake is found.
+    pub fn lake_files(&self) -> LakeFiles {
+        LakeFiles {
+            config: self.file(Part::Lake),
+            secrets: self.secrets(),
+        }
     }
 
     /// The address at which the connector `part`, or with `index` 1 a second one, serves `/readyz`.
@@ -214,7 +260,11 @@ impl World {
         } else {
             Ipv4Addr::LOCALHOST.into()
         };
-        let port = if part == Part::Source { 9465 } else { 9466 };
+        let port = match part {
+            Part::Source => 9465,
+            Part::Lake => 9467,
+            Part::Sink | Part::Node => 9466,
+        };
         format!("{host}:{}", port + 10 * index)
     }
 
@@ -254,7 +304,8 @@ impl World {
         }
         let program = match part {
             Part::Sink => SINK,
-            _ => SOURCE,
+            Part::Lake => LAKE,
+            Part::Source | Part::Node => SOURCE,
         };
         let log = std::fs::File::options()
             .create(true)
@@ -268,7 +319,7 @@ impl World {
             .arg("--config")
             .arg(file)
             .arg("--secrets")
-            .arg(self.folder.join("secrets.txt"))
+            .arg(self.secrets())
             .env("FLV_PROFILE_PATH", self.stack.profile())
             .env(
                 "FLUVIO_METRIC_CONNECTOR",
@@ -400,7 +451,7 @@ impl World {
         }
         let committed = self.observer.committed().await;
         text += &format!("committed: {committed:?}\n");
-        for part in [Part::Source, Part::Sink] {
+        for part in CONNECTORS {
             text += &format!("{part} /readyz: {}\n", self.readyz(part).await);
         }
         text += &format!("sessions:\n{}", self.observer.sessions().await);
@@ -412,6 +463,7 @@ impl World {
         for log in [
             "postgres/postgres.log",
             "postgres-sink-2.log",
+            "lake-sink-2.log",
             "sqs-source-2.log",
         ] {
             let lines = std::fs::read_to_string(self.folder.join(log)).unwrap_or_default();
@@ -486,24 +538,26 @@ fn allow_subnet(postgres: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts PostgreSQL's data, its WAL and the node's data on small disks of their own in memory.
+/// Puts PostgreSQL's data, its WAL, the node's data and the lake on small disks of their own in
+/// memory.
 async fn mount_disks(folder: &Path, size: u64) -> anyhow::Result<()> {
+    let half = size / 2;
     let owner = std::fs::metadata(folder.join("postgres/data"))?;
     let options = format!("uid={},gid={},mode=0700", owner.uid(), owner.gid());
     let script = format!(
         "cd '{}'
         mv postgres/data postgres/first
-        mkdir postgres/data postgres/wal fluvio
+        mkdir postgres/data postgres/wal fluvio lake
         mount -t tmpfs -o size={size},{options} tmpfs postgres/data
         mount -t tmpfs -o size=256m,{options} tmpfs postgres/wal
-        mount -t tmpfs -o size={},mode=0700 tmpfs fluvio
+        mount -t tmpfs -o size={half},mode=0700 tmpfs fluvio
+        mount -t tmpfs -o size={half},mode=0700 tmpfs lake
         cp -a postgres/first/. postgres/data/
         rm -r postgres/first
         cp -a postgres/data/pg_wal/. postgres/wal/
         rm -r postgres/data/pg_wal
         ln -s ../wal postgres/data/pg_wal",
-        folder.display(),
-        size / 2
+        folder.display()
     );
     network::run("sh", &["-ec", &script], "").await
 }

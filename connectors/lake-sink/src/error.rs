@@ -206,14 +206,15 @@ fn remedy(error: &ReadError) -> String {
     match error {
         ReadError::Evicted { to, .. } => {
             format!(
-                "; to skip them, set the property etl.offset.TOPIC.PARTITION to {to}, in both \
-                 tables of the sink"
+                "; to skip them, stop the sink, set the property etl.offset.TOPIC.PARTITION to {to} \
+                 in both tables of the sink, and start it"
             )
         }
         ReadError::BeyondEnd { .. } | ReadError::CreatedAgain { .. } => {
-            "; to read it from its start, set the property etl.offset.TOPIC.PARTITION to 0 and \
-             remove etl.last-record.TOPIC.PARTITION, in both tables of the sink: its rejections \
-             have an offset of their own (the rows stay as they are)"
+            "; to read it from its start, stop the sink, set the property \
+             etl.offset.TOPIC.PARTITION to 0 and remove etl.last-record.TOPIC.PARTITION, in both \
+             tables of the sink, and start it: its rejections have an offset of their own (the \
+             rows stay as they are)"
                 .to_owned()
         }
         _ => String::new(),

@@ -69,6 +69,13 @@ impl Positions {
         }
     }
 
+    /// Returns true if a row has the offset.
+    #[must_use]
+    pub fn has(&self, offset: i64) -> bool {
+        let before = self.ranges.range(..=offset).next_back();
+        before.is_some_and(|(_, end)| offset < *end)
+    }
+
     /// The first offset.
     #[must_use]
     pub fn first(&self) -> Option<i64> {
@@ -107,6 +114,8 @@ mod tests {
         assert_eq!((positions.rows, positions.repeated), (9, 2));
         assert_eq!((positions.first(), positions.end()), (Some(3), Some(13)));
         assert_eq!(positions.gaps(13), [8..9, 10..12]);
+        let found: Vec<i64> = (0..15).filter(|offset| positions.has(*offset)).collect();
+        assert_eq!(found, [3, 4, 5, 6, 7, 9, 12]);
         assert_eq!(positions.gaps(15), [8..9, 10..12, 13..15]);
         assert_eq!(Positions::default().gaps(5).first(), Some(&(0..5)));
         assert!(Positions::default().gaps(0).is_empty());

@@ -1,5 +1,6 @@
 //! Each record is in the tables once, whatever happens to a commit.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connector_common::Stop;
@@ -7,10 +8,12 @@ use iceberg::spec::MAIN_BRANCH;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use lake_sink::batch::Content;
 use lake_sink::error::Error;
+use lake_sink::lake::Lake;
+use tokio::sync::Barrier;
 
 use crate::faulty::{Commit, Faulty};
 use crate::support::{
-    Lab, batches, begin, context, expected, expected_rejected, open, settings, write,
+    Lab, TOPIC, batches, begin, context, expected, expected_rejected, open, settings, write,
 };
 
 /// Asserts that the tables have the records of partition 0 before `end`, each once.
@@ -72,6 +75,44 @@ async fn a_late_second_sink_adds_nothing() {
     drop(late);
     write(&mut first, batches(0, 200..300)).await.unwrap();
     assert_once(&lab, 300).await;
+}
+
+/// The records up to offset 9 have no rejected events. With some, the sinks meet at the table of
+/// these, which comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twins_that_commit_at_once_one_wins_and_the_other_notifies_nobody() {
+    for (table, ends) in [("facts", [7, 9]), ("rejected_events", [40, 30])] {
+        let lab = Lab::new().await;
+        begin(&mut lab.lake().await, 1).await;
+        let both = Arc::new(Barrier::new(2));
+        let twin = async |end: i64| {
+            let fates = [Commit::Meets(Arc::clone(&both))];
+            let catalog = Faulty::around(lab.catalog().await, table, fates);
+            let (never, _) = Stop::manual();
+            let (context, _sender) = context(never);
+            let notifications = context.notifications.clone();
+            let settings = settings(Content::Facts);
+            let lake = Lake::open(catalog, settings, TOPIC, "cluster-1", context).await;
+            let mut lake = lake.unwrap();
+            let before = format!("{notifications:?}");
+            let written = write(&mut lake, batches(0, 0..end)).await;
+            (written, format!("{notifications:?}") != before)
+        };
+        let [first, second] = ends;
+        let (of_first, of_second) = tokio::join!(twin(first), twin(second));
+        let mut winners = 0;
+        for (end, (written, has_notified)) in [(first, of_first), (second, of_second)] {
+            assert_eq!(has_notified, written.is_ok(), "{table}: {written:?}");
+            match written {
+                Ok(()) => {
+                    winners += 1;
+                    assert_once(&lab, end).await;
+                }
+                Err(error) => assert!(matches!(error, Error::Fenced { .. }), "{table}: {error}"),
+            }
+        }
+        assert_eq!(winners, 1, "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,10 @@ use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation,
     TableIdent,
 };
+use tokio::sync::Barrier;
 
 /// What happens to a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Commit {
     Works,
     /// It is not made.
@@ -23,6 +24,8 @@ pub enum Commit {
     Hangs,
     /// It is made, its answer gets lost, and the catalog does not answer any more.
     IsTheLast,
+    /// It is made at the same time as those of other catalogs.
+    Meets(Arc<Barrier>),
 }
 
 /// Commits to a table meet these fates, in order; after them all work.
@@ -83,6 +86,10 @@ impl Catalog for Faulty {
                 self.inner.update_table(commit).await?;
                 self.is_away.store(true, Ordering::Relaxed);
                 Err(lost())
+            }
+            Commit::Meets(others) => {
+                others.wait().await;
+                self.inner.update_table(commit).await
             }
         }
     }

@@ -11,6 +11,7 @@ use connector_common::committed::Destination;
 use connector_common::{Health, Secret, Stop};
 use futures_util::TryStreamExt;
 use iceberg::table::Table;
+use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
 use lake_sink::batch::{Content, LakeBatch};
 use lake_sink::catalog;
@@ -74,6 +75,15 @@ impl Lab {
     pub async fn table(&self, name: &str) -> Table {
         let id = TableIdent::from_strs(["shop", name]).unwrap();
         self.catalog().await.load_table(&id).await.unwrap()
+    }
+
+    /// Removes a column of the facts, as another program may do.
+    pub async fn drop_column(&self, name: &str) {
+        let transaction = Transaction::new(&self.table("facts").await);
+        let update = transaction.update_schema().delete_column(name);
+        let transaction = update.apply(transaction).unwrap();
+        let catalog = self.catalog().await;
+        transaction.commit(catalog.as_ref()).await.unwrap();
     }
 
     /// The places of all rows.

@@ -6,10 +6,14 @@ use iceberg::spec::{NestedField, PrimitiveType, Schema, Transform, Type};
 use iceberg::transaction::{AddColumn, ApplyTransactionAction, Transaction};
 use lake_sink::batch::Content;
 use lake_sink::error::Error;
+use lake_sink::maintenance::contents::Contents;
+use lake_sink::offsets;
 use lake_sink::schema::{FACTS, namespace};
 use serde_json::json;
 
-use crate::support::{Lab, batch, batches, begin, envelope, expected, fact, settings, write};
+use crate::support::{
+    Lab, TOPIC, batch, batches, begin, envelope, expected, expected_rejected, fact, settings, write,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_table_is_partitioned_by_day_and_sorted_and_its_ids_are_the_order_of_columns() {
@@ -108,6 +112,43 @@ async fn files_are_good_for_a_table_that_gets_a_column_meanwhile() {
     // Files of the older columns are good ones; they lack the new column.
     write(&mut lake, batches(0, 0..20)).await.unwrap();
     assert_eq!(lab.places("facts").await, expected(0, 0..20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_is_dropped_meanwhile_is_added_by_the_next_round() {
+    let lab = Lab::new().await;
+    let mut lake = lab.lake().await;
+    begin(&mut lake, 1).await;
+    write(&mut lake, batches(0, 0..50)).await.unwrap();
+    lab.drop_column("extra").await;
+    let error = write(&mut lake, batches(0, 50..90)).await.unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }) && !error.is_fatal());
+    assert_eq!(lab.places("facts").await, expected(0, 0..50));
+    let mut lake = lab.lake().await;
+    assert_eq!(lake.offsets(), [(0, 50)].into());
+    write(&mut lake, batches(0, 50..90)).await.unwrap();
+    assert_eq!(lab.places("facts").await, expected(0, 0..90));
+    let rejected = lab.places("rejected_events").await;
+    assert_eq!(rejected, expected_rejected(0, 0..90));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_required_column_that_is_dropped_meanwhile_ends_the_sink_with_the_reason() {
+    let lab = Lab::new().await;
+    let mut lake = lab.lake().await;
+    begin(&mut lake, 1).await;
+    write(&mut lake, batches(0, 0..50)).await.unwrap();
+    lab.drop_column("fact_hash").await;
+    let error = write(&mut lake, batches(0, 50..90)).await.unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }), "{error}");
+    let error = lab.open(lab.catalog().await, Content::Facts).await.err();
+    let error = error.unwrap();
+    assert!(matches!(error, Error::Incompatible { .. }) && error.is_fatal());
+    let reason = "the required column fact_hash is missing";
+    assert!(error.to_string().contains(reason), "{error}");
+    let table = lab.table("facts").await;
+    assert_eq!(offsets::committed(&table, TOPIC), [(0, 50)].into());
+    assert_eq!(Contents::read(&table, 0).await.unwrap().sum().rows, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
