@@ -318,6 +318,44 @@ async fn stop(mut up: Child) {
 }
 
 #[tokio::test]
+async fn up_ends_with_the_reason_if_its_database_is_killed() {
+    let mut up = etl()
+        .arg("up")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(up.stderr.take().unwrap());
+    let mut lines = (&mut stderr).lines();
+    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+    {
+        if line.starts_with("Running") {
+            break;
+        }
+    }
+    let pids = descendants(up.id().unwrap());
+    let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // Its children come after it.
+    let postgres = pids.iter().find(|pid| name(**pid).trim() == "postgres");
+    let postgres = i32::try_from(*postgres.unwrap()).unwrap();
+    kill(Pid::from_raw(postgres), Signal::SIGKILL).unwrap();
+    let mut text = String::new();
+    let ended = async {
+        stderr.read_to_string(&mut text).await.unwrap();
+        up.wait().await.unwrap().code()
+    };
+    let code = tokio::time::timeout(LIMIT, ended).await.unwrap();
+    assert_eq!(code, Some(1), "{text}");
+    for part in ["PostgreSQL ended (signal: 9", "run the command again"] {
+        assert!(text.contains(part), "no «{part}» in {text}");
+    }
+    all_gone(&pids).await;
+}
+
+#[tokio::test]
 async fn status_names_unreachable_parts() {
     let folder = tempfile::tempdir().unwrap();
     let (code, stdout, _) = run(etl()

@@ -19,14 +19,14 @@ use end_to_end::pipeline::{Pipeline, until};
 use end_to_end::{cli, pypi, shop};
 use futures_util::TryStreamExt;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
+use lake_sink::catalog;
 use lake_sink::maintenance::Lake;
 use lake_sink::maintenance::contents::Contents;
 use lake_sink::maintenance::facts::{FactId, Facts, Slice, rows_of};
 use lake_sink::maintenance::positions::Positions;
 use lake_sink::offsets;
-use lake_sink::sink::open_catalog;
-use local_stack::StackOptions;
 use local_stack::artefacts::Artefacts;
+use local_stack::{StackOptions, queue};
 use owned_process::{OwnedProcess, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -75,7 +75,8 @@ impl Lab {
         command
             .env("DATABASE_URL", stack.database_url())
             .env("NOTIFICATIONS_SECRET", "only for these tests")
-            .env("FLV_PROFILE_PATH", stack.profile());
+            .env("FLV_PROFILE_PATH", stack.profile())
+            .envs(queue::environment(stack.sqs_url()));
         command
     }
 
@@ -100,7 +101,7 @@ impl Lab {
         let secrets = self.pipeline.stack.folder().join("secrets.txt");
         let connector: Connector<lake_sink::Config> =
             Connector::load("lake", &self.config, Some(&secrets)).unwrap();
-        let catalog = open_catalog(&connector.config).await.unwrap();
+        let catalog = catalog::open(&connector.config).await.unwrap();
         Lake::new(catalog, &connector.config).unwrap()
     }
 
@@ -513,6 +514,191 @@ async fn partitions_are_dropped_once_the_lake_has_every_fact() {
     let status = lab.status().await;
     assert!(status["tables"][0]["rows"].as_i64().unwrap() >= facts);
     std::mem::drop(sink);
+}
+
+/// A file with rows below a folder.
+fn data_file(folder: &Path) -> PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|name| name == "parquet") {
+                return path;
+            }
+        }
+    }
+    panic!("no file with rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lake_is_in_the_reports_on_the_pipeline_and_its_faults_are_found() {
+    let mut lab = Lab::start().await;
+    let config = lab.config.display().to_string();
+    let topic = lab.pipeline.stack.topic().to_owned();
+    let queue_url = lab.pipeline.stack.queue_url().to_owned();
+    let status = [
+        "status",
+        "--json",
+        "--topic",
+        &topic,
+        "--queue-url",
+        &queue_url,
+        "--lake-config",
+        &config,
+    ];
+    let source = lab.pipeline.stack.folder().join("sqs-source.yaml");
+    let secrets = lab.pipeline.stack.folder().join("secrets.txt");
+    let [source, secrets] = [source, secrets].map(|path| path.display().to_string());
+    let doctor = [
+        "doctor",
+        "--json",
+        "--write",
+        "--source-config",
+        &source,
+        "--secrets",
+        &secrets,
+        "--lake-config",
+        &config,
+    ];
+    let json = async |lab: &Lab, args: &[&str]| -> Value {
+        let (_, output) = lab.etl(args).await;
+        let text = &output[output.find('{').unwrap_or_default()..];
+        let text = &text[..text.rfind('}').map_or(0, |end| end + 1)];
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {output}"))
+    };
+    // The worst verdict on a check, and its text.
+    let verdict = |report: &Value, area: &str, check: &str| -> (String, String) {
+        let all = report["checks"].as_array().unwrap().iter();
+        let of = all.filter(|one| one["area"] == area && one["check"] == check);
+        let worst = of.max_by_key(|one| one["verdict"] != "ok");
+        let worst = worst.unwrap_or_else(|| panic!("no {check} in {report:#}"));
+        let verdict = worst["verdict"].as_str().unwrap();
+        (verdict.to_owned(), worst.to_string())
+    };
+
+    // Neither command creates the catalog.
+    let found = json(&lab, &status).await;
+    let error = found["lake"]["error"].as_str().unwrap();
+    assert!(error.contains("etl lake init"), "{found:#}");
+    assert_eq!(found["whole"], false);
+    assert!(found["tables"]["facts"].is_number(), "{found:#}");
+    let found = json(&lab, &doctor).await;
+    assert_eq!(verdict(&found, "lake", "catalog").0, "warn", "{found:#}");
+
+    let sink = lab.sink();
+    lab.send(&shop::bodies(94, 300)).await;
+    let found = json(&lab, &status).await;
+    let lake = &found["lake"];
+    assert_eq!(found["whole"], true, "{found:#}");
+    assert_eq!(lake["lag_records"], 0, "{found:#}");
+    let partitions = lake["partitions"].as_array().unwrap();
+    let committed = partitions
+        .iter()
+        .map(|one| one["next_offset"].as_i64().unwrap());
+    let end = lab.pipeline.topic_end().await.unwrap();
+    assert_eq!(committed.sum::<i64>(), end, "{found:#}");
+    assert_eq!(lake["tables"][0]["name"], "shop.facts");
+    let newest = lake["tables"][0]["newest_snapshot_seconds"].as_f64();
+    assert!(newest.is_some_and(|seconds| seconds < 60.0), "{found:#}");
+    let mut text = vec!["status"];
+    text.extend(&status[2..]);
+    let text = lab.ensure(&text, 0).await;
+    for part in [
+        "shop.facts: newest snapshot",
+        "lag: 0 records",
+        "partition 0",
+    ] {
+        assert!(text.contains(part), "no «{part}» in {text}");
+    }
+    let found = json(&lab, &doctor).await;
+    for (area, check) in [
+        ("files", "lake"),
+        ("files", "lake-topic"),
+        ("files", "lake-name"),
+        ("lake", "storage"),
+        ("lake", "catalog"),
+        ("lake", "columns"),
+        ("lake", "folder"),
+        ("lake", "files"),
+        ("lake", "small-files"),
+        ("lake", "offsets"),
+        ("lake", "commits"),
+    ] {
+        let (verdict, text) = verdict(&found, area, check);
+        assert_eq!(verdict, "ok", "{text}");
+    }
+    let left = std::fs::read_dir(lab.folder.path().join("lake")).unwrap();
+    assert_eq!(left.count(), 1, "the file of the test is deleted");
+
+    // A source that waits for this lake has to keep the messages of a commit in flight.
+    let deployed = std::fs::read_to_string(&source).unwrap();
+    let edited = deployed
+        .replace("delete-after: tables", "delete-after: lake")
+        .replace("sink: shop-events-sink", "sink: shop-events-lake");
+    let edited = edited
+        .lines()
+        .map(|line| match line.trim_start().split_once(':') {
+            Some(("max-in-flight", _)) => "  max-in-flight: 10",
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let slow = lab.folder.path().join("slow.yaml");
+    let text = std::fs::read_to_string(&lab.config).unwrap();
+    std::fs::write(
+        &slow,
+        text.replace("commit-interval: 1s", "commit-interval: 10m")
+            .replace("/lake\n", "/elsewhere\n"),
+    )
+    .unwrap();
+    let waiting = lab.folder.path().join("sqs-source.yaml");
+    std::fs::write(&waiting, edited).unwrap();
+    let (slow, waiting) = (slow.display().to_string(), waiting.display().to_string());
+    let mut args = doctor;
+    args[4] = &waiting;
+    args[8] = &slow;
+    let found = json(&lab, &args).await;
+    for (area, check, words) in [
+        ("lake", "max-in-flight", "10 messages may be in flight"),
+        ("lake", "stop-timeout", "second rows"),
+        ("lake", "folder", "elsewhere"),
+    ] {
+        let (verdict, text) = verdict(&found, area, check);
+        assert!(verdict != "ok" && text.contains(words), "{text}");
+    }
+
+    let (secrets, text) = verdict(&found, "files", "notifications-secret");
+    assert!(secrets == "ok" && text.contains("lake sink's"), "{text}");
+
+    // Without the secret that only the sink needs.
+    let mut command = cli::command().unwrap();
+    command
+        .args(["lake", "status", "--config", &config])
+        .env("DATABASE_URL", lab.pipeline.stack.database_url())
+        .env_remove("NOTIFICATIONS_SECRET");
+    cli::ensure_output(&mut command, 0, &["shop.facts"])
+        .await
+        .unwrap();
+
+    // Files that the table names and the storage has lost.
+    std::mem::drop(sink);
+    let data = lab.folder.path().join("lake/shop/facts/data");
+    let kept = lab.folder.path().join("kept.parquet");
+    let lost = data_file(&data);
+    std::fs::rename(&lost, &kept).unwrap();
+    let name = lost.file_name().unwrap().to_str().unwrap();
+    let output = lab.ensure(&["lake", "status"], 1).await;
+    for part in ["1 FILES ARE MISSING", name, "RUNBOOK.md"] {
+        assert!(output.contains(part), "no «{part}» in {output}");
+    }
+    let output = lab.ensure(&["lake", "status", "--json"], 1).await;
+    assert!(output.contains(r#""missing_files": 1"#), "{output}");
+    let (found, text) = verdict(&json(&lab, &doctor).await, "lake", "files");
+    assert!(found == "fail" && text.contains(name), "{text}");
+    std::fs::rename(&kept, &lost).unwrap();
+    lab.ensure(&["lake", "status"], 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

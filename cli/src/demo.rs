@@ -120,14 +120,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             outln!("psql '{}'", stack.database_url());
             watch(&mut stack, &mut interrupted).await
         }
-        _ => Ok(()),
+        _ => Ok(ExitCode::SUCCESS),
     };
     errln!("stopping …");
     serving.shutdown().await;
     stack.stop().await?;
-    kept?;
+    let kept = kept?;
     match outcome? {
-        Some(true) => Ok(ExitCode::SUCCESS),
+        Some(true) => Ok(kept),
         Some(false) => Ok(ExitCode::FAILURE),
         None => Ok(ExitCode::from(130)),
     }
@@ -335,9 +335,13 @@ impl<'a> Arrival<'a> {
         None
     }
 
-    /// Fails if a part has exited. If it was killed, prints how to start it again instead.
+    /// Fails if a part or the database has ended. If a part was killed, prints how to start it again
+    /// instead.
     fn check_parts(&mut self) -> anyhow::Result<()> {
         use std::os::unix::process::ExitStatusExt;
+        if let Some(ended) = self.stack.database_ended()? {
+            bail!("{ended}");
+        }
         for (part, status) in self.stack.ended()? {
             let launch = self.stack.launch(part);
             if status.signal().is_none() {

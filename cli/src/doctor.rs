@@ -1,12 +1,15 @@
 //! `etl doctor`: checks a deployment, and prints a line for each check with its fix.
 //!
-//! It changes nothing and receives no message, unless `--receive` is given. With the connectors'
-//! own files ([`deployment`]) it checks what is deployed, else what the environment names. Each
-//! part has a file: [`cluster`], [`queue`], [`database`]; [`report`] collects the results.
+//! It changes nothing and receives no message, unless `--receive` or `--write` is given. With the
+//! connectors' own files ([`deployment`]) it checks what is deployed, else what the environment
+//! names. Each part has a file: [`cluster`], [`queue`], [`database`], `lake`; [`report`] collects
+//! the results.
 
 mod cluster;
 mod database;
 mod deployment;
+#[cfg(feature = "lake")]
+mod lake;
 mod queue;
 mod replicas;
 mod report;
@@ -31,6 +34,10 @@ pub struct Args {
     /// Test receiving. The message becomes visible again immediately, but its receive count rises
     #[arg(long)]
     receive: bool,
+    /// Test the lake's storage by a file below `warehouse` that is deleted again
+    #[cfg(feature = "lake")]
+    #[arg(long, requires = "lake_config")]
+    write: bool,
     /// Print JSON: {"verdict", "checks": [{"area", "check", "verdict", "found", "fix"}]}
     #[arg(long)]
     json: bool,
@@ -46,6 +53,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let oldest = database::check(&mut report, &deployment, topic.as_ref()).await;
     queue::check(&mut report, &deployment, args.receive, oldest).await;
+    #[cfg(feature = "lake")]
+    if let Some(sink) = &deployment.lake {
+        lake::check(&mut report, &deployment, sink, topic.as_ref(), args.write).await;
+    }
     check_connectors(&mut report, &args.endpoints).await;
     if args.json {
         printer::json(&serde_json::to_string_pretty(&report.as_json())?);

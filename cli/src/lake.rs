@@ -4,14 +4,14 @@
 //! table is in `lake_sink::maintenance`. Rows are deleted and rewritten by other engines, since
 //! Iceberg's library can't: [`statements`] writes the statements for them.
 
-mod compact;
+pub mod compact;
 pub mod comparison;
 mod erase;
 mod expire;
 mod init;
 mod orphans;
 pub mod statements;
-mod status;
+pub mod status;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,9 @@ use chrono::TimeDelta;
 use clap::Subcommand;
 use connector_common::Connector;
 use lake_sink::catalog;
+use lake_sink::config::CatalogKind;
 use lake_sink::maintenance::Lake;
+use warehouse::Database;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -39,7 +41,8 @@ struct File {
     /// The lake sink's file as deployed
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The secrets of the file, `NAME=value` lines [default: the environment]
+    /// The secrets of the file, `NAME=value` lines; those of the catalog suffice [default: the
+    /// environment]
     #[arg(long, value_name = "FILE", global = true)]
     secrets: Option<PathBuf>,
 }
@@ -64,6 +67,24 @@ enum Command {
     Erase(erase::Args),
 }
 
+/// The keys of the file that no command needs.
+const UNNEEDED: &[&str] = &["notifications-secret"];
+/// Returns true if the database has the tables of the catalog.
+const HAS_CATALOG: &str = "SELECT to_regclass('iceberg_tables') IS NOT NULL \
+                             AND to_regclass('iceberg_namespace_properties') IS NOT NULL";
+
+/// The lake sink's file, for commands that look at more than the lake.
+#[derive(clap::Args)]
+pub struct LakeFile {
+    /// The lake sink's file as deployed, to show its tables, too
+    #[arg(long, value_name = "FILE")]
+    pub lake_config: Option<PathBuf>,
+    /// The secrets of that file, `NAME=value` lines; those of the catalog suffice [default: the
+    /// environment]
+    #[arg(long, value_name = "FILE", requires = "lake_config")]
+    pub secrets: Option<PathBuf>,
+}
+
 /// A sink's file, and its tables.
 pub struct Opened {
     /// The file.
@@ -80,8 +101,7 @@ impl Opened {
     /// # Errors
     /// The file is not valid, or the catalog can't be reached.
     pub async fn new(config: &Path, secrets: Option<&Path>) -> anyhow::Result<Self> {
-        let connector: Connector<lake_sink::Config> = Connector::load("lake", config, secrets)
-            .with_context(|| format!("cannot use {} as a lake sink's file", config.display()))?;
+        let connector = load(config, secrets)?;
         let catalog = catalog::open(&connector.config).await?;
         let lake = Lake::new(catalog, &connector.config)?;
         let mut options = format!("--config {}", config.display());
@@ -99,6 +119,31 @@ impl Opened {
     pub fn topic(&self) -> &str {
         &self.connector.meta.topic.name
     }
+}
+
+/// Reads a lake sink's file. Secrets that only [`UNNEEDED`] keys use may be missing.
+///
+/// # Errors
+/// The file is not valid.
+pub fn load(config: &Path, secrets: Option<&Path>) -> anyhow::Result<Connector<lake_sink::Config>> {
+    Connector::load_without(UNNEEDED, "lake", config, secrets)
+        .with_context(|| format!("cannot use {} as a lake sink's file", config.display()))
+}
+
+/// The tables of a lake; `None` if its database has no catalog, which [`Opened::new`] would create.
+///
+/// # Errors
+/// The catalog's database can't be reached or refuses.
+pub async fn open_existing(config: &lake_sink::Config) -> anyhow::Result<Option<Lake>> {
+    if config.catalog() == CatalogKind::Postgres {
+        let database = Database::new(&config.database()).context("catalog-url")?;
+        let client = database.connect().await.context("the catalog")?;
+        let row = client.query_one(HAS_CATALOG, &[]).await?;
+        if !row.get::<_, bool>(0) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Lake::new(catalog::open(config).await?, config)?))
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {

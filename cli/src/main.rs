@@ -92,11 +92,11 @@ enum Command {
     Export(export::Args),
     /// Generate shop events: message bodies, or facts directly in the tables
     Generate(generate::Args),
-    /// Show the state of queue, topic, sinks and tables, once or continuously
+    /// Show the state of queue, topic, sinks, tables and lake, once or continuously
     Status(status::Args),
     /// Write a report of some days as a page, or serve it live
     Report(report::Args),
-    /// Check a deployment: cluster, topic, SmartModule, queue, database, connectors
+    /// Check a deployment: cluster, topic, SmartModule, queue, database, lake, connectors
     Doctor(doctor::Args),
     /// Compare a range of the topic with the tables, fact by fact
     Verify(verify::Args),

@@ -1,8 +1,10 @@
-//! `etl status`: the state of queue, topic, sinks and tables, to see where events wait.
+//! `etl status`: the state of queue, topic, sinks, tables and lake, to see where events wait.
 //!
 //! [`reading`] is the reference of `--json`; [`screen`] formats a reading as text.
 
 mod database;
+#[cfg(feature = "lake")]
+mod lake;
 mod reading;
 mod screen;
 mod sinks;

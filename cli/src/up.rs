@@ -56,18 +56,26 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut stack = started?;
     outln!("{}", addresses(&stack));
     errln!("Running; Ctrl-C stops everything.");
-    watch(&mut stack, &mut interrupted).await?;
+    let code = watch(&mut stack, &mut interrupted).await?;
     errln!("stopping …");
     stack.stop().await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
-/// Waits for Ctrl-C. Reports each part that ends meanwhile, and how to start it again.
-pub async fn watch(stack: &mut Stack, interrupted: &mut Interrupted) -> anyhow::Result<()> {
+/// Waits for Ctrl-C. Reports each part that ends meanwhile, and how to start it again. Returns a
+/// failure if the private database ends, since nothing works without it.
+pub async fn watch(stack: &mut Stack, interrupted: &mut Interrupted) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
-            () = interrupted.wait() => return Ok(()),
+            () = interrupted.wait() => return Ok(ExitCode::SUCCESS),
             () = tokio::time::sleep(POLL_INTERVAL) => {}
+        }
+        if let Some(ended) = stack.database_ended()? {
+            errln!(
+                "{ended}\nEverything stops, since nothing works without it; run the command again \
+                 (`etl up --data-dir DIR` goes on with the data in DIR)"
+            );
+            return Ok(ExitCode::FAILURE);
         }
         for (part, status) in stack.ended()? {
             let launch = stack.launch(part);

@@ -7,12 +7,12 @@ use anyhow::{Context, ensure};
 use connector_common::Connector;
 use end_to_end::cli;
 use futures_util::TryStreamExt;
+use lake_sink::catalog;
 use lake_sink::maintenance::Lake;
 use lake_sink::maintenance::contents::Contents;
 use lake_sink::maintenance::facts::{FactId, Facts, Slice, rows_of};
 use lake_sink::maintenance::positions::Positions;
 use lake_sink::offsets;
-use lake_sink::sink::open_catalog;
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -63,7 +63,7 @@ impl Tables {
     pub async fn open(files: LakeFiles) -> anyhow::Result<Self> {
         let connector: Connector<lake_sink::Config> =
             Connector::load("lake", &files.config, Some(&files.secrets))?;
-        let catalog = open_catalog(&connector.config).await?;
+        let catalog = catalog::open(&connector.config).await?;
         Ok(Self {
             files,
             lake: Lake::new(catalog, &connector.config)?,

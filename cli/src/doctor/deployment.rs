@@ -24,7 +24,11 @@ pub struct Named {
     /// The sink's file as deployed, instead of --database-url
     #[arg(long, value_name = "FILE")]
     sink_config: Option<PathBuf>,
-    /// The secrets of both files, `NAME=value` lines [default: the environment]
+    /// The lake sink's file as deployed, to check the lake, too
+    #[cfg(feature = "lake")]
+    #[arg(long, value_name = "FILE")]
+    lake_config: Option<PathBuf>,
+    /// The secrets of all files, `NAME=value` lines [default: the environment]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     #[command(flatten)]
@@ -42,6 +46,9 @@ pub struct Deployment {
     pub source: Option<Connector<sqs_source::Config>>,
     /// The sink's file.
     pub sink: Option<Connector<postgres_sink::Config>>,
+    /// The lake sink's file.
+    #[cfg(feature = "lake")]
+    pub lake: Option<Connector<lake_sink::Config>>,
     /// The queue's section of the file, or one with the queue's URL.
     pub queue: Option<sqs_source::Config>,
     /// The database's section of the file, or one with the database's URL.
@@ -68,6 +75,11 @@ impl Deployment {
             args.sink_config.as_deref(),
             secrets,
         );
+        #[cfg(feature = "lake")]
+        let lake: Option<Connector<lake_sink::Config>> = match &args.lake_config {
+            Some(file) => load(report, "lake", "lake", Some(file), secrets),
+            None => None,
+        };
         // The URL does not replace a malformed file.
         let queue = match (&source, &args.source_config) {
             (Some(source), _) => Some(source.config.clone()),
@@ -87,11 +99,15 @@ impl Deployment {
             args.topic.clone(),
             sink.as_ref().map(|sink| sink.meta.topic.name.clone()),
             source.as_ref().map(|source| source.meta.topic.name.clone()),
+            #[cfg(feature = "lake")]
+            lake.as_ref().map(|lake| lake.meta.topic.name.clone()),
         ];
         let topic = topics.into_iter().flatten().next();
         let deployment = Self {
             source,
             sink,
+            #[cfg(feature = "lake")]
+            lake,
             queue,
             database,
             topic: topic.unwrap_or_else(|| local_stack::files::TOPIC.to_owned()),
@@ -151,7 +167,8 @@ impl Deployment {
         let is_named = awaited.contains(&AwaitedSink::Named(name.to_owned()));
         if is_named || awaited.contains(&AwaitedSink::Tables) {
             let of_source = source.config.notifications_secret.as_ref();
-            compare_secrets(of_source, sink.config.notifications_secret.as_ref(), report);
+            let of_sink = sink.config.notifications_secret.as_ref();
+            compare_secrets(of_source, "sink", of_sink, report);
         }
         if is_named {
             let found = format!("the source waits for the sink `{name}`");
@@ -180,8 +197,13 @@ impl Deployment {
     }
 }
 
-/// Checks that the source accepts the sink's commit notifications, and no others.
-fn compare_secrets(source: Option<&Secret>, sink: Option<&Secret>, report: &mut Report) {
+/// Checks that the source accepts the commit notifications of a sink, and no others.
+pub fn compare_secrets(
+    source: Option<&Secret>,
+    whose: &str,
+    sink: Option<&Secret>,
+    report: &mut Report,
+) {
     const CHECK: &str = "notifications-secret";
     const FIX: &str = "set `notifications-secret` to the same secret in both files";
     if source.is_none() {
@@ -189,10 +211,12 @@ fn compare_secrets(source: Option<&Secret>, sink: Option<&Secret>, report: &mut 
                      topic can have messages deleted that are not in the tables";
         report.warn(AREA, CHECK, found, FIX);
     } else if source == sink {
-        let found = "the source accepts commit notifications with the sink's signature only";
+        let found =
+            format!("the source accepts commit notifications with the {whose}'s signature only");
         report.ok(AREA, CHECK, found);
     } else {
-        let found = "the sink does not sign commit notifications with the source's secret";
+        let found =
+            format!("the {whose} does not sign commit notifications with the source's secret");
         report.fail(
             AREA,
             CHECK,

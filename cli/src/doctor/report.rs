@@ -27,7 +27,8 @@ pub enum Verdict {
 /// A check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// One of `files`, `cluster`, `topic`, `smartmodule`, `queue`, `database`, `connectors`.
+    /// One of `files`, `cluster`, `topic`, `smartmodule`, `queue`, `database`, `lake`,
+    /// `connectors`.
     area: &'static str,
     /// Its name, which is stable.
     check: &'static str,

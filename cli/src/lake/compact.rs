@@ -11,12 +11,14 @@ use crate::display;
 use crate::lake::{Opened, statements};
 
 /// A file is small if it has less than this part of `target-file-size`.
-const SMALL_PART: u64 = 4;
+pub const SMALL_PART: u64 = 4;
+/// The number of small files from which a day is worth compacting.
+pub const MIN_FILES: u64 = 8;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The number of small files from which a day is worth compacting
-    #[arg(long, value_name = "NUMBER", default_value_t = 8,
+    #[arg(long, value_name = "NUMBER", default_value_t = MIN_FILES,
           value_parser = clap::value_parser!(u64).range(2..))]
     min_files: u64,
     /// Show the statements that remove a producer's repeats, for all days before today

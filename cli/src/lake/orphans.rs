@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use chrono::TimeDelta;
-use lake_sink::maintenance::orphans::{MIN_AGE, Orphans};
+use lake_sink::maintenance::orphans::{Orphans, min_age};
 use serde_json::json;
 
 use crate::display;
@@ -14,8 +14,10 @@ use crate::progress::Bar;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The least age of a file: `3d`, `12h`, at least 1h. It counts back from the table's newest
-    /// snapshot, so that files of a sink whose commits fail are safe
+    /// The least age of a file: `3d`, `12h`, at least 1h, or `commit-interval` and half an hour if
+    /// that is longer. It counts back from the table's newest snapshot. A sink gives its files up if
+    /// it can't commit them for 15 minutes, so none of this age is committed. Sinks with other files
+    /// that write the same table may have no longer `commit-interval`
     #[arg(long, value_name = "AGE", default_value = "3d", value_parser = age)]
     older_than: TimeDelta,
     /// Delete the files
@@ -28,9 +30,11 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
+    let least = min_age(opened.connector.config.commit_interval);
     ensure!(
-        args.older_than >= MIN_AGE,
-        "--older-than must be 1h or more: younger files can belong to a commit under way"
+        args.older_than >= least,
+        "--older-than must be {} or more: younger files can belong to a commit under way",
+        display::age(least.as_seconds_f64())
     );
     let s3 = opened.connector.config.s3();
     let mut tables = Vec::new();

@@ -7,7 +7,9 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, NaiveDate, Utc};
 use iceberg::spec::Transform;
 use iceberg::table::Table;
+use lake_sink::Error;
 use lake_sink::maintenance::contents::Contents;
+use lake_sink::maintenance::storage::Missing;
 use lake_sink::offsets;
 use serde::Serialize;
 
@@ -16,6 +18,12 @@ use crate::lake::Opened;
 use crate::printer;
 use crate::topic::Topic;
 
+/// The most names of missing files that are shown.
+pub const MAX_NAMES: usize = 5;
+/// The fix for missing files.
+pub const RESTORE: &str = "restore them from the bucket's versions or a backup, under the same \
+                           names; without these see deploy/RUNBOOK.md, \"A file of the lake is \
+                           missing\"";
 /// The time that the cluster may take for the ends of all partitions.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -68,6 +76,15 @@ struct TableState {
     first_day: Option<NaiveDate>,
     /// The last of them.
     last_day: Option<NaiveDate>,
+    /// The number of files of the newest state that the storage does not have; `null` if its folder
+    /// can't be listed.
+    missing_files: Option<usize>,
+    /// The first of them.
+    missing_examples: Vec<String>,
+    /// The number of files outside of the table's folder, which were not looked for.
+    files_elsewhere: usize,
+    /// The reason why the folder can't be listed.
+    list_error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -81,12 +98,15 @@ struct PartitionState {
     lag_records: Option<i64>,
 }
 
+/// Exits with 1 if the storage has lost a file.
 pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     let mut tables = Vec::new();
     for (id, _) in opened.lake.tables() {
         let table = opened.lake.load(id).await?;
-        tables.push(TableState::read(&table).await?);
+        let missing = Missing::find(&opened.lake, id, &opened.connector.config).await;
+        tables.push(TableState::read(&table, missing).await?);
     }
+    let is_whole = tables.iter().all(|table| table.missing_examples.is_empty());
     let rows = opened.lake.rows().await?;
     let committed = offsets::committed(&rows, opened.topic());
     let asked = tokio::time::timeout(TIMEOUT, ends(opened.topic())).await;
@@ -114,7 +134,11 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     } else {
         print(&state, opened.topic());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn ends(topic: &str) -> anyhow::Result<Vec<i64>> {
@@ -128,8 +152,19 @@ async fn ends(topic: &str) -> anyhow::Result<Vec<i64>> {
 }
 
 impl TableState {
-    async fn read(table: &Table) -> anyhow::Result<Self> {
+    async fn read(table: &Table, missing: Result<Missing, Error>) -> anyhow::Result<Self> {
         let contents = Contents::read(table, 0).await?;
+        let (missing, list_error) = match missing {
+            Ok(missing) => (Some(missing), None),
+            Err(error @ Error::List { .. }) => (None, Some(format!("{:#}", anyhow!(error)))),
+            Err(error) => return Err(error.into()),
+        };
+        let missing_files = missing.as_ref().map(|missing| missing.files.len());
+        let Missing {
+            mut files,
+            elsewhere,
+        } = missing.unwrap_or_default();
+        files.truncate(MAX_NAMES);
         let sum = contents.sum();
         let metadata = table.metadata();
         let times = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms());
@@ -160,6 +195,10 @@ impl TableState {
             days: contents.days.len(),
             first_day: contents.days.keys().next().copied(),
             last_day: contents.days.keys().next_back().copied(),
+            missing_files,
+            missing_examples: files,
+            files_elsewhere: elsewhere,
+            list_error,
         })
     }
 }
@@ -199,6 +238,22 @@ fn print(state: &State, topic: &str) {
         );
         if let (Some(first), Some(last)) = (table.first_day, table.last_day) {
             outln!("  {} days, from {first} to {last}", table.days);
+        }
+        if let Some(missing) = table.missing_files.filter(|missing| *missing > 0) {
+            outln!("  {missing} FILES ARE MISSING in the storage, so queries of their days fail:");
+            for file in &table.missing_examples {
+                outln!("    {file}");
+            }
+            outln!("  To do: {RESTORE}");
+        }
+        if table.files_elsewhere > 0 {
+            outln!(
+                "  {} files are outside of this folder; whether they exist was not checked",
+                table.files_elsewhere
+            );
+        }
+        if let Some(error) = &table.list_error {
+            outln!("  Whether the files exist was not checked: {error}");
         }
         outln!("");
     }

@@ -19,11 +19,15 @@ use sqs_source::queue::Queue as _;
 use sqs_source::sqs::Sqs;
 
 use super::database::{Connection, Tables};
+#[cfg(feature = "lake")]
+use super::lake::{self, LakeState};
 use super::sinks::{self, Sink, TopicState};
 use crate::arguments::{self, Database, Endpoints, TopicName};
 use crate::endpoint::{Endpoint, Metrics};
+#[cfg(feature = "lake")]
+use crate::lake::LakeFile;
 
-/// Timeout of the queue and of the tables; the topic and the connectors have their own.
+/// Timeout of the queue, the tables and the lake; the topic and the connectors have their own.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The arguments that name the parts of the pipeline.
@@ -35,6 +39,9 @@ pub struct Parts {
     topic: TopicName,
     #[command(flatten)]
     database: Database,
+    #[cfg(feature = "lake")]
+    #[command(flatten)]
+    lake: LakeFile,
     #[command(flatten)]
     endpoints: Endpoints,
 }
@@ -56,6 +63,9 @@ pub struct Reading {
     pub tables: Part<Tables>,
     /// The sinks that have ever read the topic. Empty if the tables are unreachable.
     pub sinks: Vec<Sink>,
+    /// The lake; `null` without `--lake-config`.
+    #[cfg(feature = "lake")]
+    pub lake: Option<Part<LakeState>>,
     /// The connectors of `--source-metrics` and `--sink-metrics`.
     pub connectors: Vec<Connector>,
 }
@@ -91,6 +101,8 @@ impl<T> Part<T> {
 pub struct Watcher {
     parts: Parts,
     connection: Connection,
+    #[cfg(feature = "lake")]
+    lake: lake::Connection,
     last: Option<(Instant, Counts)>,
 }
 
@@ -109,42 +121,65 @@ impl Watcher {
         Self {
             parts,
             connection: Connection::default(),
+            #[cfg(feature = "lake")]
+            lake: lake::Connection::default(),
             last: None,
         }
     }
 
-    /// Takes a reading of all parts concurrently. Takes half a minute at most.
+    /// Takes a reading of all parts. Takes a minute at most.
     pub async fn read(&mut self) -> Reading {
         let Self {
             parts,
             connection,
+            #[cfg(feature = "lake")]
+                lake: connection_to_lake,
             last,
         } = self;
         let began = Instant::now();
-        let (queue, found, connectors) = tokio::join!(
+        let topic = &parts.topic.topic;
+        let (queue, ends, found, connectors) = tokio::join!(
             bounded(self::queue(&parts.queue)),
-            both(&parts.topic.topic, &parts.database, connection),
+            sinks::ends(topic),
+            bounded(connection.read(&parts.database, topic)),
             self::connectors(&parts.endpoints),
         );
-        let Both {
-            topic,
-            tables,
-            sinks,
-        } = found;
+        let (tables, sinks) = match found {
+            Ok((tables, offsets)) => {
+                let sinks = sinks::compare(ends.as_ref().ok(), offsets).await;
+                (Ok(tables), sinks)
+            }
+            Err(error) => (Err(error), Vec::new()),
+        };
+        #[cfg(feature = "lake")]
+        let lake = match bounded(connection_to_lake.read(&parts.lake))
+            .await
+            .transpose()
+        {
+            Some(Ok(committed)) => Some(Ok(committed.compare(ends.as_ref().ok()).await)),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        };
         let mut reading = Reading {
             at: Utc::now(),
             seconds_since_last: None,
             whole: true,
             queue: Part::of(queue),
-            topic: Part::of(topic),
+            topic: Part::of(ends.map(|ends| ends.state())),
             tables: Part::of(tables),
             sinks,
+            #[cfg(feature = "lake")]
+            lake: lake.map(Part::of),
             connectors,
         };
         reading.whole = reading.queue.reached().is_some()
             && reading.topic.reached().is_some()
             && reading.tables.reached().is_some()
             && reading.connectors.iter().all(|one| one.error.is_none());
+        #[cfg(feature = "lake")]
+        if let Some(Part::Unreachable { .. }) = reading.lake {
+            reading.whole = false;
+        }
         if let Some((at, counts)) = last {
             reading.compare(counts, began.duration_since(*at));
         }
@@ -203,35 +238,6 @@ impl Reading {
             one.records_per_second = both(one.records, records);
             one.facts_per_second = both(one.facts, facts);
         }
-    }
-}
-
-struct Both {
-    topic: anyhow::Result<TopicState>,
-    tables: anyhow::Result<Tables>,
-    sinks: Vec<Sink>,
-}
-
-/// Reads topic and tables together, because the lag of a sink depends on both.
-async fn both(topic: &str, database: &Database, connection: &mut Connection) -> Both {
-    let (ends, found) = tokio::join!(
-        sinks::ends(topic),
-        bounded(connection.read(database, topic))
-    );
-    match found {
-        Ok((tables, offsets)) => {
-            let sinks = sinks::compare(ends.as_ref().ok(), offsets).await;
-            Both {
-                topic: ends.map(|ends| ends.state()),
-                tables: Ok(tables),
-                sinks,
-            }
-        }
-        Err(error) => Both {
-            topic: ends.map(|ends| ends.state()),
-            tables: Err(error),
-            sinks: Vec::new(),
-        },
     }
 }
 

@@ -3,6 +3,8 @@
 use comfy_table::Table;
 
 use super::database::Tables;
+#[cfg(feature = "lake")]
+use super::lake::LakeState;
 use super::reading::{Connector, Kind, Part, Queue, Reading};
 use super::sinks::{PartitionState, Sink, TopicState};
 use crate::display::{self, age, size};
@@ -24,6 +26,12 @@ pub fn draw(reading: &Reading) -> String {
     ];
     if !reading.sinks.is_empty() {
         blocks.push(sinks(&reading.sinks).to_string());
+    }
+    #[cfg(feature = "lake")]
+    if let Some(Part::Reached(lake)) = &reading.lake
+        && !lake.partitions.is_empty()
+    {
+        blocks.push(lake_partitions(lake).to_string());
     }
     if let Some(tables) = reading.tables.reached() {
         if !tables.rejected.is_empty() {
@@ -47,6 +55,10 @@ fn summary(reading: &Reading) -> Table {
     ]);
     if reading.topic.reached().is_some() && reading.tables.reached().is_some() {
         table.add_row(["lag".to_owned(), lag(&reading.sinks)]);
+    }
+    #[cfg(feature = "lake")]
+    if let Some(lake) = &reading.lake {
+        table.add_row(["lake".to_owned(), part(lake, lake_contents)]);
     }
     table
 }
@@ -162,13 +174,16 @@ fn contents(tables: &Tables, sinks: &[Sink]) -> String {
     )
 }
 
+/// A lag of records, of which the oldest is so many seconds old.
+fn waiting(records: Option<i64>, seconds: Option<f64>) -> Option<String> {
+    let records = records?;
+    let oldest = seconds.filter(|_| records > 0);
+    let oldest = oldest.map(|seconds| format!(", the oldest produced {} ago", age(seconds)));
+    Some(format!("{records} records{}", oldest.unwrap_or_default()))
+}
+
 fn lag(sinks: &[Sink]) -> String {
-    let one = |sink: &Sink| {
-        let records = sink.lag_records?;
-        let oldest = sink.lag_seconds.filter(|_| records > 0);
-        let oldest = oldest.map(|seconds| format!(", the oldest produced {} ago", age(seconds)));
-        Some(format!("{records} records{}", oldest.unwrap_or_default()))
-    };
+    let one = |sink: &Sink| waiting(sink.lag_records, sink.lag_seconds);
     let lags: Vec<String> = sinks
         .iter()
         .filter_map(|sink| match sinks {
@@ -181,6 +196,58 @@ fn lag(sinks: &[Sink]) -> String {
     } else {
         lags.join("\n")
     }
+}
+
+#[cfg(feature = "lake")]
+fn lake_contents(lake: &LakeState) -> String {
+    let tables = lake.tables.iter().map(|table| {
+        let newest = table.newest_snapshot_seconds.map(age);
+        match newest {
+            Some(newest) => format!("{}: newest snapshot {newest} ago", table.name),
+            None => format!("{}: no snapshot yet", table.name),
+        }
+    });
+    let lag = waiting(lake.lag_records, lake.lag_seconds);
+    let lag = lag.unwrap_or_else(|| "unknown".to_owned());
+    let lines: Vec<String> = tables.chain([format!("lag: {lag}")]).collect();
+    lines.join("\n")
+}
+
+#[cfg(feature = "lake")]
+fn lake_partitions(lake: &LakeState) -> Table {
+    let mut table = display::table();
+    table.set_header(["lake", "topic ends", "committed", "lag", "oldest"]);
+    let mut shown: Vec<_> = lake.partitions.iter().collect();
+    shown.sort_by_key(|one| std::cmp::Reverse(one.lag_records));
+    let hidden = shown.split_off(shown.len().min(MAX_PARTITIONS));
+    shown.sort_by_key(|one| one.partition);
+    for one in shown {
+        let oldest = one.lag_seconds.filter(|_| one.lag_records != Some(0));
+        table.add_row([
+            format!("partition {}", one.partition),
+            number(one.topic_end),
+            one.next_offset.to_string(),
+            number(one.lag_records),
+            oldest.map(age).unwrap_or_default(),
+        ]);
+    }
+    if !hidden.is_empty() {
+        let lag: i64 = hidden.iter().filter_map(|one| one.lag_records).sum();
+        let name = format!("{} more", hidden.len());
+        table.add_row([
+            name,
+            String::new(),
+            String::new(),
+            lag.to_string(),
+            String::new(),
+        ]);
+    }
+    table
+}
+
+/// A number that may be unknown.
+fn number(number: Option<i64>) -> String {
+    number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
 fn sinks(sinks: &[Sink]) -> Table {
@@ -229,14 +296,12 @@ fn sinks(sinks: &[Sink]) -> Table {
 }
 
 fn row(sink: &str, one: &PartitionState) -> [String; 9] {
-    let shown =
-        |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     [
         sink.to_owned(),
         one.partition.to_string(),
-        shown(one.topic_end),
+        number(one.topic_end),
         one.next_offset.to_string(),
-        shown(one.lag_records),
+        number(one.lag_records),
         one.lag_seconds
             .filter(|_| one.lag_records != Some(0))
             .map(age)

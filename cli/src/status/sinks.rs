@@ -59,6 +59,14 @@ pub struct PartitionState {
     pub writer: Option<String>,
 }
 
+/// The distance of a committed offset from the end of its partition. Its parts are `None` if they
+/// are unknown.
+pub struct Lag {
+    pub topic_end: Option<i64>,
+    pub records: Option<i64>,
+    pub seconds: Option<f64>,
+}
+
 /// A topic and the end offsets of its partitions.
 pub struct Ends {
     name: String,
@@ -92,18 +100,53 @@ impl Ends {
         }
     }
 
-    fn of(&self, partition: i32) -> Option<i64> {
-        let index = usize::try_from(partition).ok()?;
-        self.ends.get(index).copied()
+    /// The name of the topic.
+    #[cfg(feature = "lake")]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The age of the record at `offset`.
-    async fn age(&self, partition: i32, offset: i64) -> Option<f64> {
-        let partition = u32::try_from(partition).ok()?;
+    async fn age(&self, partition: u32, offset: i64) -> Option<f64> {
         // Fails if retention has removed the record.
         let time = self.topic.time(partition, offset).await.ok()??;
         Some(((Utc::now() - time).as_seconds_f64()).max(0.0))
     }
+}
+
+impl Lag {
+    /// The lag of an offset, if the end offsets are known and have the partition.
+    pub async fn of(ends: Option<&Ends>, partition: u32, next_offset: i64) -> Self {
+        let end = ends.and_then(|ends| Some((ends, *ends.ends.get(partition as usize)?)));
+        let records = end.map(|(_, end)| (end - next_offset).max(0));
+        let seconds = match (end, records) {
+            (_, Some(0)) => Some(0.0),
+            (Some((ends, _)), _) => ends.age(partition, next_offset).await,
+            (None, _) => None,
+        };
+        Self {
+            topic_end: end.map(|(_, end)| end),
+            records,
+            seconds,
+        }
+    }
+}
+
+/// The lag of several partitions: records in all of those that the topic has, and the age of the
+/// oldest.
+pub fn sum(
+    lags: impl Iterator<Item = (Option<i64>, Option<f64>)> + Clone,
+) -> (Option<i64>, Option<f64>) {
+    let records = lags.clone().filter_map(|(records, _)| records);
+    // A record of unknown age could be the oldest.
+    let known: Option<Vec<f64>> = lags
+        .filter(|(records, _)| records.is_some())
+        .map(|(_, seconds)| seconds)
+        .collect();
+    (
+        records.reduce(|sum, lag| sum + lag),
+        known.and_then(|known| known.into_iter().reduce(f64::max)),
+    )
 }
 
 /// The sinks by name, with their lag if the end offsets are known.
@@ -127,15 +170,8 @@ pub async fn compare(ends: Option<&Ends>, offsets: Vec<CommittedOffset>) -> Vec<
     for sink in &mut sinks {
         let all = || sink.partitions.iter();
         sink.committed_records = all().map(|one| one.next_offset).sum();
-        sink.lag_records = all()
-            .filter_map(|one| one.lag_records)
-            .reduce(|sum, lag| sum + lag);
-        // A record of unknown age could be the oldest.
-        let known: Option<Vec<f64>> = all()
-            .filter(|one| one.lag_records.is_some())
-            .map(|one| one.lag_seconds)
-            .collect();
-        sink.lag_seconds = known.and_then(|known| known.into_iter().reduce(f64::max));
+        let lags = all().map(|one| (one.lag_records, one.lag_seconds));
+        (sink.lag_records, sink.lag_seconds) = sum(lags);
     }
     sinks
 }
@@ -143,19 +179,14 @@ pub async fn compare(ends: Option<&Ends>, offsets: Vec<CommittedOffset>) -> Vec<
 impl PartitionState {
     async fn of(ends: Option<&Ends>, offset: CommittedOffset) -> Self {
         let (partition, next_offset) = (offset.source.partition, offset.next_offset);
-        let topic_end = ends.and_then(|ends| ends.of(partition));
-        let lag_records = topic_end.map(|end| (end - next_offset).max(0));
-        let lag_seconds = match (ends, lag_records) {
-            (_, Some(0)) => Some(0.0),
-            (Some(ends), Some(_)) => ends.age(partition, next_offset).await,
-            _ => None,
-        };
+        let number = u32::try_from(partition).unwrap_or(u32::MAX);
+        let lag = Lag::of(ends, number, next_offset).await;
         Self {
             partition,
-            topic_end,
+            topic_end: lag.topic_end,
             next_offset,
-            lag_records,
-            lag_seconds,
+            lag_records: lag.records,
+            lag_seconds: lag.seconds,
             seconds_since_commit: offset.moved_ago.max(0.0),
             records_per_second: None,
             writer: offset.writer,

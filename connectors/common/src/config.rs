@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::meta::{Consumer, Meta, Producer, Topic};
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, is_used};
 
 /// A validated configuration.
 #[derive(Debug)]
@@ -120,6 +120,20 @@ impl<C: DeserializeOwned + Validate> Connector<C> {
     /// # Errors
     /// The first fault found, with the file and the field.
     pub fn load(section: &str, config: &Path, secrets: Option<&Path>) -> Result<Self, Error> {
+        Self::load_without(&[], section, config, secrets)
+    }
+
+    /// As [`Connector::load`], for a program that does not need the keys `unneeded` of the section.
+    /// They are left out, and the secrets that only they use may be missing.
+    ///
+    /// # Errors
+    /// As [`Connector::load`].
+    pub fn load_without(
+        unneeded: &[&str],
+        section: &str,
+        config: &Path,
+        secrets: Option<&Path>,
+    ) -> Result<Self, Error> {
         let text = std::fs::read_to_string(config).map_err(|source| Error::Read {
             what: "configuration",
             path: config.to_owned(),
@@ -129,7 +143,7 @@ impl<C: DeserializeOwned + Validate> Connector<C> {
             path: config.to_owned(),
             detail: error.to_string(),
         })?;
-        Self::from_document(section, document, secrets)
+        Self::from_document(section, document, secrets, unneeded)
             .map_err(|error| error.at(&config.display().to_string()))
     }
 
@@ -137,8 +151,14 @@ impl<C: DeserializeOwned + Validate> Connector<C> {
         section: &str,
         mut document: Value,
         secrets: Option<&Path>,
+        unneeded: &[&str],
     ) -> Result<Self, Error> {
-        let declared = declared_secrets(&document);
+        let mut declared = declared_secrets(&document);
+        let own = document.get_mut(section).and_then(Value::as_object_mut);
+        if let (Some(own), false) = (own, unneeded.is_empty()) {
+            own.retain(|key, _| !unneeded.contains(&key.as_str()));
+            declared.retain(|name| is_used(name, &document));
+        }
         let secrets = Secrets::read(&declared, secrets)?;
         secrets.fill_in(&mut document)?;
         Self::parse(section, document)

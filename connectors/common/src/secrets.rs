@@ -123,6 +123,19 @@ impl Secrets {
     }
 }
 
+/// Returns true if a string of the document refers to the secret `name`.
+pub(crate) fn is_used(name: &str, document: &Value) -> bool {
+    match document {
+        Value::String(text) => text.split("${{").skip(1).any(|rest| {
+            let expression = rest.split("}}").next().unwrap_or_default().trim();
+            expression.strip_prefix("secrets.") == Some(name)
+        }),
+        Value::Array(items) => items.iter().any(|item| is_used(name, item)),
+        Value::Object(fields) => fields.values().any(|value| is_used(name, value)),
+        _ => false,
+    }
+}
+
 /// Reads Fluvio's secrets file: `NAME=value` lines, spaces around both trimmed, the first entry of
 /// a name wins.
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {

@@ -271,6 +271,25 @@ fn a_secret_is_missing_undeclared_or_misnamed() {
 }
 
 #[test]
+fn a_secret_of_a_key_that_is_not_needed_may_be_missing() {
+    let config = SOUND
+        .replace(
+            "    - name: PASSWORD",
+            "    - name: PASSWORD\n    - name: ROWS",
+        )
+        .replace("rows: 3", "rows: ${{ secrets.ROWS }}");
+    let files = files(&config, "PASSWORD=x");
+    let load = |unneeded: &[&str]| -> Result<Connector<Own>, Error> {
+        Connector::load_without(unneeded, "own", &files.config, Some(&files.secrets))
+    };
+    assert_eq!(load(&["rows"]).unwrap().config.rows, None);
+    for unneeded in [&[][..], &["password"]] {
+        let error = load(unneeded).unwrap_err().to_string();
+        assert!(error.contains("the secret `ROWS` has no value"), "{error}");
+    }
+}
+
+#[test]
 fn a_secret_is_not_shown_in_any_message() {
     let config = SOUND.replace("rows: 3", "rows: ${{ secrets.PASSWORD }}");
     let message = error(&config, "PASSWORD=hunter2");

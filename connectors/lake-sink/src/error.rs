@@ -76,6 +76,17 @@ pub enum Error {
         /// The last error.
         source: Box<iceberg::Error>,
     },
+    /// A commit failed for so long that its files are given up.
+    #[error(
+        "a commit to the table {table} failed for 15 minutes: its files are left to `etl lake \
+         orphans`"
+    )]
+    GivenUp {
+        /// The table.
+        table: String,
+        /// The last error.
+        source: Box<iceberg::Error>,
+    },
     /// The SmartModule is not flatten-items.
     #[error(
         "{count} records in a row are not envelopes of flatten-items, up to offset {offset}; load \

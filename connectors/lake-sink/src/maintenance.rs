@@ -6,6 +6,7 @@
 //! - [`person`]: somebody's rows
 //! - [`expire`]: removes old snapshots
 //! - [`orphans`]: finds files that no snapshot has; [`listing`] lists a folder or a bucket
+//! - [`storage`]: finds files of a snapshot that the storage has lost, and tries the storage
 //!
 //! Nothing here writes rows, so it needs no fence: the sink goes on meanwhile.
 
@@ -17,6 +18,7 @@ pub mod orphans;
 pub mod person;
 pub mod positions;
 mod rows;
+pub mod storage;
 
 use std::sync::Arc;
 

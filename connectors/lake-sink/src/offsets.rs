@@ -4,6 +4,7 @@
 //! it, since snapshots vanish when they expire, and other programs commit snapshots without it. The
 //! summary of each snapshot has the offsets that it moved, for people.
 
+use chrono::{DateTime, Utc};
 use iceberg::table::Table;
 use sink_common::LastRecord;
 
@@ -50,6 +51,19 @@ pub fn committed(table: &Table, topic: &str) -> Offsets {
 pub fn last_record(table: &Table, topic: &str, partition: u32) -> Option<LastRecord> {
     let property = last_record_property(topic, partition);
     LastRecord::parse(table.metadata().properties().get(&property)?)
+}
+
+/// The time of the newest commit of a sink that reads the topic, which a compaction is not. `None`
+/// if the table has no snapshot of one.
+#[must_use]
+pub fn last_commit(table: &Table, topic: &str) -> Option<DateTime<Utc>> {
+    let prefix = format!("{OFFSET}.{topic}.");
+    let commits = table.metadata().snapshots().filter(|snapshot| {
+        let mut summary = snapshot.summary().additional_properties.keys();
+        summary.any(|key| key.starts_with(&prefix))
+    });
+    let newest = commits.map(|snapshot| snapshot.timestamp_ms()).max();
+    newest.and_then(DateTime::from_timestamp_millis)
 }
 
 /// The cluster of the offsets.

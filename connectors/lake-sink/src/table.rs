@@ -10,6 +10,7 @@ use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::{Catalog, ErrorKind, NamespaceIdent, TableIdent};
 use sink_common::LastRecord;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::catalog::Fenced;
@@ -19,6 +20,9 @@ use crate::schema::Definition;
 
 /// The pauses after a failed commit.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+/// The time that a commit may go on failing. Then its files are given up, so that no file is
+/// committed that `etl lake orphans` takes for an orphan.
+pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// The time that a commit may go on failing after a stop was requested.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The file with the name of the newest metadata.
@@ -39,6 +43,7 @@ pub struct LakeTable {
     topic: String,
     definition: &'static Definition,
     table: Table,
+    commit_timeout: Duration,
 }
 
 /// The move of a partition's offset in a commit.
@@ -78,6 +83,7 @@ impl LakeTable {
             topic: topic.to_owned(),
             definition,
             table,
+            commit_timeout: COMMIT_TIMEOUT,
         })
     }
 
@@ -136,12 +142,13 @@ impl LakeTable {
     }
 
     /// Commits files and moves the offsets, if the table still has the offsets that the moves
-    /// begin at. Tries again after any other error, until the stop.
+    /// begin at. Tries again after any other error, for up to 15 minutes and until the stop.
     ///
     /// # Errors
     /// - [`Error::Fenced`]: another sink has moved the offsets. The table has no row of the files,
     ///   unless the answer to their commit got lost, and the other sink committed after it.
     /// - [`Error::Changed`]: the files don't fit the table any more.
+    /// - [`Error::GivenUp`]: it failed for too long.
     /// - [`Error::Stopped`]: the stop came first. A commit whose answer got lost may be in the
     ///   table.
     pub async fn commit(
@@ -154,6 +161,7 @@ impl LakeTable {
         let mut backoff = Backoff::new(RETRY[0], RETRY[1]);
         let part = self.name();
         let id = Uuid::new_v4().to_string();
+        let deadline = Instant::now() + self.commit_timeout;
         let mut give_up = std::pin::pin!(async {
             stop.requested().await;
             tokio::time::sleep(STOP_TIMEOUT).await;
@@ -191,8 +199,14 @@ impl LakeTable {
                 tracing::warn!(table = part, "a commit failed and is tried again: {error}");
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.next_pause()) => {}
+                biased;
+                () = tokio::time::sleep_until(deadline) => {
+                    // The error of the round takes its place.
+                    health.works(&part);
+                    return Err(Error::GivenUp { table: part, source: Box::new(error) });
+                }
                 () = &mut give_up => return Err(Error::Stopped { table: part, source: Box::new(error) }),
+                () = tokio::time::sleep(backoff.next_pause()) => {}
             }
         }
     }
@@ -358,4 +372,54 @@ async fn evolve(
     let names: Vec<&str> = missing.iter().map(|column| column.name).collect();
     tracing::info!(table = name, "added the columns {}", names.join(", "));
     Ok(evolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use iceberg::CatalogBuilder as _;
+    use iceberg::io::LocalFsStorageFactory;
+    use iceberg::memory::{MEMORY_CATALOG_WAREHOUSE, MemoryCatalogBuilder};
+
+    use super::*;
+    use crate::schema::{FACTS, namespace};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_files_of_a_commit_that_goes_on_failing_are_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let warehouse = format!("file://{}", folder.path().display());
+        let catalog = MemoryCatalogBuilder::default()
+            .with_storage_factory(Arc::new(LocalFsStorageFactory))
+            .load(
+                "memory",
+                [(MEMORY_CATALOG_WAREHOUSE.to_owned(), warehouse)].into(),
+            )
+            .await
+            .unwrap();
+        let namespace = namespace("shop").unwrap();
+        let mut table = LakeTable::open(Arc::new(catalog), &namespace, "facts", &FACTS, "events")
+            .await
+            .unwrap();
+        let moves = |from: Option<i64>, to| {
+            let last = None;
+            Moves::from([(0, Move { from, to, last })])
+        };
+        let (health, (stop, _)) = (Health::default(), Stop::manual());
+        table
+            .commit(&[], &moves(None, 5), &health, &stop)
+            .await
+            .unwrap();
+
+        // The storage does not answer any more.
+        let location = table.table().metadata().location().to_owned();
+        let metadata = format!("{}/metadata", location.trim_start_matches("file://"));
+        std::fs::remove_dir_all(&metadata).unwrap();
+        std::fs::write(&metadata, "").unwrap();
+        table.commit_timeout = Duration::from_secs(2);
+        let failed = table
+            .commit(&[], &moves(Some(5), 9), &health, &stop)
+            .await
+            .unwrap_err();
+        assert!(matches!(failed, Error::GivenUp { .. }), "{failed}");
+        assert!(!failed.is_fatal(), "the next round reads the records again");
+    }
 }

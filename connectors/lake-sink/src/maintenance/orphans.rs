@@ -6,15 +6,19 @@
 //! protects them:
 //!
 //! - The files are listed before the table is loaded. One that is committed meanwhile is in it.
-//! - The age counts back from the table's newest snapshot, or from now if that is earlier. A sink
-//!   whose commits fail for long, since the catalog is away, keeps its files and commits them
-//!   later; they are newer than its last commit.
+//! - A sink begins a file at most `commit-interval` before the commit, and gives it up if the
+//!   commit fails for [`COMMIT_TIMEOUT`]. A round that fails gives up its files, too: the next one
+//!   reads the records again. So no file is committed that is older than [`min_age`].
+//! - The age counts back from the table's newest snapshot, or from now if that is earlier. While
+//!   nothing is committed, as when the catalog or the only sink is away, no file becomes an orphan,
+//!   whatever the clocks say.
 //!
 //! Another table's files are not orphans either. A table that was renamed keeps its folder, and the
 //! sink makes its new table in the same one; so no folder is searched that another table of the
 //! catalog has, or has a part of.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -26,12 +30,21 @@ use crate::error::Error;
 use crate::maintenance::Lake;
 use crate::maintenance::listing::{self, Listed};
 use crate::storage::S3Settings;
-use crate::table::{VERSION_HINT, is_missing, write_hint};
+use crate::table::{COMMIT_TIMEOUT, VERSION_HINT, is_missing, write_hint};
 
-/// The least age of an orphan.
-pub const MIN_AGE: TimeDelta = TimeDelta::hours(1);
+/// The least age of an orphan, if commits come more often.
+const MIN_AGE: TimeDelta = TimeDelta::hours(1);
 /// The files that are read, and those that are deleted, at once.
 const AT_ONCE: usize = 8;
+
+/// The least age of an orphan of a table to which sinks commit this often. Rejected events are
+/// committed before the facts, so a file can wait for two commits.
+#[must_use]
+pub fn min_age(commit_interval: Duration) -> TimeDelta {
+    let longest = commit_interval.saturating_add(COMMIT_TIMEOUT * 2);
+    let longest = TimeDelta::from_std(longest).unwrap_or(TimeDelta::MAX);
+    longest.max(MIN_AGE)
+}
 
 /// The orphans of a table.
 #[derive(Debug)]
@@ -46,7 +59,7 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Finds the orphans of a table that are older than `age`, of at least [`MIN_AGE`].
+    /// Finds the orphans of a table that are older than `age`, of at least [`min_age`].
     ///
     /// # Errors
     /// The catalog or the storage failed, none of the table's files is in its folder, or another
@@ -209,6 +222,13 @@ async fn referenced(table: &Table) -> Result<HashSet<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_that_waits_for_its_commit_is_old_enough() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(min_age(hour / 60), TimeDelta::hours(1));
+        assert_eq!(min_age(hour), TimeDelta::minutes(90));
+    }
 
     #[test]
     fn folders_overlap_if_one_is_the_other_or_inside_of_it() {

@@ -192,6 +192,12 @@ impl PrivatePostgres {
         &mut self.process
     }
 
+    /// Returns the last lines of the server's log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        log_tail(self.folder.path())
+    }
+
     /// Shuts the server down: rolls open transactions back and writes a checkpoint.
     ///
     /// # Errors

@@ -313,6 +313,19 @@ impl Stack {
         Ok(ended)
     }
 
+    /// Returns the exit status and the end of the log of the private database if it has ended. It
+    /// can't be started again: the parts have its port and its password.
+    ///
+    /// # Errors
+    /// The operating system can't query its process.
+    pub fn database_ended(&mut self) -> anyhow::Result<Option<String>> {
+        let Some(server) = &mut self.postgres else {
+            return Ok(None);
+        };
+        let ended = server.process().ended()?;
+        Ok(ended.map(|status| format!("PostgreSQL ended ({status}):\n{}", server.log_tail())))
+    }
+
     /// Returns true if all parts that this process starts are running.
     #[must_use]
     pub fn is_whole(&self) -> bool {
