@@ -5,7 +5,7 @@ SEED = 1
 FAULTS = 100
 PREFIX = /usr/local
 
-.PHONY: bench build chaos check demo dist install lint prerequisites test
+.PHONY: bench bench-lake build chaos check demo dist install lint prerequisites soak test
 
 build: prerequisites
 	cargo build --profile $(PROFILE) --workspace --bins
@@ -42,6 +42,15 @@ bench: PROFILE = dist
 bench: build
 	cargo build --profile $(PROFILE) --workspace --examples
 	BUILD_PROFILE=$(PROFILE) bench/run.sh $(ARGS)
+
+# The same questions to the lake and to PostgreSQL.
+bench-lake: build
+	cargo build --profile $(PROFILE) --package postgres-sink --package lake-sink --examples
+	BUILD_PROFILE=$(PROFILE) bench/lake_questions.sh $(ARGS)
+
+# Two hours of steady load and restarts; exits with 1 if something grows.
+soak: build
+	BUILD_PROFILE=$(PROFILE) bench/soak.sh $(ARGS)
 
 # Formatting, lints, unit tests and the tests of the event formats: without PyPI, browser and servers.
 check: lint

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable
+from typing import IO, Callable
 
 import boto3
 import psycopg
@@ -47,7 +47,9 @@ def profile_of(cluster: str, folder: Path) -> Path:
 class Stack:
     """A running pipeline; as a context manager it ends with the block."""
 
-    def __init__(self, partitions: int = 1, lake: Path | None = None) -> None:
+    def __init__(
+        self, partitions: int = 1, lake: Path | None = None, data: Path | None = None
+    ) -> None:
         self.environment = dict(os.environ)
         self.folder = tempfile.TemporaryDirectory()
         command = [PROGRAMS / "etl", "up", f"--partitions={partitions}"]
@@ -57,6 +59,8 @@ class Stack:
             command.append("--cluster")
         if lake:
             command.append(f"--lake={lake}")
+        if data:
+            command.append(f"--data-dir={data}")
         self.process = subprocess.Popen(
             command,
             env=self.environment,
@@ -182,15 +186,15 @@ class Connector:
         self.command[at] = str(file)
         return self
 
-    def start(self) -> int:
+    def start(self, log: IO | int = subprocess.DEVNULL) -> int:
         self.process = subprocess.Popen(
-            self.command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command, env=self.environment, stdout=subprocess.DEVNULL, stderr=log
         )
         return self.process.pid
 
-    def stop(self) -> None:
+    def stop(self, by: int = signal.SIGTERM) -> None:
         if self.process:
-            self.process.terminate()
+            self.process.send_signal(by)
             self.process.wait(40)
 
 

@@ -145,14 +145,20 @@ def models(owner_url: str, lake: Path, folder: Path) -> list[str]:
         if not ours:
             faults.append(f"{name} has no rows")
         print(f"{name}: {ours.total()} rows")
-    for name, (function, listed) in FUNCTIONS.items():
-        pairs = [column.partition("=") for column in listed.split()]
-        columns = [ours for ours, _, _ in pairs]
-        theirs = [theirs or ours for ours, _, theirs in pairs]
-        theirs = [f"round({c}, 4)" if re.search(r"_rate$|^rate_of", c) else c for c in theirs]
-        ours = rows(lake_marts, columns, f"marts.{name}")
-        faults += difference(f"{name} and {function}", ours, rows(tables, theirs, function))
+    for name in FUNCTIONS:
+        faults += compared_with_function(name, lake_marts, tables)
     return faults
+
+
+def compared_with_function(name: str, lake_marts, tables) -> list[str]:
+    """The fault, if the model differs from its function in PostgreSQL."""
+    function, listed = FUNCTIONS[name]
+    pairs = [column.partition("=") for column in listed.split()]
+    columns = [ours for ours, _, _ in pairs]
+    theirs = [theirs or ours for ours, _, theirs in pairs]
+    theirs = [f"round({c}, 4)" if re.search(r"_rate$|^rate_of", c) else c for c in theirs]
+    ours = rows(lake_marts, columns, f"marts.{name}")
+    return difference(f"{name} and {function}", ours, rows(tables, theirs, function))
 
 
 def views(lake: Path, folder: Path) -> list[str]:

@@ -24,10 +24,15 @@ select product_key, min(product_id) as product_id,
        (array_agg(product_variant order by {{ newest }}, product_variant desc)
         filter (where product_variant is not null))[1] as product_variant
 from (
-    select *, case when event_time <= coalesce(sent_at, event_time) + interval '24 hours'
-                   then date_trunc('minute', event_time) end as as_of
+    -- Few combinations of attributes are left to sort.
+    select product_key, product_id, product_name, product_brand, product_category,
+           product_category2, product_category3, product_category4, product_category5,
+           product_variant,
+           max(case when event_time <= coalesce(sent_at, event_time) + interval '24 hours'
+                    then date_trunc('minute', event_time) end) as as_of
     from {{ ref('facts') }}
     where product_key is not null
+    group by all
 ) facts
 group by product_key
 {%- endif %}
