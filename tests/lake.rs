@@ -327,17 +327,17 @@ async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sin
     );
     let merge = section(&output, "MERGE INTO lake.shop.facts");
     let merge = merge.replace("lake.shop.facts", "facts");
-    let open: Vec<&str> = section(&output, "import os").lines().take(3).collect();
+    let program = section(&output, "import os");
+    let (open, _) = program.split_once("})").unwrap();
     let facts = lab.facts().await;
     lab.python(&format!(
-        "import duckdb\n{}\n\
+        "import duckdb\n{open}}})\n\
          rows = catalog.load_table('shop.facts').scan().to_arrow()\n\
          duck = duckdb.connect()\n\
          duck.execute('CREATE TABLE facts AS SELECT * FROM rows')\n\
          assert rows.num_rows > {facts}\n\
          duck.execute(\"\"\"{}\"\"\")\n\
          assert duck.execute('SELECT count(*) FROM facts').fetchone() == ({facts},)",
-        open.join("\n"),
         merge.replace("TIMESTAMP '", "TIMESTAMPTZ '"),
     ))
     .await;

@@ -7,7 +7,6 @@
 //! prints the seconds and the CPU seconds of each pass.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -80,7 +79,7 @@ async fn open(folder: &str) -> anyhow::Result<Lake> {
         notifications,
         stop,
     };
-    Ok(Lake::open(Arc::new(catalog), settings, TOPIC, "bench", context).await?)
+    Ok(Lake::open(catalog, settings, TOPIC, "bench", context).await?)
 }
 
 /// The values of the records that the SmartModule makes of the events.

@@ -27,6 +27,7 @@ use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use iceberg::writer::{CurrentFileStatus as _, IcebergWriter as _, IcebergWriterBuilder as _};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -76,6 +77,8 @@ impl Files {
         let schema = table.metadata().current_schema();
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            // No two facts have the same.
+            .set_column_dictionary_enabled(ColumnPath::from("fact_hash"), false)
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
         // No two files have the same name, whoever writes them.
@@ -162,6 +165,8 @@ impl Files {
         let days = self.days(&batches)?;
         let order = self.order(&batches, &days)?;
         let places = places(&batches);
+        // Most columns have no value in most commits, and to arrange theirs takes as long as values.
+        let batches = filled(&batches)?;
         let all: Vec<&RecordBatch> = batches.iter().collect();
         for run in order.chunk_by(|one, next| days.values().get(*one) == days.values().get(*next)) {
             let day = run.first().and_then(|first| days.values().get(*first));
@@ -170,10 +175,23 @@ impl Files {
                 let chosen = chunk.iter().filter_map(|row| places.get(*row).copied());
                 let chosen: Vec<(usize, usize)> = chosen.collect();
                 let rows = interleave_record_batch(&all, &chosen)?;
+                let rows = self.complete(&rows)?;
                 self.writer(day).await?.write(rows).await?;
             }
         }
         Ok(())
+    }
+
+    /// Adds the columns that are null in every row.
+    fn complete(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let columns = self.schema.fields().iter().map(|field| {
+            let filled = rows.column_by_name(field.name());
+            filled.map_or_else(
+                || new_null_array(field.data_type(), rows.num_rows()),
+                Arc::clone,
+            )
+        });
+        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect())
     }
 
     /// The day of each row, in days since the Unix epoch.
@@ -249,6 +267,17 @@ impl Files {
         self.closed.clear();
         self.rows = 0;
     }
+}
+
+/// The columns that have a value in any of the batches.
+fn filled(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let columns = batches.first().map_or(0, RecordBatch::num_columns);
+    let has_value = |column: &usize| {
+        let mut columns = batches.iter().map(|batch| batch.column(*column));
+        columns.any(|column| column.null_count() < column.len())
+    };
+    let filled: Vec<usize> = (0..columns).filter(has_value).collect();
+    batches.iter().map(|batch| batch.project(&filled)).collect()
 }
 
 /// The batch and the index in it of each row.
