@@ -99,7 +99,8 @@ impl Lake {
 pub fn commands(folder: &Path) -> String {
     let facts = folder.join("shop/facts").display().to_string();
     format!(
-        r#"pip install duckdb==1.5.5
+        r#"python3 -m venv lake-venv && . lake-venv/bin/activate
+pip install duckdb==1.5.5
 python3 - <<'END'
 import duckdb
 duckdb.sql("INSTALL iceberg; LOAD iceberg")

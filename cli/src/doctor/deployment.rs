@@ -13,7 +13,8 @@ use super::report::Report;
 use crate::arguments::{Database, Queue};
 
 const AREA: &str = "files";
-const FIX: &str = "correct it; the connector's sample-config.yaml shows every key";
+const FIX: &str = "correct it, or name the file of its secrets with --secrets; the connector's \
+                   sample-config.yaml shows every key";
 
 /// The arguments that name the deployment.
 #[derive(clap::Args)]

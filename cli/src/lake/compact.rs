@@ -75,7 +75,7 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
             statements::compaction(&table, definition, &days, config)
         );
         if config.content == Content::Facts && id.name() == config.table() {
-            outln!("{}", statements::repeats(&table, &days, config));
+            outln!("{}", statements::repeats(&table, definition, &days, config));
         }
     }
     if found_any {
@@ -99,7 +99,8 @@ async fn repeats(opened: &Opened, today: NaiveDate) -> anyhow::Result<ExitCode> 
         "{} has no rows of a day before today",
         table.identifier()
     );
-    outln!("{}", statements::repeats(&table, &days, config));
+    let definition = config.content.definition();
+    outln!("{}", statements::repeats(&table, definition, &days, config));
     print_end(opened);
     Ok(ExitCode::SUCCESS)
 }

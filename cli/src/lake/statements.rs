@@ -106,11 +106,15 @@ fn ranges(days: &[NaiveDate]) -> Vec<(NaiveDate, NaiveDate)> {
     ranges
 }
 
+/// Where the packages and variables of the programs for PyIceberg are described.
+const SETUP: &str = "what to install and CATALOG_URL: see `etl lake init`";
+
 /// The rows that a deletion removes.
 pub struct Condition {
     trino: String,
     spark: String,
-    python: String,
+    /// Conditions of PyIceberg, each of which is deleted by itself.
+    python: Vec<String>,
 }
 
 impl Condition {
@@ -136,12 +140,15 @@ impl Condition {
             format!("[{}]", ids.join(", "))
         };
         let ids = list(&mut person.ids());
-        let mut python = format!(
-            "Or(In(\"user_id\", {ids}), And(IsNull(\"user_id\"), In(\"user_pseudo_id\", {ids})))"
-        );
+        // PyIceberg 0.12 keeps each row with a null in a column that the condition compares, unless
+        // an `IsNull` names that column: an `Or` would keep a user's rows without a device.
+        let mut python = vec![
+            format!("In(\"user_id\", {ids})"),
+            format!("And(IsNull(\"user_id\"), In(\"user_pseudo_id\", {ids}))"),
+        ];
         if !person.devices.is_empty() {
             let devices = list(&mut person.devices.iter());
-            python = format!("Or({python}, In(\"user_pseudo_id\", {devices}))");
+            python.push(format!("In(\"user_pseudo_id\", {devices})"));
         }
         Self {
             trino: sql(Dialect::Trino),
@@ -199,7 +206,7 @@ impl Condition {
         Self {
             trino: sql(Dialect::Trino),
             spark: sql(Dialect::Spark),
-            python: any(python.collect()),
+            python: vec![any(python.collect())],
         }
     }
 }
@@ -226,21 +233,25 @@ pub fn deletion(table: &Table, condition: &Condition, config: &Config) -> String
             condition.trino
         )
     });
+    let deletes = condition.python.iter();
+    let deletes: Vec<String> = deletes.map(|one| format!("table.delete({one})")).collect();
     format!(
         "{athena}-- Spark\nDELETE FROM {spark} WHERE {of_spark};\n\n\
          -- Trino\nDELETE FROM {in_trino} WHERE {trino};\n\n\
-         # PyIceberg: rewrites the files with such rows. If the sink commits meanwhile it fails with\n\
-         # CommitFailedException and changes nothing: run it again.\n\
+         # PyIceberg ({SETUP}):\n\
+         # rewrites the files with such rows. If the sink commits meanwhile it fails with\n\
+         # CommitFailedException: run it again. It warns if a condition matches nothing.\n\
          {pyiceberg}\n\
          from pyiceberg.expressions import And, EqualTo, In, IsNull, Or\n\
-         catalog.load_table({name}).delete(\n    {python}\n)\n",
+         table = catalog.load_table({name})\n\
+         {python}\n",
         trino = condition.trino,
         spark = names.spark,
         of_spark = condition.spark,
         in_trino = names.trino,
         pyiceberg = pyiceberg(config),
         name = python_text(&names.iceberg),
-        python = condition.python,
+        python = deletes.join("\n"),
     )
 }
 
@@ -295,13 +306,18 @@ pub fn compaction(
     }
     format!(
         "{athena}-- Spark\n{spark}\n-- Trino\n{trino}\n{}",
-        rewrite(&names.iceberg, time, definition.sorted_by, days, config)
+        rewrite(&names.iceberg, definition, days, config, false)
     )
 }
 
 /// The statements that remove the rows of events that the producer sent again: of those with the
 /// same time and `fact_hash` the newest version stays, and of equal ones the first record's.
-pub fn repeats(table: &Table, days: &[NaiveDate], config: &Config) -> String {
+pub fn repeats(
+    table: &Table,
+    definition: &Definition,
+    days: &[NaiveDate],
+    config: &Config,
+) -> String {
     let names = Names::of(table, config);
     let merge = |table: &str, dialect: Dialect| {
         let days = ranges(days);
@@ -317,9 +333,10 @@ pub fn repeats(table: &Table, days: &[NaiveDate], config: &Config) -> String {
     format!(
         "To remove a producer's repeats from these days:\n\n{athena}\
          -- Spark\n{}\n-- Trino\n{}\n\
-         # PyIceberg: in the program that `etl lake compact` prints, put `rows = first(rows)` before the sort.\n{FIRST}",
+         {}",
         merge(&names.spark, Dialect::Spark),
         merge(&names.trino, Dialect::Trino),
+        rewrite(&names.iceberg, definition, days, config, true),
     )
 }
 
@@ -352,34 +369,44 @@ def first(rows):
     return rows.filter([row == 0 or keys[row] != keys[row - 1] for row in range(len(keys))])
 ";
 
-/// A program that rewrites some days with PyIceberg.
+/// A program that rewrites some days with PyIceberg, `distinct` without the repeats.
 fn rewrite(
     table: &str,
-    time: &str,
-    sorted_by: &[&str],
+    definition: &Definition,
     days: &[NaiveDate],
     config: &Config,
+    distinct: bool,
 ) -> String {
     let days: Vec<String> = days.iter().map(|day| format!("\"{day}\"")).collect();
-    let order: Vec<String> = sorted_by
+    let order: Vec<String> = definition
+        .sorted_by
         .iter()
         .map(|column| format!("(\"{column}\", \"ascending\")"))
         .collect();
+    let (function, call) = if distinct {
+        (FIRST, "rows = first(rows)\n    ")
+    } else {
+        ("", "")
+    };
     format!(
-        "# PyIceberg: holds the rows of a day in memory. If the sink commits meanwhile it fails with\n\
-         # CommitFailedException and changes nothing: run it again.\n\
+        "# PyIceberg ({SETUP}):\n\
+         # holds the rows of a day in memory. If the sink commits meanwhile it fails with\n\
+         # CommitFailedException and keeps the day as it was: run it again.\n\
          {pyiceberg}\n\
          from datetime import datetime, timedelta, timezone\n\
          from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan\n\
+         {function}\
          for day in [{days}]:\n    \
              start = datetime.fromisoformat(day).replace(tzinfo=timezone.utc)\n    \
              of_day = And(GreaterThanOrEqual(\"{time}\", start.isoformat()),\n                 \
              LessThan(\"{time}\", (start + timedelta(days=1)).isoformat()))\n    \
              table = catalog.load_table({table})\n    \
              rows = table.scan(row_filter=of_day).to_arrow()\n    \
+             {call}\
              rows = rows.sort_by([{order}])\n    \
              table.overwrite(rows, overwrite_filter=of_day)\n",
         pyiceberg = pyiceberg(config),
+        time = definition.time,
         days = days.join(", "),
         table = python_text(table),
         order = order.join(", "),
@@ -479,9 +506,9 @@ mod tests {
         assert!(condition.trino.contains(r"user_id IN ('o''neil\', 'd"));
         assert!(condition.spark.contains(r"user_id IN ('o\'neil\\', 'd"));
         assert!(
-            condition
-                .python
-                .contains(r#"In("user_id", ["o'neil\\", "d\"1"])"#)
+            condition.python[0] == r#"In("user_id", ["o'neil\\", "d\"1"])"#,
+            "{:?}",
+            condition.python
         );
         assert!(condition.trino.ends_with("OR user_pseudo_id IN ('d\"1')"));
     }
@@ -506,11 +533,11 @@ mod tests {
         assert!(condition.spark.starts_with(r"source_topic = 'new\'s' AND"));
         assert_eq!(
             condition.python,
-            "Or(And(EqualTo(\"source_topic\", \"new's\"), \
+            ["Or(And(EqualTo(\"source_topic\", \"new's\"), \
              Or(And(EqualTo(\"source_partition\", 0), In(\"source_offset\", [7, 9])),\n    \
              And(EqualTo(\"source_partition\", 2), In(\"source_offset\", [1])))),\n    \
              And(EqualTo(\"source_topic\", \"old\"), \
-             And(EqualTo(\"source_partition\", 0), In(\"source_offset\", [7]))))"
+             And(EqualTo(\"source_partition\", 0), In(\"source_offset\", [7]))))"]
         );
     }
 

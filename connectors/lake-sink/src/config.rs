@@ -285,7 +285,12 @@ impl Config {
         let catalog = self.catalog();
         if catalog == CatalogKind::Postgres {
             let valid = self.database().validate();
-            valid.map_err(|error| Error::Invalid(format!("`catalog-url`: {}", error.chain())))?;
+            valid.map_err(|error| {
+                Error::Invalid(format!(
+                    "`catalog-url` is not https://…, glue or a database: {}",
+                    error.chain()
+                ))
+            })?;
         } else if self.share_partitions {
             return invalid(
                 "`share-partitions` needs a catalog in PostgreSQL, which has the locks; name \
