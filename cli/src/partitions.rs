@@ -95,7 +95,11 @@ async fn list(client: &tokio_postgres::Client) -> anyhow::Result<()> {
             row.get::<_, String>(0),
             day(1),
             day(2),
-            row.get::<_, i64>(3).to_string(),
+            // The server has no estimate before its first analysis of a table.
+            match row.get(3) {
+                0_i64 => "?".to_owned(),
+                facts => facts.to_string(),
+            },
             (row.get::<_, i64>(4) / MIB).to_string(),
         ]);
     }

@@ -324,6 +324,9 @@ impl Config {
             if !account.is_none_or(is_account) {
                 return invalid("`catalog-url` must be glue, or glue: and an account of 12 digits");
             }
+            if !self.warehouse.starts_with("s3:") {
+                return invalid("`warehouse` of tables in Glue must be s3://bucket/folder");
+            }
             if self.catalog_name.is_some() {
                 return invalid("`catalog-name` is for other catalogs than Glue");
             }
@@ -425,6 +428,7 @@ mod tests {
                 "catalog-credential",
                 json!({"catalog-credential": "id:secret"}),
             ),
+            ("warehouse", json!({"warehouse": "file:///lake"})),
             ("catalog-name", json!({"catalog-name": "lake"})),
             ("namespace", json!({"namespace": "a.b"})),
             ("table", json!({"table": "Facts"})),
