@@ -11,9 +11,7 @@ build: prerequisites
 	cargo build --profile $(PROFILE) --workspace --bins
 	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
 
-# What the demo needs, without the lake, in a profile of its own: PROFILE=release runs faster and
-# takes twice as long to build.
-demo: PROFILE = demo
+# What the demo needs, without the lake, is built in half the time.
 ifeq (,$(findstring --lake,$(ARGS)))
 demo: prerequisites
 	cargo build --profile $(PROFILE) --no-default-features --bins \
