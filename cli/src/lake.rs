@@ -23,9 +23,7 @@ use chrono::TimeDelta;
 use clap::Subcommand;
 use connector_common::Connector;
 use lake_sink::catalog;
-use lake_sink::config::CatalogKind;
 use lake_sink::maintenance::Lake;
-use warehouse::Database;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -69,9 +67,10 @@ enum Command {
 
 /// The keys of the file that no command needs.
 const UNNEEDED: &[&str] = &["notifications-secret"];
-/// Returns true if the database has the tables of the catalog.
-const HAS_CATALOG: &str = "SELECT to_regclass('iceberg_tables') IS NOT NULL \
-                             AND to_regclass('iceberg_namespace_properties') IS NOT NULL";
+/// The reason if a command finds no catalog. Only `etl lake init` creates one: a mistaken
+/// `catalog-url` would get its tables otherwise.
+pub const NO_CATALOG: &str = "the database of `catalog-url` has no catalog; `etl lake init` creates it, \
+                          and so does the sink";
 
 /// The lake sink's file, for commands that look at more than the lake.
 #[derive(clap::Args)]
@@ -99,20 +98,37 @@ impl Opened {
     /// Reads the file and connects to the catalog.
     ///
     /// # Errors
-    /// The file is not valid, or the catalog can't be reached.
+    /// The file is not valid, or the catalog is missing or can't be reached.
     pub async fn new(config: &Path, secrets: Option<&Path>) -> anyhow::Result<Self> {
+        let connector = load(config, secrets)?;
+        let lake = open_existing(&connector.config).await?;
+        let lake = lake.context(NO_CATALOG)?;
+        Ok(Self::of(connector, lake, config, secrets))
+    }
+
+    /// As [`Self::new`], and creates a catalog that is missing.
+    async fn create(config: &Path, secrets: Option<&Path>) -> anyhow::Result<Self> {
         let connector = load(config, secrets)?;
         let catalog = catalog::open(&connector.config).await?;
         let lake = Lake::new(catalog, &connector.config)?;
+        Ok(Self::of(connector, lake, config, secrets))
+    }
+
+    fn of(
+        connector: Connector<lake_sink::Config>,
+        lake: Lake,
+        config: &Path,
+        secrets: Option<&Path>,
+    ) -> Self {
         let mut options = format!("--config {}", config.display());
         if let Some(secrets) = secrets {
             options += &format!(" --secrets {}", secrets.display());
         }
-        Ok(Self {
+        Self {
             connector,
             lake,
             options,
-        })
+        }
     }
 
     /// The topic that the sink reads.
@@ -130,26 +146,25 @@ pub fn load(config: &Path, secrets: Option<&Path>) -> anyhow::Result<Connector<l
         .with_context(|| format!("cannot use {} as a lake sink's file", config.display()))
 }
 
-/// The tables of a lake; `None` if its database has no catalog, which [`Opened::new`] would create.
+/// The tables of a lake; `None` if its database has no catalog.
 ///
 /// # Errors
-/// The catalog's database can't be reached or refuses.
+/// The catalog can't be reached or refuses.
 pub async fn open_existing(config: &lake_sink::Config) -> anyhow::Result<Option<Lake>> {
-    if config.catalog() == CatalogKind::Postgres {
-        let database = Database::new(&config.database()).context("catalog-url")?;
-        let client = database.connect().await.context("the catalog")?;
-        let row = client.query_one(HAS_CATALOG, &[]).await?;
-        if !row.get::<_, bool>(0) {
-            return Ok(None);
-        }
+    match catalog::open_existing(config).await? {
+        Some(catalog) => Ok(Some(Lake::new(catalog, config)?)),
+        None => Ok(None),
     }
-    Ok(Some(Lake::new(catalog::open(config).await?, config)?))
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.file.config.as_deref();
     let config = config.context("no lake named; use --config FILE, the lake sink's file")?;
-    let opened = Opened::new(config, args.file.secrets.as_deref()).await?;
+    let secrets = args.file.secrets.as_deref();
+    let opened = match args.command {
+        Command::Init => Opened::create(config, secrets).await?,
+        _ => Opened::new(config, secrets).await?,
+    };
     match args.command {
         Command::Init => init::run(&opened).await,
         Command::Status(args) => status::run(&args, &opened).await,

@@ -26,7 +26,17 @@ pub async fn run(opened: &Opened) -> anyhow::Result<ExitCode> {
         ),
         CatalogKind::Rest => (
             "s3fs",
-            ", with the\nURL of the catalog in the variable CATALOG_URL",
+            match (&config.catalog_token, &config.catalog_credential) {
+                (Some(_), _) => {
+                    ", with the\nURL of the catalog in the variable CATALOG_URL, and its token in \
+                     CATALOG_TOKEN"
+                }
+                (None, Some(_)) => {
+                    ", with the\nURL of the catalog in the variable CATALOG_URL, and \
+                     `catalog-credential` in CATALOG_CREDENTIAL"
+                }
+                (None, None) => ", with the\nURL of the catalog in the variable CATALOG_URL",
+            },
         ),
         CatalogKind::Glue { .. } => ("glue", ""),
     };

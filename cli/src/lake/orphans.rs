@@ -30,16 +30,16 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
-    let least = min_age(opened.connector.config.commit_interval);
+    let config = &opened.connector.config;
+    let least = min_age(config.commit_interval);
     ensure!(
         args.older_than >= least,
         "--older-than must be {} or more: younger files can belong to a commit under way",
         display::age(least.as_seconds_f64())
     );
-    let s3 = opened.connector.config.s3();
     let mut tables = Vec::new();
     for (table, _) in opened.lake.tables() {
-        let found = Orphans::find(&opened.lake, table, &s3, args.older_than).await?;
+        let found = Orphans::find(&opened.lake, table, config, args.older_than).await?;
         let bytes: u64 = found.files.iter().map(|file| file.bytes).sum();
         if args.delete && !found.files.is_empty() {
             let bar = Bar::towards("files", found.files.len() as u64);

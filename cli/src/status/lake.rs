@@ -9,7 +9,7 @@ use lake_sink::offsets;
 use serde::Serialize;
 
 use super::sinks::{self, Ends, Lag};
-use crate::lake::{LakeFile, load, open_existing};
+use crate::lake::{LakeFile, NO_CATALOG, load, open_existing};
 
 /// The lake of `--lake-config`.
 #[derive(Serialize)]
@@ -75,10 +75,7 @@ impl Connection {
                 let connector = load(config, file.secrets.as_deref())?;
                 let lake = open_existing(&connector.config).await?;
                 &*self.0.insert(Opened {
-                    lake: lake.context(
-                        "the database of `catalog-url` has no catalog; `etl lake init` creates it, \
-                         and so does the sink",
-                    )?,
+                    lake: lake.context(NO_CATALOG)?,
                     topic: connector.meta.topic.name,
                 })
             }

@@ -9,8 +9,8 @@ mod sql;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use iceberg::Catalog;
 use iceberg::io::FileIO;
+use iceberg::{Catalog, TableIdent};
 use warehouse::Database;
 
 use self::glue::GluePointers;
@@ -22,26 +22,65 @@ use crate::storage;
 
 pub use fence::Fenced;
 
-/// The catalog of a configuration, with its storage.
+/// The catalog of a configuration, with its storage. Creates one that is missing in its database.
 ///
 /// # Errors
 /// The catalog can't be reached or refuses.
 pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Catalog>> {
+    let database = database(config)?;
+    if let Some(pointers) = &database {
+        pointers.create().await.map_err(Error::from)?;
+    }
+    connect(config, database).await
+}
+
+/// The catalog of a configuration; `None` if its database has no catalog.
+///
+/// # Errors
+/// The catalog can't be reached or refuses.
+pub async fn open_existing(config: &Config) -> anyhow::Result<Option<Arc<dyn Catalog>>> {
+    let database = database(config)?;
+    if let Some(pointers) = &database
+        && !pointers.exist().await.map_err(Error::from)?
+    {
+        return Ok(None);
+    }
+    connect(config, database).await.map(Some)
+}
+
+/// The folder of a table as Glue names it. It may be in a bucket that the credentials can't read.
+/// `None` for other catalogs: the folder is in the table's metadata.
+pub(crate) async fn folder(config: &Config, table: &TableIdent) -> iceberg::Result<Option<String>> {
+    let CatalogKind::Glue { account } = config.catalog() else {
+        return Ok(None);
+    };
+    let pointers = GluePointers::open(account, &config.s3()).await;
+    pointers.folder(table).await
+}
+
+fn database(config: &Config) -> anyhow::Result<Option<SqlPointers>> {
+    if config.catalog() != CatalogKind::Postgres {
+        return Ok(None);
+    }
+    let database = Database::new(&config.database()).context("catalog-url")?;
+    if let Some(warning) = database.unverified() {
+        tracing::warn!(database = database.address(), "{warning}");
+    }
+    Ok(Some(SqlPointers::new(database, config.catalog_name())))
+}
+
+async fn connect(
+    config: &Config,
+    database: Option<SqlPointers>,
+) -> anyhow::Result<Arc<dyn Catalog>> {
     let s3 = config.s3();
-    let files = storage::open(&config.warehouse, &s3);
-    let catalog: iceberg::Result<Arc<dyn Catalog>> = match config.catalog() {
-        CatalogKind::Postgres => {
-            let database = Database::new(&config.database()).context("catalog-url")?;
-            if let Some(warning) = database.unverified() {
-                tracing::warn!(database = database.address(), "{warning}");
-            }
-            let pointers = SqlPointers::open(database, config.catalog_name()).await;
-            of(pointers.map_err(Error::from)?, config, files.await)
-        }
-        CatalogKind::Glue { account } => {
-            of(GluePointers::open(account, &s3).await, config, files.await)
-        }
-        CatalogKind::Rest => rest::open(config, &s3).await,
+    let files = storage::open(&config.warehouse, &s3).await;
+    let catalog = if let Some(pointers) = database {
+        of(pointers, config, files)
+    } else if let CatalogKind::Glue { account } = config.catalog() {
+        of(GluePointers::open(account, &s3).await, config, files)
+    } else {
+        rest::open(config, &s3).await
     };
     Ok(catalog.map_err(Error::from)?)
 }

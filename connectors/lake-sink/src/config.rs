@@ -315,6 +315,15 @@ impl Config {
                 }
             }
         }
+        if catalog == CatalogKind::Rest {
+            let token_url = self.catalog_token_url.as_deref();
+            for (key, url) in [
+                ("catalog-url", Some(self.catalog_url.reveal())),
+                ("catalog-token-url", token_url),
+            ] {
+                url.map_or(Ok(()), |url| validate_url(key, url))?;
+            }
+        }
         if self.catalog_token.is_some() && self.catalog_credential.is_some() {
             return invalid("`catalog-token` and `catalog-credential` exclude each other");
         }
@@ -342,6 +351,21 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Checks a URL of a REST server. The error does not quote it: it may have a password.
+fn validate_url(key: &str, url: &str) -> Result<(), Error> {
+    let parsed = reqwest::Url::parse(url).ok();
+    let parsed = parsed.filter(|url| ["http", "https"].contains(&url.scheme()));
+    let Some(parsed) = parsed else {
+        return Err(Error::Invalid(format!("`{key}` is not an http(s) URL")));
+    };
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(Error::Invalid(format!(
+            "`{key}` must have no user or password: set `catalog-token` or `catalog-credential`"
+        )));
+    }
+    Ok(())
 }
 
 fn default_namespace() -> String {
@@ -421,6 +445,15 @@ mod tests {
             "catalog-credential": "id:secret", "catalog-scope": "all"});
         validated(rest).unwrap();
         validated(json!({"catalog-url": "glue:123456789012"})).unwrap();
+        for (key, url) in [
+            ("catalog-url", "https://user:hunter2@host/api"),
+            ("catalog-url", "https://user:hunter2@host:port/api"),
+            ("catalog-token-url", "https://hunter2@host/token"),
+            ("catalog-token-url", "host/hunter2"),
+        ] {
+            let error = validated(json!({"catalog-url": "https://host", key: url})).unwrap_err();
+            assert!(error.contains(key) && !error.contains("hunter2"), "{error}");
+        }
         for (key, mut more) in [
             ("share-partitions", json!({"share-partitions": true})),
             ("password-file", json!({"password-file": "/secret"})),

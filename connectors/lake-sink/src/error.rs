@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use sink_common::ReadError;
 use warehouse::Remedy;
 
@@ -162,7 +163,7 @@ pub enum Error {
     /// The folder of another table is not known.
     #[error(
         "cannot tell whether the table {table} of the same catalog has files in the folder, so \
-         nothing is removed; mend it, or drop it from the catalog"
+         nothing is removed; give the credentials the right to read its metadata, or mend it"
     )]
     Unknown {
         /// The other table.
@@ -210,6 +211,27 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// The code and the message of AWS, or the causes, in one line. The SDK's own display adds the whole
+/// answer with its headers.
+pub(crate) fn of_aws<E>(error: &SdkError<E>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match (error.code(), error.raw_response()) {
+        (Some(code), _) => format!("{code}: {}", error.message().unwrap_or("no message")),
+        (None, Some(answer)) => format!("HTTP status {} without a reason", answer.status()),
+        (None, None) => chain(error),
+    }
+}
+
+/// An error and its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.dedup();
+    causes.join(": ")
 }
 
 /// The end of an error's message: what to do in the table.

@@ -38,7 +38,7 @@ pub async fn open(location: &str, s3: &S3Settings) -> FileIO {
     FileIOBuilder::new(factory).with_props(properties).build()
 }
 
-/// What opens the files at `location`, and its properties, for a catalog that does so itself.
+/// The factory of the files at `location`, and its properties, for a catalog that opens files itself.
 pub(crate) async fn factory(
     location: &str,
     s3: &S3Settings,

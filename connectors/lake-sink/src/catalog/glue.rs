@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_glue::Client;
-use aws_sdk_glue::error::{BuildError, DisplayErrorContext, SdkError};
+use aws_sdk_glue::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_glue::operation::get_database::GetDatabaseError;
 use aws_sdk_glue::operation::get_table::GetTableError;
-use aws_sdk_glue::types::{Column, DatabaseInput, StorageDescriptor, TableInput};
+use aws_sdk_glue::types::{Column, DatabaseInput, StorageDescriptor, Table, TableInput};
 use iceberg::spec::{PrimitiveType, TableMetadata, Type};
 use iceberg::{Error, ErrorKind, NamespaceIdent, Result, TableIdent};
 
 use super::pointers::{Pointer, Pointers};
+use crate::error;
 use crate::storage::S3Settings;
 
 /// Timeout for an attempt of a request, and for all of them.
@@ -51,6 +52,34 @@ impl GluePointers {
         Self {
             client: Client::new(&aws),
             account: account.map(str::to_owned),
+        }
+    }
+
+    /// The folder of a table.
+    ///
+    /// # Errors
+    /// Glue can't be reached or refuses.
+    pub async fn folder(&self, table: &TableIdent) -> Result<Option<String>> {
+        let found = self.find(table).await?;
+        let storage = found.and_then(|found| found.storage_descriptor);
+        Ok(storage.and_then(|storage| storage.location))
+    }
+
+    async fn find(&self, table: &TableIdent) -> Result<Option<Table>> {
+        let request = self.client.get_table();
+        let request = request.database_name(table.namespace().join("."));
+        let request = request.name(table.name());
+        let request = request.set_catalog_id(self.account.clone());
+        match request.send().await {
+            Ok(found) => Ok(found.table),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetTableError::is_entity_not_found_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed(error)),
         }
     }
 }
@@ -123,28 +152,13 @@ impl Pointers for GluePointers {
     }
 
     async fn get(&self, table: &TableIdent) -> Result<Option<Pointer>> {
-        let request = self.client.get_table();
-        let request = request.database_name(table.namespace().join("."));
-        let request = request.name(table.name());
-        let request = request.set_catalog_id(self.account.clone());
-        let found = match request.send().await {
-            Ok(found) => found.table,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(GetTableError::is_entity_not_found_exception) =>
-            {
-                None
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let Some(found) = found else {
+        let Some(found) = self.find(table).await? else {
             return Ok(None);
         };
         let parameters = found.parameters.unwrap_or_default();
         let location = parameters.get(METADATA_LOCATION).cloned();
         let Some(location) = location.filter(|_| is_iceberg(Some(&parameters))) else {
-            let reason = format!("{table} in Glue is no Iceberg table; name another one");
+            let reason = format!("{table} in Glue is not an Iceberg table; name another one");
             return Err(Error::new(ErrorKind::DataInvalid, reason));
         };
         Ok(Some(Pointer {
@@ -174,12 +188,19 @@ impl Pointers for GluePointers {
         location: &str,
         metadata: &TableMetadata,
     ) -> Result<bool> {
+        let Some(version) = replaced.version else {
+            let reason = format!(
+                "Glue names no version of {table}, without which it can't be told \
+                                  whether another commit came first"
+            );
+            return Err(Error::new(ErrorKind::DataInvalid, reason));
+        };
         let mut parameters = replaced.parameters;
         parameters.insert(PREVIOUS_LOCATION.to_owned(), replaced.location);
         let request = self.client.update_table();
         let request = request.database_name(table.namespace().join("."));
         let request = request.table_input(input(table, location, metadata, parameters)?);
-        let request = request.set_version_id(replaced.version).skip_archive(true);
+        let request = request.version_id(version).skip_archive(true);
         let request = request.set_catalog_id(self.account.clone());
         match request.send().await {
             Ok(_) => Ok(true),
@@ -259,10 +280,65 @@ fn unbuilt(error: BuildError) -> Error {
     Error::new(ErrorKind::Unexpected, "cannot build a request to Glue").with_source(error)
 }
 
-fn failed<E, R>(error: SdkError<E, R>) -> Error
+fn failed<E>(error: SdkError<E>) -> Error
 where
-    SdkError<E, R>: std::error::Error + Send + Sync + 'static,
+    E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let reason = format!("Glue returned no answer: {}", DisplayErrorContext(&error));
+    let remedy = match error.code() {
+        Some("AccessDeniedException") => "; deploy/lake/aws/sink-policy.json has the rights",
+        Some("ExpiredTokenException" | "UnrecognizedClientException") => {
+            "; renew the AWS credentials"
+        }
+        _ => "",
+    };
+    let reason = format!("AWS Glue: {}{remedy}", error::of_aws(&error));
     Error::new(ErrorKind::Unexpected, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use aws_sdk_glue::Config;
+    use aws_sdk_glue::config::Credentials;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_is_one_line_that_says_what_to_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut request, mut byte) = (Vec::new(), [0]);
+            while !request.ends_with(b"}") {
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            let body = r#"{"__type": "AccessDeniedException", "Message": "not glue:GetTable"}"#;
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 400 x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
+        });
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("id", "key", None, None, "test"))
+            .endpoint_url(url);
+        let pointers = GluePointers {
+            client: Client::from_conf(config.build()),
+            account: None,
+        };
+        let table = TableIdent::from_strs(["shop", "facts"]).unwrap();
+        let error = pointers.get(&table).await.unwrap_err();
+        assert_eq!(
+            error.message(),
+            "AWS Glue: AccessDeniedException: not glue:GetTable; \
+             deploy/lake/aws/sink-policy.json has the rights"
+        );
+    }
 }

@@ -19,14 +19,14 @@ use iceberg::{
 /// The property with a namespace's own location.
 const NAMESPACE_LOCATION: &str = "location";
 
-/// What a catalog knows of a table.
+/// A table's entry in a store.
 #[derive(Clone, Debug, Default)]
 pub struct Pointer {
     /// The location of its metadata.
     pub location: String,
     /// The version of the pointer, if the store counts them.
     pub version: Option<String>,
-    /// What else the store has, for other programs.
+    /// Other properties of the table in the store, for other programs.
     pub parameters: HashMap<String, String>,
 }
 

@@ -1,7 +1,7 @@
 //! Servers of Iceberg's REST protocol.
 //!
-//! Iceberg's library speaks to them. What it lacks is here: TLS and timeouts, an expired token is
-//! requested again, tables are created in the folder `warehouse`, and no message has a token.
+//! Iceberg's library speaks to them. This module adds TLS and timeouts, requests an expired token
+//! again, creates tables in the folder `warehouse`, and keeps secrets out of messages.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,12 +21,15 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::config::Config;
+use crate::error;
 use crate::storage::{self, S3Settings};
 
 /// Timeout for a connection to a REST server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest part of an answer that a message quotes, in characters.
+const MAX_QUOTE: usize = 200;
 /// The catalog's name in messages of the library.
 const NAME: &str = "lake";
 
@@ -99,19 +102,76 @@ impl fmt::Debug for Server {
 impl Server {
     async fn answer<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let answered = call.await;
-        let Err(error) = &answered else {
-            return answered;
-        };
-        if self.requests_tokens {
+        if answered.is_err() && self.requests_tokens {
             // It may have expired: the next call requests another one.
             let _ = self.catalog.invalidate_token().await;
         }
-        // The library quotes an answer that it can't read.
-        if error.to_string().contains("access_token") {
-            let reason = "the answer of the token server can't be read";
-            return Err(Error::new(ErrorKind::Unexpected, reason));
-        }
-        answered
+        answered.map_err(short)
+    }
+}
+
+/// The error in one line. The library quotes headers and whole answers, which may have secrets: a
+/// token, or credentials for the storage.
+fn short(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unexpected {
+        return error;
+    }
+    let text = error.to_string();
+    let reason = if let Some((status, answer)) = answer(&text) {
+        let remedy = match status.get(..3) {
+            Some("401") => "; check `catalog-token` or `catalog-credential`",
+            Some("403") => "; give the sink's user the right to it at the server",
+            Some("404") => "; check `catalog-url` and `catalog-name`",
+            _ => "",
+        };
+        format!(
+            "the REST server answered {status}: {}{remedy}",
+            quote(answer)
+        )
+    } else if text.contains("json: ") {
+        "the REST server's answer can't be read; check `catalog-url` and `catalog-token-url`".into()
+    } else if let Some(cause) = std::error::Error::source(&error) {
+        format!("no answer of the REST server: {}", error::chain(cause))
+    } else {
+        return error;
+    };
+    Error::new(error.kind(), reason).with_retryable(error.retryable())
+}
+
+/// The status and the body of a failed request in a message of the library.
+fn answer(text: &str) -> Option<(&str, &str)> {
+    let (_, rest) = text.split_once(", context: { ")?;
+    let (key, rest) = rest.split_once(": ")?;
+    // A token server has its status in `code`.
+    if key != "status" && key != "code" {
+        return None;
+    }
+    let (status, rest) = rest.split_once(", ")?;
+    let body = rest.split_once(", json: ").map_or("", |(_, body)| body);
+    Some((
+        status,
+        body.rsplit_once(" } => ").map_or(body, |(body, _)| body),
+    ))
+}
+
+/// The message of an answer, or its beginning.
+fn quote(answer: &str) -> String {
+    if answer.contains("access_token") {
+        return "not quoted, since it has a token".to_owned();
+    }
+    let parsed: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+    let messages = ["/error/message", "/error_description", "/message"];
+    let mut messages = messages
+        .into_iter()
+        .filter_map(|path| parsed.pointer(path)?.as_str());
+    let words: Vec<&str> = messages
+        .next()
+        .unwrap_or(answer)
+        .split_whitespace()
+        .collect();
+    match words.join(" ") {
+        empty if empty.is_empty() => "no reason".to_owned(),
+        text => text.chars().take(MAX_QUOTE).collect(),
     }
 }
 
@@ -142,7 +202,12 @@ impl Catalog for Server {
         &self,
         parent: Option<&NamespaceIdent>,
     ) -> Result<Vec<NamespaceIdent>> {
-        self.answer(self.catalog.list_namespaces(parent)).await
+        let mut found = self.answer(self.catalog.list_namespaces(parent)).await?;
+        // Servers with one level of namespaces ignore the parent.
+        if let Some(parent) = parent {
+            found.retain(|one| one.len() > parent.len() && one.starts_with(parent));
+        }
+        Ok(found)
     }
 
     async fn create_namespace(
@@ -206,7 +271,7 @@ mod tests {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::TcpListener;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -251,6 +316,15 @@ mod tests {
         open(&config, &config.s3()).await.unwrap()
     }
 
+    fn config() -> Value {
+        json!({"defaults": {}, "overrides": {}})
+    }
+
+    fn token() -> Value {
+        json!({"access_token": "token-1", "token_type": "bearer",
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"})
+    }
+
     fn facts() -> TableIdent {
         TableIdent::from_strs(["shop", "facts"]).unwrap()
     }
@@ -281,17 +355,73 @@ mod tests {
         });
         let catalog = catalog(url).await;
         let expired = catalog.load_table(&facts()).await.unwrap_err();
-        assert_eq!(expired.kind(), ErrorKind::Unexpected, "{expired}");
+        let shown = expired.to_string();
+        assert!(
+            shown.ends_with(
+                "401 Unauthorized: expired; check `catalog-token` or `catalog-credential`"
+            ),
+            "{shown}"
+        );
         let missing = catalog.load_table(&facts()).await.unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::TableNotFound, "{missing}");
     }
 
     #[tokio::test]
-    async fn a_token_that_cannot_be_read_is_in_no_message() {
-        let url = server(|_| (200, json!({"access_token": "hunter2"}).to_string()));
+    async fn secrets_of_an_answer_are_in_no_message() {
+        let of_storage = json!({"config": {"s3.secret-access-key": "hunter2"}});
+        for (request, status, body) in [
+            ("tokens", 200, json!({"access_token": "hunter2"})),
+            ("tokens", 200, json!({"token": "hunter2"})),
+            ("tokens", 200, json!("hunter2")),
+            (
+                "tokens",
+                201,
+                json!({"access_token": "hunter2", "expires_in": 60}),
+            ),
+            ("facts", 200, of_storage),
+        ] {
+            let body = body.to_string();
+            let url = server(move |asked| match asked {
+                _ if asked.contains(request) => (status, body.clone()),
+                _ if asked.contains("tokens") => (200, token().to_string()),
+                _ => (200, config().to_string()),
+            });
+            let catalog = catalog(url).await;
+            let error = catalog.load_table(&facts()).await.unwrap_err();
+            let shown = format!("{error} {error:?} {catalog:?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_is_one_short_line() {
+        let page = format!("<html>\n<body>\n{}</body>", "busy ".repeat(1000));
+        let url = server(move |asked| match asked {
+            _ if asked.contains("tokens") => (200, token().to_string()),
+            _ => (503, page.clone()),
+        });
+        let error = catalog(url).await.load_table(&facts()).await.unwrap_err();
+        let shown = error.to_string();
+        let expected = "the REST server answered 503 Service Unavailable: <html> <body> busy busy";
+        assert!(shown.contains(expected), "{shown}");
+        assert!(shown.len() < 400 && !shown.contains('\n'), "{shown}");
+        let error = catalog("http://127.0.0.1:1".to_owned()).await;
+        let shown = error.load_table(&facts()).await.unwrap_err().to_string();
+        assert!(shown.contains("no answer of the REST server: "), "{shown}");
+        assert_eq!(shown.matches("127.0.0.1").count(), 1, "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ignores_the_parent_has_no_namespaces_below_another() {
+        let url = server(|asked| match asked {
+            _ if asked.contains("tokens") => (200, token().to_string()),
+            _ if asked.contains("config") => (200, config().to_string()),
+            _ => (200, json!({"namespaces": [["shop"], ["web"]]}).to_string()),
+        });
         let catalog = catalog(url).await;
-        let error = catalog.load_table(&facts()).await.unwrap_err();
-        let shown = format!("{error} {error:?} {catalog:?}");
-        assert!(!shown.contains("hunter2"), "{shown}");
+        let all = catalog.list_namespaces(None).await.unwrap();
+        assert_eq!(all.len(), 2);
+        let below = catalog.list_namespaces(all.first()).await.unwrap();
+        assert!(below.is_empty(), "{below:?}");
     }
 }

@@ -93,23 +93,31 @@ impl fmt::Debug for SqlPointers {
 }
 
 impl SqlPointers {
-    /// The rows of the catalog called `name`. Creates the tables if they are missing.
+    /// The rows of the catalog called `name`.
+    pub fn new(database: Arc<Database>, name: &str) -> Self {
+        Self {
+            database,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Returns true if the tables exist.
     ///
     /// # Errors
     /// The server can't be reached or refuses.
-    pub async fn open(database: Arc<Database>, name: &str) -> Result<Self> {
-        let pointers = Self {
-            database,
-            name: name.to_owned(),
-        };
-        let exist = pointers.query(EXIST, &[]).await?;
-        if !exist.first().is_some_and(|row| row.get(0)) {
-            pointers.create().await?;
-        }
-        Ok(pointers)
+    pub async fn exist(&self) -> Result<bool> {
+        let exist = self.query(EXIST, &[]).await?;
+        Ok(exist.first().is_some_and(|row| row.get(0)))
     }
 
-    async fn create(&self) -> Result<()> {
+    /// Creates the tables if they are missing.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses.
+    pub async fn create(&self) -> Result<()> {
+        if self.exist().await? {
+            return Ok(());
+        }
         let created = async {
             let mut lease = self.database.lease().await.map_err(unreachable)?;
             let created = lease.client().batch_execute(CREATE).await;
@@ -274,10 +282,7 @@ async fn answer<T>(request: impl Future<Output = Result<T>>) -> Result<T> {
 fn unreachable(error: warehouse::Error) -> Error {
     Error::new(
         ErrorKind::Unexpected,
-        format!(
-            "cannot connect to the catalog's database: {}",
-            error.chain()
-        ),
+        format!("the catalog of `catalog-url`: {}", error.chain()),
     )
 }
 

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use aws_sdk_s3::error::DisplayErrorContext;
 use chrono::{DateTime, Utc};
 
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::storage::{self, S3Settings};
 
 /// Timeout for a page of S3's list.
@@ -89,12 +88,15 @@ async fn list_bucket(
         .into_paginator()
         .send();
     let mut listed = Vec::new();
-    while let Some(page) = tokio::time::timeout(TIMEOUT, pages.next()).await? {
+    loop {
+        let page = tokio::time::timeout(TIMEOUT, pages.next()).await;
+        let page = page.map_err(|_| format!("S3 returned no answer in {TIMEOUT:?}"))?;
+        let Some(page) = page else {
+            return Ok(listed);
+        };
         let page = page.map_err(|error| {
-            format!(
-                "{}; it needs s3:ListBucket on the bucket {bucket}",
-                DisplayErrorContext(error)
-            )
+            let reason = error::of_aws(&error);
+            format!("{reason}; it needs s3:ListBucket on the bucket {bucket}")
         })?;
         for object in page.contents() {
             let (Some(key), Some(modified)) = (object.key(), object.last_modified()) else {
@@ -108,7 +110,6 @@ async fn list_bucket(
             });
         }
     }
-    Ok(listed)
 }
 
 #[cfg(test)]

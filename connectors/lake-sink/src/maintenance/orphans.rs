@@ -26,10 +26,11 @@ use iceberg::spec::ManifestFile;
 use iceberg::table::Table;
 use iceberg::{Catalog, NamespaceIdent, TableIdent};
 
+use crate::catalog;
+use crate::config::Config;
 use crate::error::Error;
 use crate::maintenance::Lake;
 use crate::maintenance::listing::{self, Listed};
-use crate::storage::S3Settings;
 use crate::table::{COMMIT_TIMEOUT, VERSION_HINT, is_missing, write_hint};
 
 /// The least age of an orphan, if commits come more often.
@@ -67,12 +68,12 @@ impl Orphans {
     pub async fn find(
         lake: &Lake,
         table: &TableIdent,
-        s3: &S3Settings,
+        config: &Config,
         age: TimeDelta,
     ) -> Result<Self, Error> {
         let folder = lake.load(table).await?.metadata().location().to_owned();
-        ensure_alone(lake.catalog().as_ref(), table, &folder).await?;
-        let listed = listing::list(&folder, s3).await?;
+        ensure_alone(lake.catalog().as_ref(), config, table, &folder).await?;
+        let listed = listing::list(&folder, &config.s3()).await?;
         let table = lake.load(table).await?;
         let before = table.metadata().current_snapshot().and_then(|snapshot| {
             let newest = snapshot.timestamp().ok()?.min(Utc::now());
@@ -126,6 +127,7 @@ impl Orphans {
 /// around it.
 async fn ensure_alone(
     catalog: &dyn Catalog,
+    config: &Config,
     table: &TableIdent,
     folder: &str,
 ) -> Result<(), Error> {
@@ -138,23 +140,25 @@ async fn ensure_alone(
             listed => listed?,
         };
         for other in others.into_iter().filter(|other| other != table) {
-            let loaded = match catalog.load_table(&other).await {
+            let location = match catalog.load_table(&other).await {
                 Err(error) if is_missing(&error) => continue,
-                Err(error) => {
-                    return Err(Error::Unknown {
-                        table: other.to_string(),
-                        source: Box::new(error),
-                    });
-                }
-                Ok(loaded) => loaded,
+                Err(error) => match catalog::folder(config, &other).await {
+                    Ok(Some(folder)) => folder,
+                    _ => {
+                        return Err(Error::Unknown {
+                            table: other.to_string(),
+                            source: Box::new(error),
+                        });
+                    }
+                },
+                Ok(loaded) => loaded.metadata().location().to_owned(),
             };
-            let location = loaded.metadata().location();
-            if overlap(folder, location) {
+            if overlap(folder, &location) {
                 return Err(Error::Shared {
                     table: table.to_string(),
                     folder: folder.to_owned(),
                     other: other.to_string(),
-                    location: location.to_owned(),
+                    location,
                 });
             }
         }

@@ -16,17 +16,19 @@ use lake_sink::maintenance::expire::expire;
 use lake_sink::maintenance::orphans::Orphans;
 use lake_sink::maintenance::person::{self, Person};
 use lake_sink::maintenance::positions::Positions;
-use lake_sink::storage::S3Settings;
 use serde_json::json;
 
 use crate::faulty::{Commit, Faulty};
 use crate::support::{Lab, TOPIC, batch, batches, begin, expected, fact, program, write};
 
 impl Lab {
-    async fn maintenance(&self) -> Lake {
+    fn config(&self) -> Config {
         let config = json!({"warehouse": self.warehouse(), "catalog-url": self.server.url()});
-        let config: Config = serde_json::from_value(config).unwrap();
-        Lake::new(self.catalog().await, &config).unwrap()
+        serde_json::from_value(config).unwrap()
+    }
+
+    async fn maintenance(&self) -> Lake {
+        Lake::new(self.catalog().await, &self.config()).unwrap()
     }
 
     /// Runs a Python program with the table of facts in `table`.
@@ -50,8 +52,7 @@ impl Lab {
 
     async fn orphans(&self) -> Orphans {
         let lake = self.maintenance().await;
-        let s3 = S3Settings::default();
-        Orphans::find(&lake, &facts(), &s3, TimeDelta::hours(2))
+        Orphans::find(&lake, &facts(), &self.config(), TimeDelta::hours(2))
             .await
             .unwrap()
     }
@@ -209,9 +210,8 @@ async fn the_files_of_a_renamed_table_are_no_orphans() {
     begin(&mut sink, 1).await;
     write(&mut sink, batches(0, 0..50)).await.unwrap();
     let lake = lab.maintenance().await;
-    let s3 = S3Settings::default();
     for (table, other) in [(facts(), "shop.archive"), (archive, "shop.facts")] {
-        let found = Orphans::find(&lake, &table, &s3, TimeDelta::hours(2)).await;
+        let found = Orphans::find(&lake, &table, &lab.config(), TimeDelta::hours(2)).await;
         let error = found.unwrap_err().to_string();
         assert!(
             error.contains(&format!("the table {other} is in")),

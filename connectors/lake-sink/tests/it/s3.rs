@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use chrono::TimeDelta;
 use connector_common::Validate as _;
 use iceberg::{Catalog, TableIdent};
@@ -137,8 +138,7 @@ async fn with_credentials_in_a_database() {
     let lake = Lake::new(catalog, &config).unwrap();
     let orphan = format!("{}/data/orphan.parquet", table.metadata().location());
     let orphan = table.file_io().new_output(orphan).unwrap();
-    let s3 = config.s3();
-    let find = || Orphans::find(&lake, &id, &s3, TimeDelta::hours(1));
+    let find = || Orphans::find(&lake, &id, &config, TimeDelta::hours(1));
     let before = find().await.unwrap();
     orphan.write("rows".into()).await.unwrap();
     let after = find().await.unwrap();
@@ -149,7 +149,33 @@ async fn with_credentials_in_a_database() {
 #[ignore = "run by tables_are_written_to_s3_in_each_kind_of_catalog"]
 async fn with_credentials_in_glue() {
     let config = config("s3://lake/glue", json!({"catalog-url": "glue"}));
-    commits_are_fenced(&config).await;
+    let catalog = commits_are_fenced(&config).await;
+
+    // Other teams have tables in Glue, whose buckets the credentials can't read.
+    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let glue = aws_sdk_glue::Client::new(&aws);
+    let lake = Lake::new(catalog, &config).unwrap();
+    let id = TableIdent::from_strs(["shop", "facts"]).unwrap();
+    let find = || Orphans::find(&lake, &id, &config, TimeDelta::hours(1));
+    other_table(&glue, "ledger", "s3://finance/ledger").await;
+    find().await.unwrap();
+    other_table(&glue, "copy", "s3://lake/glue/shop/facts/copy").await;
+    let error = find().await.unwrap_err();
+    assert!(matches!(error, lake_sink::Error::Shared { .. }), "{error}");
+}
+
+/// Adds an Iceberg table without metadata to the database `shop`.
+async fn other_table(glue: &aws_sdk_glue::Client, name: &str, folder: &str) {
+    let metadata = format!("{folder}/metadata/00000-1.metadata.json");
+    let storage = StorageDescriptor::builder().location(folder).build();
+    let table = TableInput::builder()
+        .name(name)
+        .parameters("table_type", "ICEBERG")
+        .parameters("metadata_location", metadata)
+        .storage_descriptor(storage);
+    let request = glue.create_table().database_name("shop");
+    let request = request.table_input(table.build().unwrap());
+    request.send().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
