@@ -26,8 +26,9 @@ from events import event, facts_of
 from run import machine, report
 from stack import PROGRAMS, ROOT, Connector, Stack
 
-#: The largest growth in an hour of each series, in its unit. Facts, and the bytes of database and
-#: node, grow by design; their bytes a fact or event do not.
+#: The largest growth in an hour of each series, in its unit. Facts, the bytes of database and node,
+#: and the node's open segments grow by design; bytes a fact or event do not. pg_wal has a limit of
+#: its own.
 LIMITS = {
     "sqs-source, MiB": 16,
     "postgres-sink, MiB": 16,
@@ -36,16 +37,16 @@ LIMITS = {
     "PostgreSQL, MiB": 32,
     "sqs-source, open files": 2,
     "postgres-sink, open files": 2,
-    "Fluvio node, open files": 2,
     "SQS endpoint, open files": 20,
     "PostgreSQL, open files": 100,
     "connections": 1,
-    "pg_wal, MiB": 128,
     "waiting events": 500,
     "age of the aggregates, s": 30,
     "database, bytes a fact": 20,
     "node, bytes an event": 10,
 }
+#: The part of max_wal_size by which pg_wal may exceed it, since checkpoints take their time.
+WAL_TOLERANCE = 0.25
 #: The age of a process from which its samples count for growth. Until then it fills its buffers.
 WARM_UP_S = 180.0
 #: The processes of the stack by their names in the process table.
@@ -67,6 +68,8 @@ TURNS = [
 #: hour that nobody writes to is stored in the aggregates soon.
 LATE, LATE_HOURS = 0.1, 48
 REPEATS, UNREADABLE = 0.01, 0.001
+#: A person has one session in this time.
+SESSION_S = 1800
 #: Sent events that can be repeated, of the whole run.
 REMEMBERED = 10_000
 #: Seconds between two writes to `etl send`.
@@ -108,7 +111,7 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            Soak(arguments, arguments.data or Path(folder) / "data", results).run()
+            Soak(arguments, Path(folder), results).run()
         results["growth"] = growth(results)
         if not arguments.quick:
             results["errors"] += above_limits(results["growth"])
@@ -138,16 +141,18 @@ class Sent:
 class Soak:
     """One run."""
 
-    def __init__(self, arguments: argparse.Namespace, data: Path, results: dict) -> None:
-        self.arguments, self.data, self.results = arguments, data, results
+    def __init__(self, arguments: argparse.Namespace, folder: Path, results: dict) -> None:
+        self.arguments, self.folder, self.results = arguments, folder, results
         self.sent = Sent()
         self.is_sending = threading.Event()
         self.connectors: dict[str, Connector] = {}
         self.began = 0.0
 
     def run(self) -> None:
-        with Stack(data=self.data) as stack, stack.connect() as connection:
-            with (self.data / "connectors.log").open("a") as log:
+        with Stack(data=self.arguments.data) as stack, stack.connect() as connection:
+            # A folder of the user's keeps the log.
+            logs = self.arguments.data or self.folder
+            with (logs / "connectors.log").open("a") as log:
                 self.take_over(stack, log)
                 try:
                     self.load(stack, connection, log)
@@ -155,6 +160,7 @@ class Soak:
                     # queue's visibility timeout.
                     stack.until_empty()
                     self.results["sent"] = self.counts(connection)
+                    self.check_wal(connection)
                     self.check_aggregates(stack)
                 finally:
                     for connector in self.connectors.values():
@@ -163,7 +169,7 @@ class Soak:
     def take_over(self, stack: Stack, log: IO) -> None:
         """Starts both connectors as processes of its own."""
         # The node keeps all records; compressed, they take a fifth of the disk.
-        source = stack.stopped("sqs_source").changed(self.data / "soak.yaml", compression="zstd")
+        source = stack.stopped("sqs_source").changed(self.folder / "soak.yaml", compression="zstd")
         self.connectors = {"sqs_source": source, "postgres_sink": stack.stopped("postgres_sink")}
         for connector in self.connectors.values():
             connector.start(log)
@@ -246,6 +252,7 @@ class Soak:
                 continue
             micros = self.micros(chance)
             made = event(chance, f"soak-{sent.messages}", micros, self.arguments.items)
+            made["session_id"] = str(micros // (SESSION_S * 1_000_000))
             body = json.dumps(made)
             if kind > 1 - UNREADABLE:
                 sent.unreadable += 1
@@ -280,6 +287,7 @@ class Soak:
             *self.of_processes(stack),
             *of_database(connection),
             ("waiting events", stack.undeleted()),
+            ("load of the machine", os.getloadavg()[0]),
             ("node, GiB", folder_size(node_folder(node)) / 2**30),
         ):
             self.add(at, name, value)
@@ -339,6 +347,13 @@ class Soak:
             if found[name] != expected:
                 self.results["errors"].append(f"{found[name]:,} {name} instead of {expected:,}")
         return found | {"messages": sent.messages, "repeats": sent.repeats}
+
+    def check_wal(self, connection: psycopg.Connection) -> None:
+        query = "SELECT setting::int FROM pg_settings WHERE name = 'max_wal_size'"
+        limit = connection.execute(query).fetchone()[0] * (1 + WAL_TOLERANCE)
+        most = max(mib for _, mib in self.results["series"]["pg_wal, MiB"])
+        if most > limit:
+            self.results["errors"].append(f"pg_wal: {most:,.0f} MiB, more than {limit:,.0f}")
 
     def check_aggregates(self, stack: Stack) -> None:
         checked = subprocess.run(
