@@ -14,15 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use connector_common::Connector;
+use end_to_end::lake::Tables;
 use end_to_end::pipeline::{Pipeline, until};
 use end_to_end::{cli, pypi, shop};
-use futures_util::TryStreamExt;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
-use lake_sink::catalog;
-use lake_sink::maintenance::Lake;
-use lake_sink::maintenance::contents::Contents;
-use lake_sink::maintenance::facts::{FactId, Facts, Slice, rows_of};
+use lake_sink::maintenance::facts::{FactId, FactRow};
 use lake_sink::maintenance::positions::Positions;
 use lake_sink::offsets;
 use local_stack::artefacts::Artefacts;
@@ -97,41 +93,25 @@ impl Lab {
     }
 
     /// The tables, without the sink.
-    async fn tables(&self) -> Lake {
+    async fn tables(&self) -> Tables {
         let secrets = self.pipeline.stack.folder().join("secrets.txt");
-        let connector: Connector<lake_sink::Config> =
-            Connector::load("lake", &self.config, Some(&secrets)).unwrap();
-        let catalog = catalog::open(&connector.config).await.unwrap();
-        Lake::new(catalog, &connector.config).unwrap()
+        Tables::open(&self.config, &secrets).await.unwrap()
     }
 
     /// The number of rows of each fact of each record, by the record's offset.
     async fn rows(&self) -> BTreeMap<(i64, FactId), usize> {
-        let table = self.tables().await.rows().await.unwrap();
-        let contents = Contents::read(&table, 0).await.unwrap();
         let mut counts = BTreeMap::new();
-        for (day, files) in contents.days {
-            for slice in Slice::all(files.rows) {
-                let facts = Facts::read(&table, day, slice).await.unwrap();
-                let ids: Vec<FactId> = facts.all.iter().map(|fact| fact.id).collect();
-                let mut rows = std::pin::pin!(rows_of(&table, day, &ids).await.unwrap());
-                while let Some(rows) = rows.try_next().await.unwrap() {
-                    for row in rows {
-                        *counts.entry((row.offset, row.id)).or_default() += 1;
-                    }
-                }
-            }
-        }
+        let count = |row: FactRow| {
+            *counts.entry((row.offset, row.id)).or_default() += 1;
+            Ok(())
+        };
+        self.tables().await.each_row(count).await.unwrap();
         counts
     }
 
     /// The offsets of the rejected events.
     async fn rejected(&self) -> Positions {
-        let lake = self.tables().await;
-        let (id, _) = lake.tables().nth(1).unwrap();
-        let table = lake.load(id).await.unwrap();
-        let topic = self.pipeline.stack.topic();
-        let mut found = Positions::read(&table, topic).await.unwrap();
+        let mut found = self.tables().await.rejected().await.unwrap();
         found.remove(&0).unwrap()
     }
 
@@ -397,7 +377,7 @@ async fn a_topic_that_was_created_again_is_read_from_its_start_after_the_printed
     let end = lab.pipeline.topic_end().await.unwrap();
     let (facts, rejected) = (lab.rows().await, lab.rejected().await);
     assert!(rejected.rows > 0);
-    let lake = lab.tables().await;
+    let lake = lab.tables().await.lake;
     let property = offsets::last_record_property(lab.pipeline.stack.topic(), 0);
     let table = lake.rows().await.unwrap();
     let last = &table.metadata().properties()[&property];

@@ -4,14 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use connector_common::Connector;
-use end_to_end::cli;
-use futures_util::TryStreamExt;
-use lake_sink::catalog;
-use lake_sink::maintenance::Lake;
-use lake_sink::maintenance::contents::Contents;
-use lake_sink::maintenance::facts::{FactId, Facts, Slice, rows_of};
-use lake_sink::maintenance::positions::Positions;
+use end_to_end::{cli, lake};
+use lake_sink::maintenance::facts::FactRow;
 use lake_sink::offsets;
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -51,8 +45,7 @@ impl LakeFiles {
 /// The open tables.
 pub struct Tables {
     files: LakeFiles,
-    lake: Lake,
-    topic: String,
+    tables: lake::Tables,
 }
 
 impl Tables {
@@ -61,14 +54,8 @@ impl Tables {
     /// # Errors
     /// It can't be reached.
     pub async fn open(files: LakeFiles) -> anyhow::Result<Self> {
-        let connector: Connector<lake_sink::Config> =
-            Connector::load("lake", &files.config, Some(&files.secrets))?;
-        let catalog = catalog::open(&connector.config).await?;
-        Ok(Self {
-            files,
-            lake: Lake::new(catalog, &connector.config)?,
-            topic: connector.meta.topic.name,
-        })
+        let tables = lake::Tables::open(&files.config, &files.secrets).await?;
+        Ok(Self { files, tables })
     }
 
     /// Returns the number of records that the lake sink has committed.
@@ -76,8 +63,10 @@ impl Tables {
     /// # Errors
     /// The catalog does not answer.
     pub async fn committed(&self) -> anyhow::Result<i64> {
-        let table = self.lake.rows().await?;
-        Ok(offsets::committed(&table, &self.topic).values().sum())
+        let table = self.tables.lake.rows().await?;
+        Ok(offsets::committed(&table, &self.tables.topic)
+            .values()
+            .sum())
     }
 
     /// Compares the lake with the tables of the database at `url`, once both sinks have committed
@@ -112,32 +101,19 @@ impl Tables {
 
     /// A producer's repeat of a fact is another record; the same record has a fact once.
     async fn ensure_facts_once(&self) -> anyhow::Result<()> {
-        let table = self.lake.rows().await?;
-        let contents = Contents::read(&table, 0).await?;
-        contents.check_dated(&table)?;
-        for (day, files) in contents.days {
-            for slice in Slice::all(files.rows) {
-                let facts = Facts::read(&table, day, slice).await?;
-                let ids: Vec<FactId> = facts.all.iter().map(|fact| fact.id).collect();
-                let mut places = HashSet::new();
-                let mut rows = std::pin::pin!(rows_of(&table, day, &ids).await?);
-                while let Some(rows) = rows.try_next().await? {
-                    for row in rows {
-                        let is_new = places.insert((row.partition, row.offset, row.id));
-                        ensure!(is_new, "twice in the lake: {row:?}");
-                    }
-                }
-            }
-        }
-        Ok(())
+        let mut places = HashSet::new();
+        let once = |row: FactRow| {
+            let is_new = places.insert((row.partition, row.offset, row.id));
+            ensure!(is_new, "twice in the lake: {row:?}");
+            Ok(())
+        };
+        self.tables.each_row(once).await
     }
 
     /// Compares the rejected events. Each of the load is a whole record; if SQS delivers one again,
     /// PostgreSQL keeps the first record and the lake has both.
     async fn ensure_rejected(&self, client: &Client) -> anyhow::Result<()> {
-        let (id, _) = self.lake.tables().nth(1).context("no rejected events")?;
-        let table = self.lake.load(id).await?;
-        let found = Positions::read(&table, &self.topic).await?;
+        let found = self.tables.rejected().await?;
         for (partition, positions) in &found {
             let repeated = positions.repeated;
             ensure!(

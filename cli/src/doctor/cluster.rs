@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::Utc;
 use connector_common::Partitions;
 use connector_common::committed::{FewReplicas, notifications_topic};
 use fact_model::Options;
@@ -40,6 +41,46 @@ pub struct Found {
     pub ranges: Vec<(i64, i64)>,
     /// The retention in seconds.
     pub retention: u32,
+}
+
+/// The place of a committed offset in its partition.
+pub enum Place {
+    /// The partition ends before it.
+    Beyond {
+        /// The end offset.
+        end: i64,
+    },
+    /// Retention has removed records after it.
+    Removed {
+        /// The first offset that is left.
+        start: i64,
+    },
+    /// The partition has all records after it.
+    Inside {
+        /// The age in seconds of the first of them; 0 if there is none or its age is not known.
+        oldest: f64,
+    },
+}
+
+impl Found {
+    /// The place of the offset `next` of a partition; `None` if the topic does not have the
+    /// partition.
+    pub async fn place(&self, partition: u32, next: i64) -> Option<Place> {
+        let (start, end) = *self.ranges.get(partition as usize)?;
+        if next > end {
+            return Some(Place::Beyond { end });
+        }
+        if next < start {
+            return Some(Place::Removed { start });
+        }
+        let mut oldest: f64 = 0.0;
+        if next < end
+            && let Ok(Some(time)) = self.topic.time(partition, next).await
+        {
+            oldest = oldest.max((Utc::now() - time).as_seconds_f64());
+        }
+        Some(Place::Inside { oldest })
+    }
 }
 
 /// Checks the cluster and the topic. Returns `None` without a readable topic.

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use warehouse::locks::{CommittedOffset, committed_offsets};
 use warehouse::{Database, Error, ServerError, migrate, refresh, schema};
 
-use super::cluster::Found;
+use super::cluster::{Found, Place};
 use super::deployment::Deployment;
 use super::report::Report;
 
@@ -326,21 +326,16 @@ async fn offsets(
     let mut is_sound = true;
     for offset in offsets {
         let (partition, next) = (offset.source.partition, offset.next_offset);
-        let Some(number) = u32::try_from(partition).ok() else {
+        let Ok(number) = u32::try_from(partition) else {
             continue;
         };
-        let Some((start, end)) = usize::try_from(partition)
-            .ok()
-            .and_then(|index| found.ranges.get(index))
-            .copied()
-        else {
-            continue;
-        };
-        if next > end {
-            is_sound = false;
-            report.fail(
-                AREA,
-                "offsets",
+        let (shown, fix) = match found.place(number, next).await {
+            None => continue,
+            Some(Place::Inside { oldest: age }) => {
+                oldest = oldest.max(age);
+                continue;
+            }
+            Some(Place::Beyond { end }) => (
                 format!(
                     "partition {partition}: the committed offset is {next}, and the topic ends at \
                      {end}: it was recreated or has lost its last records"
@@ -350,12 +345,8 @@ async fn offsets(
                      reads the topic from its start",
                     offset.source.sink
                 ),
-            );
-        } else if next < start {
-            is_sound = false;
-            report.fail(
-                AREA,
-                "offsets",
+            ),
+            Some(Place::Removed { start }) => (
                 format!(
                     "partition {partition}: the committed offset is {next}, and the topic begins \
                      at {start}: retention has removed {} records that were not written",
@@ -367,12 +358,10 @@ async fn offsets(
                      {partition}",
                     offset.source.sink
                 ),
-            );
-        } else if next < end
-            && let Ok(Some(time)) = found.topic.time(number, next).await
-        {
-            oldest = oldest.max((Utc::now() - time).num_milliseconds() as f64 / 1000.0);
-        }
+            ),
+        };
+        is_sound = false;
+        report.fail(AREA, "offsets", shown, fix);
     }
     if is_sound {
         report.ok(

@@ -16,7 +16,7 @@ use lake_sink::{Config, Error, offsets};
 use sqs_source::awaited::AwaitedSink;
 use sqs_source::config::DeleteAfter;
 
-use super::cluster::Found;
+use super::cluster::{Found, Place};
 use super::deployment::{Deployment, compare_secrets};
 use super::report::Report;
 use crate::display::age;
@@ -452,15 +452,14 @@ async fn offsets(report: &mut Report, sink: &Connector<Config>, found: &Found, t
     let mut oldest: f64 = 0.0;
     let mut is_sound = true;
     for (partition, next) in committed {
-        let Some((start, end)) = found.ranges.get(partition as usize).copied() else {
-            continue;
-        };
         let property = offsets::offset_property(topic, partition);
-        if next > end {
-            is_sound = false;
-            report.fail(
-                AREA,
-                "offsets",
+        let (shown, fix) = match found.place(partition, next).await {
+            None => continue,
+            Some(Place::Inside { oldest: age }) => {
+                oldest = oldest.max(age);
+                continue;
+            }
+            Some(Place::Beyond { end }) => (
                 format!(
                     "partition {partition}: the lake's offset is {next}, and the topic ends at \
                      {end}: it was recreated or has lost its last records"
@@ -470,12 +469,8 @@ async fn offsets(report: &mut Report, sink: &Connector<Config>, found: &Found, t
                      tables, and start it: it reads the topic from its start",
                     offsets::last_record_property(topic, partition)
                 ),
-            );
-        } else if next < start {
-            is_sound = false;
-            report.fail(
-                AREA,
-                "offsets",
+            ),
+            Some(Place::Removed { start }) => (
                 format!(
                     "partition {partition}: the lake's offset is {next}, and the topic begins at \
                      {start}: retention has removed {} records that the lake does not have",
@@ -485,12 +480,10 @@ async fn offsets(report: &mut Report, sink: &Connector<Config>, found: &Found, t
                     "the facts may be in PostgreSQL: keep its partitions; to skip them here, set \
                      the property {property} to {start}, in both tables"
                 ),
-            );
-        } else if next < end
-            && let Ok(Some(time)) = found.topic.time(partition, next).await
-        {
-            oldest = oldest.max((Utc::now() - time).as_seconds_f64());
-        }
+            ),
+        };
+        is_sound = false;
+        report.fail(AREA, "offsets", shown, fix);
     }
     if is_sound {
         let found = "the topic holds all records after the lake's offsets";

@@ -106,7 +106,7 @@ fn ranges(days: &[NaiveDate]) -> Vec<(NaiveDate, NaiveDate)> {
     ranges
 }
 
-/// Where the packages and variables of the programs for PyIceberg are described.
+/// Names the description of the packages and variables that the programs for PyIceberg need.
 const SETUP: &str = "what to install and CATALOG_URL: see `etl lake init`";
 
 /// The rows that a deletion removes.
@@ -415,7 +415,6 @@ fn rewrite(
 
 /// The lines that open the catalog with PyIceberg. Secrets come from the environment.
 pub fn pyiceberg(config: &Config) -> String {
-    let text = |value: &str| python_text(value);
     let mut properties = Vec::new();
     let mut set = |key: &str, value: Option<String>| {
         properties.extend(value.map(|value| format!("    \"{key}\": {value},\n")));
@@ -424,14 +423,14 @@ pub fn pyiceberg(config: &Config) -> String {
     let name = config.catalog_name.as_deref();
     match config.catalog() {
         CatalogKind::Postgres => {
-            set("type", Some(text("sql")));
+            set("type", Some(python_text("sql")));
             set("uri", environment("CATALOG_URL"));
-            set("warehouse", Some(text(&config.warehouse)));
+            set("warehouse", Some(python_text(&config.warehouse)));
         }
         CatalogKind::Rest => {
-            set("type", Some(text("rest")));
+            set("type", Some(python_text("rest")));
             set("uri", environment("CATALOG_URL"));
-            set("warehouse", name.map(text));
+            set("warehouse", name.map(python_text));
             if config.catalog_token.is_some() {
                 set("token", environment("CATALOG_TOKEN"));
             }
@@ -439,22 +438,25 @@ pub fn pyiceberg(config: &Config) -> String {
                 set("credential", environment("CATALOG_CREDENTIAL"));
             }
             let url = config.catalog_token_url.as_deref();
-            set("oauth2-server-uri", url.map(text));
-            set("scope", config.catalog_scope.as_deref().map(text));
+            set("oauth2-server-uri", url.map(python_text));
+            set("scope", config.catalog_scope.as_deref().map(python_text));
         }
         CatalogKind::Glue { account } => {
-            set("type", Some(text("glue")));
-            set("glue.id", account.map(text));
-            set("glue.region", config.s3_region.as_deref().map(text));
+            set("type", Some(python_text("glue")));
+            set("glue.id", account.map(python_text));
+            set("glue.region", config.s3_region.as_deref().map(python_text));
         }
     }
-    set("s3.endpoint", config.s3_endpoint.as_deref().map(text));
-    set("s3.region", config.s3_region.as_deref().map(text));
+    set(
+        "s3.endpoint",
+        config.s3_endpoint.as_deref().map(python_text),
+    );
+    set("s3.region", config.s3_region.as_deref().map(python_text));
     format!(
         "import os\n\
          from pyiceberg.catalog import load_catalog\n\
          catalog = load_catalog({}, **{{\n{}}})",
-        text(config.catalog_name()),
+        python_text(config.catalog_name()),
         properties.concat()
     )
 }

@@ -127,7 +127,7 @@ impl Watcher {
         }
     }
 
-    /// Takes a reading of all parts. Takes a minute at most.
+    /// Takes a reading of all parts concurrently. Takes half a minute at most.
     pub async fn read(&mut self) -> Reading {
         let Self {
             parts,
@@ -138,12 +138,19 @@ impl Watcher {
         } = self;
         let began = Instant::now();
         let topic = &parts.topic.topic;
-        let (queue, ends, found, connectors) = tokio::join!(
-            bounded(self::queue(&parts.queue)),
-            sinks::ends(topic),
-            bounded(connection.read(&parts.database, topic)),
-            self::connectors(&parts.endpoints),
-        );
+        let others = async {
+            tokio::join!(
+                bounded(self::queue(&parts.queue)),
+                sinks::ends(topic),
+                bounded(connection.read(&parts.database, topic)),
+                self::connectors(&parts.endpoints),
+            )
+        };
+        #[cfg(feature = "lake")]
+        let ((queue, ends, found, connectors), lake) =
+            tokio::join!(others, bounded(connection_to_lake.read(&parts.lake)));
+        #[cfg(not(feature = "lake"))]
+        let (queue, ends, found, connectors) = others.await;
         let (tables, sinks) = match found {
             Ok((tables, offsets)) => {
                 let sinks = sinks::compare(ends.as_ref().ok(), offsets).await;
@@ -152,10 +159,7 @@ impl Watcher {
             Err(error) => (Err(error), Vec::new()),
         };
         #[cfg(feature = "lake")]
-        let lake = match bounded(connection_to_lake.read(&parts.lake))
-            .await
-            .transpose()
-        {
+        let lake = match lake.transpose() {
             Some(Ok(committed)) => Some(Ok(committed.compare(ends.as_ref().ok()).await)),
             Some(Err(error)) => Some(Err(error)),
             None => None,

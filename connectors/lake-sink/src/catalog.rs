@@ -1,5 +1,7 @@
 //! The catalog: it names the current state of each table, and swaps it at a commit.
 
+#[cfg(test)]
+mod canned;
 mod fence;
 mod glue;
 mod pointers;

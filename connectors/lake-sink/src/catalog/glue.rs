@@ -13,7 +13,8 @@ use aws_sdk_glue::Client;
 use aws_sdk_glue::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_glue::operation::get_database::GetDatabaseError;
 use aws_sdk_glue::operation::get_table::GetTableError;
-use aws_sdk_glue::types::{Column, DatabaseInput, StorageDescriptor, Table, TableInput};
+use aws_sdk_glue::operation::update_table::UpdateTableError;
+use aws_sdk_glue::types::{Column, Database, DatabaseInput, StorageDescriptor, Table, TableInput};
 use iceberg::spec::{PrimitiveType, TableMetadata, Type};
 use iceberg::{Error, ErrorKind, NamespaceIdent, Result, TableIdent};
 
@@ -70,17 +71,17 @@ impl GluePointers {
         let request = request.database_name(table.namespace().join("."));
         let request = request.name(table.name());
         let request = request.set_catalog_id(self.account.clone());
-        match request.send().await {
-            Ok(found) => Ok(found.table),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(GetTableError::is_entity_not_found_exception) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        let missing = GetTableError::is_entity_not_found_exception;
+        let found = unless(missing, request.send().await)?;
+        Ok(found.and_then(|found| found.table))
+    }
+
+    async fn database(&self, namespace: &NamespaceIdent) -> Result<Option<Database>> {
+        let request = self.client.get_database().name(namespace.join("."));
+        let request = request.set_catalog_id(self.account.clone());
+        let missing = GetDatabaseError::is_entity_not_found_exception;
+        let found = unless(missing, request.send().await)?;
+        Ok(found.and_then(|found| found.database))
     }
 }
 
@@ -99,25 +100,11 @@ impl Pointers for GluePointers {
     }
 
     async fn has(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        let request = self.client.get_database().name(namespace.join("."));
-        let request = request.set_catalog_id(self.account.clone());
-        match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(GetDatabaseError::is_entity_not_found_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        Ok(self.database(namespace).await?.is_some())
     }
 
     async fn properties(&self, namespace: &NamespaceIdent) -> Result<HashMap<String, String>> {
-        let request = self.client.get_database().name(namespace.join("."));
-        let request = request.set_catalog_id(self.account.clone());
-        let found = request.send().await.map_err(failed)?.database;
+        let found = self.database(namespace).await?;
         Ok(found.and_then(|found| found.parameters).unwrap_or_default())
     }
 
@@ -190,8 +177,8 @@ impl Pointers for GluePointers {
     ) -> Result<bool> {
         let Some(version) = replaced.version else {
             let reason = format!(
-                "Glue names no version of {table}, without which it can't be told \
-                                  whether another commit came first"
+                "Glue names no version of {table}, without which it can't be told whether another \
+                 commit came first"
             );
             return Err(Error::new(ErrorKind::DataInvalid, reason));
         };
@@ -202,17 +189,8 @@ impl Pointers for GluePointers {
         let request = request.table_input(input(table, location, metadata, parameters)?);
         let request = request.version_id(version).skip_archive(true);
         let request = request.set_catalog_id(self.account.clone());
-        match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_concurrent_modification_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        let came_first = UpdateTableError::is_concurrent_modification_exception;
+        Ok(unless(came_first, request.send().await)?.is_some())
     }
 }
 
@@ -276,6 +254,21 @@ fn kind(kind: &Type) -> String {
     }
 }
 
+/// The answer to a request; `None` if it is an error that is expected.
+fn unless<T, E>(
+    is_expected: impl FnOnce(&E) -> bool,
+    answer: std::result::Result<T, SdkError<E>>,
+) -> Result<Option<T>>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.as_service_error().is_some_and(is_expected) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 fn unbuilt(error: BuildError) -> Error {
     Error::new(ErrorKind::Unexpected, "cannot build a request to Glue").with_source(error)
 }
@@ -297,33 +290,16 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
-
     use aws_sdk_glue::Config;
     use aws_sdk_glue::config::Credentials;
 
     use super::*;
+    use crate::catalog::canned::server;
 
     #[tokio::test]
     async fn an_error_is_one_line_that_says_what_to_do() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let (mut request, mut byte) = (Vec::new(), [0]);
-            while !request.ends_with(b"}") {
-                stream.read_exact(&mut byte).unwrap();
-                request.extend(byte);
-            }
-            let body = r#"{"__type": "AccessDeniedException", "Message": "not glue:GetTable"}"#;
-            let length = body.len();
-            write!(
-                stream,
-                "HTTP/1.1 400 x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-            )
-            .unwrap();
-        });
+        let body = r#"{"__type": "AccessDeniedException", "Message": "not glue:GetTable"}"#;
+        let url = server(move |_| (400, body.to_owned()));
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))

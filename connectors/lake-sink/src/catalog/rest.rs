@@ -268,46 +268,12 @@ impl Catalog for Server {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::{Value, json};
 
     use super::*;
-
-    /// A server that answers each request, with its method, path and token, by a status and a body.
-    fn server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let (mut line, mut asked, mut length) = (String::new(), String::new(), 0);
-                while reader.read_line(&mut line).unwrap() > 2 {
-                    let (name, value) = line.split_once(' ').unwrap();
-                    match name.to_ascii_lowercase().as_str() {
-                        "content-length:" => length = value.trim().parse().unwrap(),
-                        "authorization:" => asked += value.trim(),
-                        "get" | "post" | "head" => asked += line.split(" HTTP").next().unwrap(),
-                        _ => {}
-                    }
-                    line.clear();
-                }
-                reader.read_exact(&mut vec![0; length]).unwrap();
-                let (status, body) = answer(&asked);
-                let shown = if asked.starts_with("HEAD") { "" } else { &body };
-                let length = body.len();
-                write!(
-                    stream,
-                    "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n\
-                     {shown}"
-                )
-                .unwrap();
-            }
-        });
-        url
-    }
+    use crate::catalog::canned::server;
 
     async fn catalog(url: String) -> Arc<dyn Catalog> {
         let config = json!({"warehouse": "file:///lake", "catalog-url": url,
@@ -320,8 +286,8 @@ mod tests {
         json!({"defaults": {}, "overrides": {}})
     }
 
-    fn token() -> Value {
-        json!({"access_token": "token-1", "token_type": "bearer",
+    fn token(number: usize) -> Value {
+        json!({"access_token": format!("token-{number}"), "token_type": "bearer",
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"})
     }
 
@@ -331,20 +297,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_expired_token_is_requested_again() {
-        let tokens = std::sync::atomic::AtomicUsize::new(0);
+        let tokens = AtomicUsize::new(0);
         let url = server(move |asked| {
-            let last = tokens.load(std::sync::atomic::Ordering::Relaxed);
             if asked.starts_with("POST /v1/oauth/tokens") {
-                tokens.store(last + 1, std::sync::atomic::Ordering::Relaxed);
-                let token = format!("token-{}", last + 1);
-                let answer = json!({"access_token": token, "token_type": "bearer",
-                    "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"});
-                return (200, answer.to_string());
+                let before = tokens.fetch_add(1, Ordering::Relaxed);
+                return (200, token(before + 1).to_string());
             }
             match asked {
-                "GET /v1/configBearer token-1" => {
-                    (200, json!({"defaults": {}, "overrides": {}}).to_string())
-                }
+                "GET /v1/configBearer token-1" => (200, config().to_string()),
                 // The second token is not expired, and there is no such table.
                 _ if asked.ends_with("Bearer token-2") => (404, "{}".to_owned()),
                 _ => (
@@ -383,7 +343,7 @@ mod tests {
             let body = body.to_string();
             let url = server(move |asked| match asked {
                 _ if asked.contains(request) => (status, body.clone()),
-                _ if asked.contains("tokens") => (200, token().to_string()),
+                _ if asked.contains("tokens") => (200, token(1).to_string()),
                 _ => (200, config().to_string()),
             });
             let catalog = catalog(url).await;
@@ -397,7 +357,7 @@ mod tests {
     async fn an_error_is_one_short_line() {
         let page = format!("<html>\n<body>\n{}</body>", "busy ".repeat(1000));
         let url = server(move |asked| match asked {
-            _ if asked.contains("tokens") => (200, token().to_string()),
+            _ if asked.contains("tokens") => (200, token(1).to_string()),
             _ => (503, page.clone()),
         });
         let error = catalog(url).await.load_table(&facts()).await.unwrap_err();
@@ -414,7 +374,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_ignores_the_parent_has_no_namespaces_below_another() {
         let url = server(|asked| match asked {
-            _ if asked.contains("tokens") => (200, token().to_string()),
+            _ if asked.contains("tokens") => (200, token(1).to_string()),
             _ if asked.contains("config") => (200, config().to_string()),
             _ => (200, json!({"namespaces": [["shop"], ["web"]]}).to_string()),
         });

@@ -129,6 +129,23 @@ impl Contents {
     }
 }
 
+/// Calls `found` with the location of each file of these manifests.
+pub(super) async fn each_file(
+    table: &Table,
+    manifests: impl IntoIterator<Item = ManifestFile>,
+    mut found: impl FnMut(&str),
+) -> Result<(), Error> {
+    let mut manifests = stream::iter(manifests)
+        .map(async |manifest| manifest.load_manifest(table.file_io()).await)
+        .buffer_unordered(MANIFESTS);
+    while let Some(manifest) = manifests.try_next().await? {
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            found(entry.file_path());
+        }
+    }
+    Ok(())
+}
+
 fn day(partition: &Struct) -> Option<NaiveDate> {
     match partition.fields() {
         [Some(Literal::Primitive(PrimitiveLiteral::Int(days)))] => DateTime::UNIX_EPOCH

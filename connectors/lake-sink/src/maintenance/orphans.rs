@@ -29,8 +29,8 @@ use iceberg::{Catalog, NamespaceIdent, TableIdent};
 use crate::catalog;
 use crate::config::Config;
 use crate::error::Error;
-use crate::maintenance::Lake;
 use crate::maintenance::listing::{self, Listed};
+use crate::maintenance::{Lake, contents};
 use crate::table::{COMMIT_TIMEOUT, VERSION_HINT, is_missing, write_hint};
 
 /// The least age of an orphan, if commits come more often.
@@ -77,7 +77,7 @@ impl Orphans {
         let table = lake.load(table).await?;
         let before = table.metadata().current_snapshot().and_then(|snapshot| {
             let newest = snapshot.timestamp().ok()?.min(Utc::now());
-            newest.checked_sub_signed(age.max(MIN_AGE))
+            newest.checked_sub_signed(age.max(min_age(config.commit_interval)))
         });
         let referenced = referenced(&table).await?;
         let found = listed
@@ -212,14 +212,7 @@ async fn referenced(table: &Table) -> Result<HashSet<String>, Error> {
     for snapshot in metadata.snapshots() {
         add(snapshot.manifest_list());
     }
-    let mut contents = stream::iter(manifests.into_values())
-        .map(async |manifest| manifest.load_manifest(table.file_io()).await)
-        .buffer_unordered(AT_ONCE);
-    while let Some(manifest) = contents.try_next().await? {
-        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-            add(entry.file_path());
-        }
-    }
+    contents::each_file(table, manifests.into_values(), add).await?;
     Ok(referenced)
 }
 

@@ -2,18 +2,14 @@
 
 use std::collections::HashSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::TableIdent;
 use iceberg::table::Table;
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::maintenance::{Lake, listing};
+use crate::maintenance::{Lake, contents, listing};
 use crate::storage;
-
-/// The manifests that are read at once.
-const MANIFESTS: usize = 8;
 
 /// The files of a table's current snapshot that the storage does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,14 +59,11 @@ async fn files(table: &Table) -> Result<HashSet<String>, Error> {
         return Ok(HashSet::new());
     };
     let list = table.manifest_list_reader(snapshot).load().await?;
-    let mut manifests = stream::iter(list.entries())
-        .map(async |manifest| manifest.load_manifest(table.file_io()).await)
-        .buffer_unordered(MANIFESTS);
     let mut files = HashSet::new();
-    while let Some(manifest) = manifests.try_next().await? {
-        let alive = manifest.entries().iter().filter(|entry| entry.is_alive());
-        files.extend(alive.map(|entry| entry.file_path().to_owned()));
-    }
+    contents::each_file(table, list.consume_entries(), |file| {
+        files.insert(file.to_owned());
+    })
+    .await?;
     Ok(files)
 }
 
