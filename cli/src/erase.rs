@@ -26,8 +26,8 @@ const SEARCHES: u32 = 4;
 const BATCH_REJECTED: usize = 1000;
 /// Rejected events that are listed.
 const MAX_SHOWN: usize = 20;
-/// A partition is searched by one statement. A refresh ends its transaction in ten minutes.
-const SESSION: &str = "SET statement_timeout = '2h'; SET lock_timeout = '11min'; SET jit = off";
+/// A partition is searched by one statement. A refresh ends its transaction in an hour.
+const SESSION: &str = "SET statement_timeout = '2h'; SET lock_timeout = '65min'; SET jit = off";
 /// The lock of `analytics.refresh`, "etl agg" in ASCII.
 const REFRESH_LOCK: &str = "SELECT pg_advisory_xact_lock(x'65746c20616767'::bigint)";
 /// The condition for the hours of the day `$1`.

@@ -50,6 +50,9 @@ DECLARE
     starts timestamptz;
     ends timestamptz;
     name text;
+    range text;
+    has_facts boolean;
+    moved bigint;
 BEGIN
     -- "etl par" in ASCII. One at a time: two sessions that make the same partition would wait for
     -- each other.
@@ -77,14 +80,25 @@ BEGIN
     -- CREATE TABLE ... PARTITION OF would lock out every reader and writer of the facts. ATTACH locks
     -- out those of the default partition, so it is locked before its facts are moved: who waits for
     -- one of them would hold the partition that ATTACH then waits for.
+    range := format('event_time >= %L AND event_time < %L', starts, ends);
+    EXECUTE 'SELECT EXISTS (SELECT FROM fact_events_default WHERE ' || range || ')' INTO has_facts;
+    IF has_facts THEN
+        -- A reader that waits for the default partition knows the partitions of before, and would
+        -- find moved facts in none of them.
+        LOCK TABLE ONLY fact_events IN ACCESS EXCLUSIVE MODE;
+    END IF;
     LOCK TABLE fact_events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE %s.%I (LIKE fact_events INCLUDING DEFAULTS '
                    'INCLUDING CONSTRAINTS INCLUDING STORAGE)', home, name);
     EXECUTE format('COMMENT ON TABLE %s.%I IS %L', home, name,
                    format('Facts of one %s (UTC).', unit));
-    EXECUTE format('WITH early AS (DELETE FROM fact_events_default '
-                   'WHERE event_time >= %L AND event_time < %L RETURNING *) '
-                   'INSERT INTO %s.%I SELECT * FROM early', starts, ends, home, name);
+    EXECUTE format('WITH early AS (DELETE FROM fact_events_default WHERE %s RETURNING *) '
+                   'INSERT INTO %s.%I SELECT * FROM early', range, home, name);
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved > 0 AND NOT has_facts THEN
+        RAISE EXCEPTION 'facts of % have just come to fact_events_default; call again', name
+            USING ERRCODE = 'lock_not_available';
+    END IF;
     EXECUTE format('ALTER TABLE fact_events ATTACH PARTITION %s.%I FOR VALUES FROM (%L) TO (%L)',
                    home, name, starts, ends);
     RETURN name;

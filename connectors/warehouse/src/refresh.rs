@@ -18,11 +18,13 @@ use crate::transaction::answer;
 /// The time between two rounds, in which facts accumulate.
 const PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// The statement timeout ends a refresh that a server without memory or disk would never finish.
+/// The statement timeout ends a refresh that a server without memory or disk would never finish. An
+/// hour is stored as a whole, and one that takes longer than an hour can't keep up anyway.
 const SESSION: &str = "\
-    SET statement_timeout = '10min'; SET lock_timeout = '10s'; SET client_min_messages = warning";
+    SET statement_timeout = '1h'; SET lock_timeout = '10s'; SET client_min_messages = warning";
 /// Timeout for the answer of a server that does not enforce the statement timeout.
-const TIMEOUT: Duration = Duration::from_secs(11 * 60);
+const TIMEOUT: Duration = Duration::from_secs(61 * 60);
+const STATE_TIMEOUT: Duration = Duration::from_secs(60);
 const REFRESH: &str = "SELECT stored, open FROM analytics.refresh()";
 const STATE: &str = "\
     SELECT extract(epoch FROM s.age)::bigint, s.failed, s.error FROM analytics.refresh_state() s";
@@ -41,7 +43,7 @@ pub struct State {
 /// # Errors
 /// A request to the server failed.
 pub async fn state(client: &Client) -> Result<State, Error> {
-    let row = answer(TIMEOUT, client.query_one(STATE, &[])).await;
+    let row = answer(STATE_TIMEOUT, client.query_one(STATE, &[])).await;
     let row = row.context("cannot read the state of the aggregates")?;
     let seconds = u64::try_from(row.get::<_, i64>(0));
     let (failed, error): (i32, Option<String>) = (row.get(1), row.get(2));

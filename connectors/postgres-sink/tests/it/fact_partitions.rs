@@ -147,6 +147,15 @@ async fn the_month_ahead_is_not_in_the_way_of_a_write_during_a_dump() {
     assert_eq!(tables.count("fact_events_default").await, 0);
 }
 
+/// Returns once a session waits for the fact table or one of its partitions.
+async fn a_wait_for_the_facts(tables: &Tables) {
+    let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted \
+                   AND relation::regclass::text LIKE 'fact_events%'";
+    while tables.rows(waiting).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// PostgreSQL has chosen the default partition for the fact by then, and refuses the row with the
 /// SQLSTATE of a CHECK.
 #[tokio::test]
@@ -159,11 +168,7 @@ async fn a_fact_that_waits_while_its_partition_is_attached_is_not_rejected() {
     let now = Utc::now().to_rfc3339();
     let writing = write_promptly(&tables, 0, vec![envelope(&[fact(1, &now, json!({}))])]);
     let committing = async {
-        let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted \
-                       AND relation = 'fact_events_default'::regclass";
-        while tables.rows(waiting).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        a_wait_for_the_facts(&tables).await;
         attaching.commit().await.unwrap();
     };
     tokio::join!(writing, committing);
@@ -174,6 +179,40 @@ async fn a_fact_that_waits_while_its_partition_is_attached_is_not_rejected() {
     ] {
         assert_eq!(tables.count(table).await, rows, "{table}");
     }
+}
+
+/// PostgreSQL has chosen the partitions to read by then, and the new one is not among them.
+#[tokio::test]
+async fn who_waits_to_read_while_facts_are_moved_finds_them() {
+    let tables = Tables::new().await;
+    let now = Utc::now().to_rfc3339();
+    tables
+        .client
+        .execute(
+            "INSERT INTO fact_events (event_time, event_name, item_ordinal, fact_hash, \
+             source_topic, source_partition, source_offset) \
+             VALUES ($1::text::timestamptz, 'view_item', 1, gen_random_uuid(), 'by hand', 0, 0)",
+            &[&now],
+        )
+        .await
+        .unwrap();
+    assert_eq!(tables.count("fact_events_default").await, 1);
+    let mut other = tables.database.connect().await.unwrap();
+    let moving = other.transaction().await.unwrap();
+    let make = "SELECT etl_make_partition(now()::date)";
+    moving.batch_execute(make).await.unwrap();
+    let reader = tables.database.connect().await.unwrap();
+    let reading = async {
+        let count = "SELECT count(*) FROM fact_events";
+        reader.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let committing = async {
+        a_wait_for_the_facts(&tables).await;
+        moving.commit().await.unwrap();
+    };
+    let (found, ()) = tokio::join!(reading, committing);
+    assert_eq!(found, 1);
+    assert_eq!(tables.count("fact_events_default").await, 0);
 }
 
 #[tokio::test]
