@@ -11,15 +11,13 @@ build: prerequisites
 	cargo build --profile $(PROFILE) --workspace --bins
 	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
 
-# What the demo needs, without the lake, is built in half the time.
-ifeq (,$(findstring --lake,$(ARGS)))
+# Only what the demo needs, in a profile that compiles fast; `PROFILE=release` measures.
+demo: PROFILE = demo
+demo: FEATURES = $(if $(findstring --lake,$(ARGS)),--package lake-sink --features etl/lake)
 demo: prerequisites
 	cargo build --profile $(PROFILE) --no-default-features --bins \
-		--package etl --package fluvio-node --package postgres-sink --package sqs-source
+		--package etl --package fluvio-node --package postgres-sink --package sqs-source $(FEATURES)
 	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
-else
-demo: build
-endif
 	target/$(PROFILE)/etl demo $(ARGS)
 
 # `make install PREFIX=$$HOME/.local`, after `make build`; packagers add DESTDIR.

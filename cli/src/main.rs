@@ -47,13 +47,13 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tikv_jemallocator::Jemalloc;
 use tracing_subscriber::EnvFilter;
 
 /// `up` and `demo` serve a queue in this process, which allocates many small blocks and frees some
 /// of them in another thread.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The default of `RUST_LOG`. The client logs an error for each compressed batch that a response
 /// cuts, which `topic` reads again.

@@ -26,6 +26,7 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "jemalloc")]
 pub mod allocator;
 pub mod awaited;
 pub mod byte_budget;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "jemalloc")]
 sqs_source::use_jemalloc!();
 
 fn main() -> ExitCode {

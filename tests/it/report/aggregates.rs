@@ -1,6 +1,6 @@
 //! `etl aggregates`.
 
-use crate::shop::Shop;
+use super::shop::Shop;
 
 #[tokio::test]
 async fn aggregates_are_checked_rebuilt_and_configured() {

@@ -1,5 +1,4 @@
 //! Every format of an event, through the whole pipeline: the samples of the fuzzers.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::Path;
 

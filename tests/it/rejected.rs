@@ -1,11 +1,4 @@
 //! `etl rejected` and `etl partitions`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use connector_common::escape::escaped;
 use end_to_end::{cli, found};

@@ -1,10 +1,4 @@
 //! The generated messages of a shop's queue, checked by a program in Python.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::time::Duration;
 

@@ -1,11 +1,4 @@
 //! Several sinks of one name share the partitions or take over, and write every fact once.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use local_stack::cluster::load_smart_module;
 use local_stack::{Part, StackOptions};
 use sqs_endpoint::{Fault, Operation};
 
-use crate::findings::{Doctor, Findings};
+use super::findings::{Doctor, Findings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_in_order_has_no_failures_and_each_mistake_has_one() {
@@ -123,7 +123,7 @@ async fn a_deployment_in_order_has_no_failures_and_each_mistake_has_one() {
     doctor.run(&[]).await.has("database", "offsets", "ok", &[]);
     // A cluster that is not the test's own would keep the second one.
     if std::env::var_os("ETL_TEST_CLUSTER").is_none() {
-        let manifest = include_str!("../../smartmodules/flatten-items/SmartModule.toml");
+        let manifest = include_str!("../../../smartmodules/flatten-items/SmartModule.toml");
         let older = manifest.replace("\nversion = \"0.1.0\"", "\nversion = \"0.0.9\"");
         let admin = pipeline.stack.admin().await.unwrap();
         let module = Artefacts::find().unwrap().flatten_items();

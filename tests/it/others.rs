@@ -1,11 +1,4 @@
 //! Third-party programs at both ends: an SQS server and a Fluvio client.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::Stdio;

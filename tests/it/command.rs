@@ -1,11 +1,4 @@
 //! The `etl` command: demo, up, send, status and flatten.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::path::Path;
 use std::process::Stdio;

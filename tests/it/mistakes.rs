@@ -1,11 +1,5 @@
 //! An operator's mistakes: each ends in an error that names the mistake and its place, in bounded
 //! time, and nothing is lost.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,11 +1,4 @@
 //! Other consumers of the topic: `etl consume`, and the examples in Rust and Python.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;

@@ -1,10 +1,4 @@
 //! From the queue to the tables, without faults.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
 
 use end_to_end::pipeline::Pipeline;
 use end_to_end::{found, shop};

@@ -1,12 +1,5 @@
 //! `etl erase` and `etl export`: after an erasure nothing of the person is in any column, and the
 //! numbers of the others are those of tables that never had the person.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

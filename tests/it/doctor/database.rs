@@ -3,7 +3,7 @@
 use end_to_end::{cli, found};
 use private_postgres::PrivatePostgres;
 
-use crate::findings::Findings;
+use super::findings::Findings;
 
 /// Runs the command without files on the database at `url`.
 async fn at(url: &str) -> Findings {

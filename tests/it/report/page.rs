@@ -6,7 +6,7 @@ use end_to_end::pypi;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::shop::{ARABIC, MARKUP, Shop};
+use super::shop::{ARABIC, MARKUP, Shop};
 
 pub fn browser() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser.sh");
@@ -22,7 +22,7 @@ pub fn browser() -> PathBuf {
 /// The contents of each page, after a browser has checked it.
 async fn seen(pages: &[PathBuf]) -> Value {
     let output = Command::new(pypi::program("python"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("report/look.py"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("it/report/look.py"))
         .arg(browser())
         .args(pages)
         .kill_on_drop(true)

@@ -12,8 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::page::browser;
-use crate::shop::Shop;
+use super::page::browser;
+use super::shop::Shop;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -321,7 +321,7 @@ async fn a_browser_sees_a_page_that_keeps_itself_up_to_date() {
     shop.run(&["migrate"], 0, &[]).await;
     let served = Served::start(&shop.server.url(), &[]).await;
     let mut looking = Command::new(pypi::program("python"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("report/live.py"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("it/report/live.py"))
         .arg(browser())
         .arg(&served.url)
         .env("DATABASE_URL", shop.server.url())

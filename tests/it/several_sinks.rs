@@ -1,12 +1,5 @@
 //! The lake sink beside the PostgreSQL sink: messages are deleted when both have committed them,
 //! and lake sinks share partitions.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +13,7 @@ use local_stack::{Part, StackOptions};
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-const SAMPLE: &str = include_str!("../deploy/cluster/lake-sink.yaml");
+const SAMPLE: &str = include_str!("../../deploy/cluster/lake-sink.yaml");
 /// Prints the number of rows, of different rows and texts, and the partitions that have rows.
 const COUNT: &str = "\
 import sys

@@ -1,11 +1,4 @@
 //! A record that makes the SmartModule trap delays its partition only, until it is set aside.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::time::Duration;
 

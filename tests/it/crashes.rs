@@ -1,5 +1,4 @@
 //! Repeated `kill -9` of each part ends in the same rows.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::time::Duration;
 

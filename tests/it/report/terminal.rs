@@ -1,6 +1,6 @@
 //! The tables on the terminal, and the errors of `etl report`.
 
-use crate::shop::Shop;
+use super::shop::Shop;
 
 #[tokio::test]
 async fn a_terminal_shows_tables_and_every_error_says_what_to_do() {

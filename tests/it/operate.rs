@@ -1,11 +1,4 @@
 //! An operator's commands on a pipeline with data: `etl verify`, `replay` and `status`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::net::TcpListener;
 use std::process::Stdio;

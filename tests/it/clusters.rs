@@ -1,5 +1,4 @@
 //! Two clusters with topics and sinks of the same names, and one database.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 

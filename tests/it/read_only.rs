@@ -1,11 +1,4 @@
 //! A queue whose messages may not be deleted, through the whole pipeline.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,12 +1,5 @@
 //! `etl lake` and `etl partitions drop --archived` on tables that a real lake sink writes beside the
 //! PostgreSQL sink. The programs that the commands print are run as they are.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
 
 use std::collections::BTreeMap;
 use std::fs::File;

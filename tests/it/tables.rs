@@ -1,11 +1,5 @@
 //! A message stays in the queue until its facts are in the tables, even if the topic loses its
 //! record.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
