@@ -13,10 +13,10 @@ build: prerequisites
 
 # Only what the demo needs, in a profile that compiles fast; `PROFILE=release` measures.
 demo: PROFILE = demo
-demo: FEATURES = $(if $(findstring --lake,$(ARGS)),--package lake-sink --features etl/lake)
+demo: LAKE = $(if $(findstring --lake,$(ARGS)),--package lake-sink --features etl/lake)
 demo: prerequisites
 	cargo build --profile $(PROFILE) --no-default-features --bins \
-		--package etl --package fluvio-node --package postgres-sink --package sqs-source $(FEATURES)
+		--package etl --package fluvio-node --package postgres-sink --package sqs-source $(LAKE)
 	BUILD_PROFILE=$(PROFILE) smartmodules/build.sh
 	target/$(PROFILE)/etl demo $(ARGS)
 

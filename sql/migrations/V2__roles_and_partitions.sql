@@ -77,9 +77,6 @@ BEGIN
     IF to_regclass(format('%s.%I', home, name)) IS NOT NULL THEN
         RETURN NULL;
     END IF;
-    -- CREATE TABLE ... PARTITION OF would lock out every reader and writer of the facts. ATTACH locks
-    -- out those of the default partition, so it is locked before its facts are moved: who waits for
-    -- one of them would hold the partition that ATTACH then waits for.
     range := format('event_time >= %L AND event_time < %L', starts, ends);
     EXECUTE 'SELECT EXISTS (SELECT FROM fact_events_default WHERE ' || range || ')' INTO has_facts;
     IF has_facts THEN
@@ -87,6 +84,9 @@ BEGIN
         -- find moved facts in none of them.
         LOCK TABLE ONLY fact_events IN ACCESS EXCLUSIVE MODE;
     END IF;
+    -- CREATE TABLE ... PARTITION OF would lock out every reader and writer of the facts. ATTACH locks
+    -- out those of the default partition, so it is locked before its facts are moved: who waits for
+    -- one of them would hold the partition that ATTACH then waits for.
     LOCK TABLE fact_events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE %s.%I (LIKE fact_events INCLUDING DEFAULTS '
                    'INCLUDING CONSTRAINTS INCLUDING STORAGE)', home, name);

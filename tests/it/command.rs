@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -32,6 +32,31 @@ async fn run(command: &mut Command) -> (Option<i32>, String, String) {
         text(output.stdout),
         text(output.stderr),
     )
+}
+
+/// Starts `etl`, and returns it with the rest of its log after the first line that is `awaited`.
+async fn started(
+    arguments: &[&str],
+    awaited: impl Fn(&str) -> bool,
+) -> (Child, BufReader<ChildStderr>) {
+    let mut child = etl()
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = (&mut log).lines();
+    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+    {
+        if awaited(&line) {
+            break;
+        }
+    }
+    (child, log)
 }
 
 /// The descendants of a process, from /proc.
@@ -193,22 +218,10 @@ async fn a_demo_of_a_missing_file_fails() {
 
 #[tokio::test]
 async fn ctrl_c_in_a_demo_leaves_nothing_running() {
-    let mut demo = etl()
-        .args(["demo", "--events", "1000000"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
-    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
-        .await
-        .unwrap()
-        .unwrap()
-    {
-        if line.starts_with("records in tables:") && !line.contains(": 0 of") {
-            break;
-        }
-    }
+    let (mut demo, _log) = started(&["demo", "--events", "1000000"], |line| {
+        line.starts_with("records in tables:") && !line.contains(": 0 of")
+    })
+    .await;
     let pids = descendants(demo.id().unwrap());
     assert!(
         pids.len() >= 4,
@@ -225,22 +238,10 @@ async fn ctrl_c_in_a_demo_leaves_nothing_running() {
 
 #[tokio::test]
 async fn a_demo_that_is_killed_leaves_nothing_running() {
-    let mut demo = etl()
-        .args(["demo", "--events", "1000000"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
-    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
-        .await
-        .unwrap()
-        .unwrap()
-    {
-        if line.starts_with("messages sent:") {
-            break;
-        }
-    }
+    let (mut demo, _log) = started(&["demo", "--events", "1000000"], |line| {
+        line.starts_with("messages sent:")
+    })
+    .await;
     let pids = descendants(demo.id().unwrap());
     send(&demo, Signal::SIGKILL);
     demo.wait().await.unwrap();
@@ -312,23 +313,7 @@ async fn stop(mut up: Child) {
 
 #[tokio::test]
 async fn up_ends_with_the_reason_if_its_database_is_killed() {
-    let mut up = etl()
-        .arg("up")
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(up.stderr.take().unwrap());
-    let mut lines = (&mut stderr).lines();
-    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
-        .await
-        .unwrap()
-        .unwrap()
-    {
-        if line.starts_with("Running") {
-            break;
-        }
-    }
+    let (mut up, mut stderr) = started(&["up"], |line| line.starts_with("Running")).await;
     let pids = descendants(up.id().unwrap());
     let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     // Its children come after it.

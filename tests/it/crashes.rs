@@ -50,6 +50,16 @@ async fn everything_is_killed_in_turn_among_fifty_thousand_events() {
     survives(91, 50_000, 3, &[Part::Source, Part::Sink, Part::Node]).await;
 }
 
+/// Asks a part to stop, which ends with 0.
+async fn stop(pipeline: &mut Pipeline, part: Part) {
+    let status = pipeline.stack.stop_part(part).await.unwrap();
+    let status = status.expect("the part was running");
+    assert!(
+        status.success(),
+        "{part:?}: asked to stop, it exits with {status}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_sink_continues_at_its_committed_offset() {
     let bodies = shop::bodies(15, 4_000);
@@ -57,16 +67,7 @@ async fn a_stopped_sink_continues_at_its_committed_offset() {
     let (early, late) = bodies.split_at(1_500);
     pipeline.send(early).await.unwrap();
     pipeline.committed_at_least(200).await.unwrap();
-    let status = pipeline
-        .stack
-        .stop_part(Part::Sink)
-        .await
-        .unwrap()
-        .expect("the sink was running");
-    assert!(
-        status.success(),
-        "a sink that is asked to stop exits with 0, not {status}"
-    );
+    stop(&mut pipeline, Part::Sink).await;
     pipeline.send(late).await.unwrap();
     pipeline.stack.start_part(Part::Sink).await.unwrap();
     pipeline.finish(&bodies).await.unwrap();
@@ -147,16 +148,7 @@ async fn a_stopped_source_leaves_nothing_in_flight() {
     };
     let mut pipeline = Pipeline::start(options).await.unwrap();
     pipeline.send(&bodies).await.unwrap();
-    let status = pipeline
-        .stack
-        .stop_part(Part::Source)
-        .await
-        .unwrap()
-        .expect("the source was running");
-    assert!(
-        status.success(),
-        "a source that is asked to stop exits with 0, not {status}"
-    );
+    stop(&mut pipeline, Part::Source).await;
     pipeline.stack.start_part(Part::Source).await.unwrap();
     pipeline.finish(&bodies).await.unwrap();
 }
