@@ -31,7 +31,7 @@ def main() -> None:
         "--rates",
         type=int,
         nargs="*",
-        default=[500, 2000],
+        default=[500, 2000, 5000],
         help="events a second for the latencies",
     )
     parser.add_argument("--seconds", type=float, default=20, help="duration of each rate")

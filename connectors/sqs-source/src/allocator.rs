@@ -7,7 +7,7 @@ pub use tikv_jemallocator::Jemalloc;
 /// Sets jemalloc as the program's allocator.
 ///
 /// The AWS SDK allocates some hundred small blocks for each call, and frees a part of them in
-/// another thread: that takes a fifth more CPU with glibc. With few arenas and a short decay
+/// another thread: that takes a fifth more CPU with glibc. With one arena and a short decay
 /// jemalloc needs hardly more memory than glibc.
 #[macro_export]
 macro_rules! use_jemalloc {
@@ -19,6 +19,6 @@ macro_rules! use_jemalloc {
         // jemalloc reads them from the symbol of this name.
         #[allow(unsafe_code)]
         #[unsafe(export_name = "_rjem_malloc_conf")]
-        pub static JEMALLOC_OPTIONS: &[u8; 46] = b"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+        pub static JEMALLOC_OPTIONS: &[u8; 46] = b"narenas:1,dirty_decay_ms:250,muzzy_decay_ms:0\0";
     };
 }
