@@ -35,7 +35,8 @@ test: build
 chaos: build
 	target/$(PROFILE)/chaos --seed $(SEED) --faults $(FAULTS) $(ARGS)
 
-# Measured is what ships; it takes longer to build. PROFILE=release measures what `make build` makes.
+# Measures the profile that images ship, which takes longer to build; PROFILE=release measures the
+# one of `make build`.
 bench: PROFILE = dist
 bench: build
 	cargo build --profile $(PROFILE) --workspace --examples

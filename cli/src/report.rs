@@ -39,18 +39,21 @@ const START: u64 = 1024;
 pub struct Args {
     #[command(flatten)]
     database: Database,
-    /// The first day, in the reporting time zone [default: 27 days before the last]
+    /// The first day [default: 27 days before the last]
     #[arg(long, value_name = "YYYY-MM-DD")]
     from: Option<NaiveDate>,
-    /// The last day, included, in the reporting time zone [default: the last one with facts]
+    /// The last day, included [default: the last one with facts]
     #[arg(long, value_name = "YYYY-MM-DD")]
     to: Option<NaiveDate>,
+    /// Days of this time zone, such as America/Mexico_City [default: the reporting time zone]
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
     /// The file to write; replaces an earlier report, but no other file; `-` is standard output
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
     /// Serve the page at this address instead, refreshed and with a strip of arriving events; a
     /// port alone is on 127.0.0.1, port 0 is any free one
-    #[arg(long, value_name = "[HOST:]PORT", conflicts_with_all = ["from", "to", "out", "terminal"])]
+    #[arg(long, value_name = "[HOST:]PORT", conflicts_with_all = ["from", "to", "time_zone", "out", "terminal"])]
     serve: Option<Address>,
     /// Print the main tables instead of writing a page
     #[arg(long, conflicts_with = "out")]
@@ -72,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let wanted = Wanted {
         from: args.from,
         to: args.to,
-        time_zone: String::new(),
+        time_zone: args.time_zone.unwrap_or_default(),
         limits: args.limits,
     };
     let figures = figures::read(&client, &wanted).await?;
@@ -95,13 +98,22 @@ fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Writes the page of the newest days to `path`, and returns its absolute path.
+/// Writes the page of the days since `from`, by default of the newest four weeks, to `path`, and
+/// returns its absolute path.
 ///
 /// # Errors
 /// Fails if there are no facts, a query fails, or the file can't be written.
-pub async fn write(client: &Client, path: &Path) -> anyhow::Result<PathBuf> {
+pub async fn write(
+    client: &Client,
+    path: &Path,
+    from: Option<NaiveDate>,
+) -> anyhow::Result<PathBuf> {
     ensure_ours(path)?;
-    let figures = figures::read(client, &Wanted::default()).await?;
+    let wanted = Wanted {
+        from,
+        ..Wanted::default()
+    };
+    let figures = figures::read(client, &wanted).await?;
     replace(path, &page::file(&figures))
 }
 

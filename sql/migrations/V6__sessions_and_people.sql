@@ -104,6 +104,27 @@ COMMENT ON FUNCTION analytics.sessions_by IS
     '(GA4 sessionKeyEventRate:purchase). Sessions belong to the day they begin, so that days add '
     'up.';
 
+CREATE FUNCTION analytics.steps_sent(paths text[], counts bigint[]) RETURNS text
+IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH letters AS (
+        SELECT n.step, n.letter, sum(p.count) FILTER (WHERE strpos(p.path, n.letter) > 0) AS paths
+        FROM string_to_table('LSVACP', NULL) WITH ORDINALITY AS n (letter, step),
+             unnest(paths, counts) AS p (path, count) GROUP BY 1, 2
+    ), compared AS (
+        SELECT l.step, l.letter, l.paths,
+               max(l.paths) OVER (ORDER BY l.step ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
+                   AS later
+        FROM letters l
+    )
+    SELECT string_agg(c.letter, '' ORDER BY c.step) FROM compared c
+    WHERE c.paths > 0 AND 10 * c.paths >= coalesce(c.later, 0);
+END;
+COMMENT ON FUNCTION analytics.steps_sent IS
+    'The letters of the steps that the shop sends, in their order. paths are steps, each taken so '
+    'often as counts says. A step that less than a tenth as many have as one of the later steps '
+    'is sent by mistake: a funnel with it would say that nobody buys.';
+
 CREATE FUNCTION analytics.closed_funnel(paths text[], counts bigint[], sent text)
 RETURNS TABLE (step integer, event_name text, reached bigint, rate_of_first numeric,
                rate_of_step_before numeric)
@@ -140,13 +161,15 @@ BEGIN RETURN QUERY
         SELECT s.steps, count(*) AS sessions FROM analytics.sessions_in(from_day, to_day) s
         WHERE s.steps IS NOT NULL GROUP BY 1
     )
-    SELECT f.* FROM (SELECT array_agg(p.steps) AS paths, array_agg(p.sessions) AS counts,
-                     string_agg(p.steps, '') AS sent FROM paths p) a,
-                    LATERAL analytics.closed_funnel(a.paths, a.counts, a.sent) f;
+    SELECT f.* FROM (SELECT array_agg(p.steps) AS paths, array_agg(p.sessions) AS counts
+                     FROM paths p) a,
+                    LATERAL analytics.closed_funnel(a.paths, a.counts,
+                                                    analytics.steps_sent(a.paths, a.counts)) f;
 END $$;
 COMMENT ON FUNCTION analytics.session_funnel IS
     'Grain: one step of the shop. Sessions that took this step after all steps before it, in '
-    'this order: a closed funnel, whose steps never rise. A step that nobody sends is left out.';
+    'this order: a closed funnel, whose steps never rise. A step is left out if less than a tenth '
+    'as many sessions have it as have a later step: the shop does not send it.';
 
 CREATE FUNCTION analytics.new_and_returning(from_day date DEFAULT '-infinity',
                                             to_day date DEFAULT 'infinity')

@@ -30,12 +30,12 @@ BEGIN RETURN QUERY
         SELECT j.person, j.day, j.steps
         FROM analytics.journeys_in(from_day, to_day + within_days) j
     ), sent AS MATERIALIZED (
-        SELECT string_agg(s.steps, '') AS letters FROM (SELECT DISTINCT d.steps FROM days d) s
+        SELECT analytics.steps_sent(array_agg(s.steps), array_agg(s.days)) AS letters
+        FROM (SELECT d.steps, count(*) AS days FROM days d GROUP BY 1) s
     ), firsts AS (
         SELECT d.person, min(d.day) AS day FROM days d
         WHERE d.day <= to_day
-          AND strpos(d.steps, (SELECT substring('LSVACP' FROM '[' || l.letters || ']')
-                               FROM sent l)) > 0
+          AND strpos(d.steps, (SELECT left(l.letters, 1) FROM sent l)) > 0
         GROUP BY d.person
     ), journeys AS (
         SELECT string_agg(d.steps, '' ORDER BY d.day) AS steps
@@ -55,7 +55,8 @@ COMMENT ON FUNCTION analytics.journey_funnel IS
     'after it, which may lie behind the range: a closed funnel of people over days (GA4 funnel '
     'exploration, closed). The steps of a person are those of the person''s sessions, one '
     'session behind the other in the order in which they begin; a session belongs to the day it '
-    'begins. A step that nobody sends is left out. Example: SELECT * FROM '
+    'begins. A step is left out if on less than a tenth as many days of a person it occurs as a '
+    'later step: the shop does not send it. Example: SELECT * FROM '
     'analytics.journey_funnel(7, ''2026-11-01'', ''2026-11-23'').';
 
 CREATE FUNCTION analytics.abandonment(dimension text, from_day date DEFAULT '-infinity',

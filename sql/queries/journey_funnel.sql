@@ -1,6 +1,7 @@
 -- How many people take each step of the shop after those before it, within 7 days of their first
 -- step?
--- Sessions count in the order in which they begin. A step that nobody sends is left out.
+-- Sessions count in the order in which they begin. A step that the shop
+-- does not send is left out.
 --
 -- Example:
 --   step |   event_name   | people | rate_of_first | rate_of_step_before

@@ -11,7 +11,8 @@
 -- Rates are fractions. A person is user_id, or user_pseudo_id where nobody is signed in. The column
 -- impressions counts all; those with neither can't be followed and don't count in the rates. What
 -- somebody does with a product counts for each list that showed it to them in the half hour before.
--- Lists with fewer than 20 impressions are left out: their rates are chance.
+-- Lists with fewer than 20 impressions are left out: their rates are chance. Search terms are lists,
+-- too, and have a question of their own: search_terms.sql.
 --
 -- Example:
 --      list   | list_id | impressions | engaged | engagement_rate | engaged_user_rate
@@ -21,5 +22,6 @@
 SELECT DISTINCT list, list_id, impressions, engaged, round(engagement_rate, 4) AS engagement_rate,
        round(engaged_user_rate, 4) AS engaged_user_rate
 FROM analytics.list_performance(analytics.first_day(), analytics.last_day(), analytics.at_least(20))
+WHERE kind = 'list'
 ORDER BY engagement_rate DESC NULLS LAST, impressions DESC, list
 LIMIT 10;

@@ -129,7 +129,7 @@ async fn a_demo_adds_up() {
         for part in [
             "The counts add up",
             "events/s",
-            "From send to table: median",
+            "All were sent at once: half were in the tables",
             "Top lists by engagement rate",
             "Best products by view-to-purchase rate",
             list,

@@ -24,7 +24,7 @@ pub struct Choice {
     #[arg(long, value_enum, default_value_t = Format::Queue)]
     format: Format,
     /// Seed of the made-up messages; the same seed makes the same messages, except for their times,
-    /// which are in the last seven days
+    /// which are in the last two weeks
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
@@ -55,7 +55,7 @@ struct Message {
 }
 
 impl Messages {
-    /// Events of the seven days before `now`.
+    /// Events of the two weeks before `now`.
     pub fn new(choice: Choice, now: DateTime<Utc>) -> Self {
         let list_view_sizes: &[usize] = match choice.format {
             Format::Queue => &queue::LIST_VIEW_SIZES,
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn people_come_back_after_more_than_half_an_hour() {
         let mut times: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
-        let oldest = (now() - TimeDelta::days(7)).timestamp_micros();
+        let oldest = (now() - TimeDelta::days(14)).timestamp_micros();
         for event in events(&bodies(Format::Queue, 1, 20_000)) {
             let at = event["event_timestamp"].as_i64().unwrap();
             if at > 0 {

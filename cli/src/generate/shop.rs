@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 /// The events are of this many days before now.
-const DAYS: i64 = 7;
+const DAYS: i64 = 14;
 /// A visit is shorter than this; the last one begins this long before now.
 const LONGEST_VISIT: TimeDelta = TimeDelta::hours(1);
 /// The shortest time between visits: GA4 begins a new session after half an hour without an event.
@@ -129,7 +129,8 @@ static PRODUCTS: [Product; 36] = [
     product("prod_01JD5A7KX7", "Amostra grátis: creme facial 2 ml", 0.01, 0.6),
     product("prod_01JD5A7KY8", "Lego\u{ad}style blocks, 1,000 pcs", 549.0, 0.3),
     product("prod_01JD5A7KZ9", "Ventilador de torre, 3 velocidades, control remoto", 1099.0, 0.25),
-    product("prod_01JD5A7L0A", "Auto compacto 2026, transmisión automática", 12_345_678.0, 0.02),
+    // Shown and never opened: one sale of it would be nearly all revenue of the demo.
+    product("prod_01JD5A7L0A", "Auto compacto 2026, transmisión automática", 12_345_678.0, 0.0),
     product("prod_01JD5A7L1B", "Câmera instantânea cor-de-rosa, null flash", 899.9, 0.2),
     product("prod_01JD5A7L2C", "Trattoria pasta set 'Nonna', 5 pz.", 189.0, 0.45),
 ];

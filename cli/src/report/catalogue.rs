@@ -69,8 +69,9 @@ pub const FUNNEL: Query = Query {
         id: "funnel",
         title: "Funnel",
         lead: "Sessions that took each step after all steps before it, in this order: a closed \
-            funnel. A session that skips a step is not counted from there on; a step whose event \
-            is never sent is left out.",
+            funnel. A session that skips a step is not counted from there on. A step is left out \
+            if less than a tenth as many sessions have it as have a later step: the shop does \
+            not send it.",
         empty: "None of the funnel's events was sent in these days.",
         columns: &[
             column("Step", Text, ""),
@@ -261,7 +262,7 @@ pub const LISTS: Query = Query {
         empty: "No list showed {impressions} products or more in these days. --min-impressions \
             sets the minimum.",
         columns: &[
-            column("List", Text, "Its newest name."),
+            column("List", Text, "Its name, or its id where none was sent."),
             column(
                 "Engagement rate",
                 Rate,
@@ -269,7 +270,7 @@ pub const LISTS: Query = Query {
                  viewed, added, checked out or bought within the 30 minutes after.",
             ),
             column(
-                "Click-through",
+                "Viewers who clicked",
                 Rate,
                 "People who clicked / people who saw the list (GA4 itemListClickThroughRate).",
             ),
@@ -341,8 +342,8 @@ pub const PRODUCTS: Query = Query {
 pub const SESSIONS: Spec = Spec {
     id: "sessions",
     title: "Sessions by day",
-    lead: "By the day a session began: a session_id of one installation or browser; without one, a \
-        person's events with no pause above 30 minutes.",
+    lead: "By the day a session began. A session is one session_id of a device with no pause above \
+        8 hours; without an id, a device's events with no pause above 30 minutes.",
     empty: "No event of these days has a user_id or user_pseudo_id.",
     columns: &[
         column("Day", Day, ""),
@@ -409,7 +410,7 @@ pub const PROMOTIONS: Query = Query {
                 "Its name, or its id where none was sent.",
             ),
             column(
-                "Click-through",
+                "Viewers who clicked",
                 Rate,
                 "People who clicked / people who saw it (GA4 itemPromotionClickThroughRate).",
             ),

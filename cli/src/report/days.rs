@@ -99,7 +99,8 @@ impl Range {
         })
     }
 
-    /// The previous period, or `None` if the tables do not reach back that far.
+    /// The previous period, or `None` if it has no facts or the first fact of all is behind its
+    /// first day.
     ///
     /// # Errors
     /// Fails if a query fails.
@@ -107,10 +108,16 @@ impl Range {
         let Some(before) = self.days_before() else {
             return Ok(None);
         };
-        let has_facts = first_day(client, before.first, before.first)
-            .await?
-            .is_some();
-        Ok(has_facts.then_some(before))
+        let query = "SELECT EXISTS (SELECT FROM fact_events \
+                                    WHERE event_time < analytics.start_of($1::date + 1)) \
+                        AND EXISTS (SELECT FROM fact_events \
+                                    WHERE event_time >= analytics.start_of($1::date) \
+                                      AND event_time < analytics.start_of($2::date + 1))";
+        let found = client
+            .query_one(query, &[&before.first, &before.last])
+            .await?;
+        let are_covered: bool = found.try_get(0)?;
+        Ok(are_covered.then_some(before))
     }
 
     /// The days to compare with those of `before`. A day that is not over is not compared.

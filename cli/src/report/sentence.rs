@@ -68,7 +68,7 @@ fn nothing_before(numbers: &Numbers) -> String {
     }
     match range.days_before() {
         Some(before) => format!(
-            "There is nothing to compare with yet: the facts don't reach back to {}.",
+            "There is nothing to compare with yet: the facts don't cover {}.",
             format::days(before.first, before.last)
         ),
         None => "There is nothing to compare with.".to_owned(),

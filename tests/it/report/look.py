@@ -87,7 +87,7 @@ DRAWN = """() => {
 HIDDEN = """() => ['lists', 'products', 'platforms', 'categories', 'money'].flatMap(id =>
     [...document.querySelectorAll(`#${id} thead th`)]
         .filter((head, at) => at === 0 || /^Revenue(?! change)|[Rr]ate$/.test(head.textContent) ||
-            /^(Click-through|Conversion|View to purchase)$/.test(head.textContent))
+            /^(Viewers who clicked|Conversion|View to purchase)$/.test(head.textContent))
         .flatMap(head => [...head.closest('table').rows].map(row => row.cells[head.cellIndex]))
         .filter(cell => cell.getBoundingClientRect().right > innerWidth ||
             cell.getBoundingClientRect().width < 30)

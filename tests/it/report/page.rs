@@ -56,7 +56,7 @@ async fn a_page_shows_the_contents_of_the_tables_and_reads_well() {
     assert_eq!(page["title"], "Shop report, 1 Nov – 3 Nov 2025");
     assert_eq!(
         page["headline"],
-        "There is nothing to compare with yet: the facts don't reach back to 29 Oct – 31 Oct 2025."
+        "There is nothing to compare with yet: the facts don't cover 29 Oct – 31 Oct 2025."
     );
     assert_eq!(
         page["tiles"],

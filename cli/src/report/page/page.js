@@ -184,7 +184,7 @@ function draw(figure, points) {
     const unfinished = points.y.map((value, at) => at >= points.finished - 1 && points.finished < points.y.length ? value : null);
     const plot = new uPlot({
         ...size(),
-        padding: [8, 18, 0, 0],
+        padding: [8, 28, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 9 } },
         tzDate: seconds => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),

@@ -50,7 +50,8 @@ pub struct Sample {
     pub events_per_second: Option<f64>,
     /// The time that the rate is over.
     pub over_seconds: Option<i64>,
-    /// The median time from an event to its commit, over the last events.
+    /// The median time from SQS's receipt of an event to its commit, over the last events; `null`
+    /// if none of them came through SQS.
     pub lag_seconds: Option<f64>,
     /// The sinks' last commit.
     pub committed_at: Option<DateTime<Utc>>,
@@ -70,7 +71,7 @@ pub struct Event {
     product: Option<String>,
     list: Option<String>,
     #[serde(skip)]
-    lag_seconds: f64,
+    lag_seconds: Option<f64>,
 }
 
 /// A reading, or the reason that it failed.
@@ -148,7 +149,12 @@ async fn read(client: &Client, state: &mut State) -> anyhow::Result<Sample> {
         time_zone: row.try_get(1)?,
         events_per_second: rate.map(|(rate, _)| rate),
         over_seconds: rate.map(|(_, seconds)| seconds),
-        lag_seconds: median(events.iter().map(|event| event.lag_seconds).collect()),
+        lag_seconds: median(
+            events
+                .iter()
+                .filter_map(|event| event.lag_seconds)
+                .collect(),
+        ),
         committed_at: row.try_get(4)?,
         open_hours: row.try_get(2)?,
         events,
@@ -173,6 +179,7 @@ fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
     let short = |text: Option<String>| text.map(|text| display::short(&text));
     let at: DateTime<Utc> = row.try_get(0)?;
     let ingested_at: DateTime<Utc> = row.try_get(6)?;
+    let sent_at: Option<DateTime<Utc>> = row.try_get(7)?;
     Ok(Event {
         at,
         name: display::short(row.try_get(1)?),
@@ -180,7 +187,7 @@ fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
         items: row.try_get(3)?,
         product: short(row.try_get(4)?),
         list: short(row.try_get(5)?),
-        lag_seconds: (ingested_at - at).as_seconds_f64(),
+        lag_seconds: sent_at.map(|sent_at| (ingested_at - sent_at).as_seconds_f64()),
     })
 }
 

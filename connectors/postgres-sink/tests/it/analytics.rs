@@ -395,3 +395,67 @@ async fn a_session_with_more_than_a_hundred_products_makes_no_pairs() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_step_that_is_sent_by_mistake_is_in_no_funnel() {
+    let tables = Tables::new().await;
+    let mut day = Vec::new();
+    let users: Vec<String> = (0..11).map(|number| format!("u{number}")).collect();
+    for user in &users {
+        said(
+            &mut day,
+            "10:00",
+            "view_item_list",
+            user,
+            shown("home", "A", 0, 1),
+        );
+        said(
+            &mut day,
+            "10:05",
+            "view_item",
+            user,
+            json!({"product_id": "A"}),
+        );
+        said(
+            &mut day,
+            "10:10",
+            "purchase",
+            user,
+            json!({"product_id": "A", "item_ordinal": 1}),
+        );
+    }
+    said(
+        &mut day,
+        "11:00",
+        "add_to_cart",
+        "u0",
+        json!({"product_id": "A"}),
+    );
+    let mut writer = tables.writer(0);
+    writer.write(&batch(0, [envelope(&day)])).await.unwrap();
+    for (funnel, counted) in [
+        ("session_funnel()", "sessions"),
+        ("journey_funnel(7)", "people"),
+    ] {
+        let steps = format!("SELECT event_name, {counted} AS reached FROM analytics.{funnel}");
+        let all = |name: &str| json!({"event_name": name, "reached": 11});
+        let expected = ["view_item_list", "view_item", "purchase"].map(all);
+        assert_eq!(tables.rows(&steps).await, expected, "{funnel}");
+    }
+    // A tenth of those who buy: the shop sends it.
+    let mut more = Vec::new();
+    said(
+        &mut more,
+        "12:00",
+        "add_to_cart",
+        "u1",
+        json!({"product_id": "A"}),
+    );
+    more[0]["fact_hash"] = json!("ffffffffffffffffffffffffffffffff");
+    writer.write(&batch(1, [envelope(&more)])).await.unwrap();
+    let steps = "SELECT event_name, sessions AS reached FROM analytics.session_funnel()";
+    let found = tables.rows(steps).await;
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found[2], json!({"event_name": "add_to_cart", "reached": 2}));
+    assert_eq!(found[3], json!({"event_name": "purchase", "reached": 0}));
+}

@@ -83,7 +83,9 @@ class VisitQuestions:
         known = [
             s for s in self.shop.sessions if s["person"] and self.first <= s["day"] <= last
         ]
-        first_letter = min(("".join(s["steps"] for s in known)), key="LSVACP".index, default="L")
+        of_days = grouped(known, itemgetter("person", "day")).values()
+        sent = steps_sent(["".join(s["steps"] for s in sessions) for sessions in of_days])
+        first_letter = min(sent, key="LSVACP".index, default="L")
         journeys = []
         for sessions in grouped(known, itemgetter("person")).values():
             first = least(s["day"] for s in sessions if first_letter in s["steps"])
@@ -91,7 +93,7 @@ class VisitQuestions:
                 until = (date.fromisoformat(first) + within).isoformat()
                 steps = (s["steps"] for s in sessions if first <= s["day"] <= until)
                 journeys.append("".join(steps))
-        return funnel(journeys, "people", {letter for s in known for letter in s["steps"]})
+        return funnel(journeys, "people", sent)
 
     def abandonment(self):
         for dimension in ("day", "platform", "all"):
@@ -217,9 +219,21 @@ class VisitQuestions:
                         }
 
 
+def steps_sent(paths):
+    """The steps that at least a tenth as many paths have as any later one."""
+    having = {letter: sum(letter in path for path in paths) for letter in "LSVACP"}
+    return {
+        letter
+        for place, letter in enumerate(having)
+        if having[letter]
+        and 10 * having[letter] >= max(list(having.values())[place + 1 :], default=0)
+    }
+
+
 def funnel(paths, counted, sent=None):
-    """The number of paths with each step after those before it, for steps that somebody took."""
-    sent = sent or {letter for path in paths for letter in path}
+    """The number of paths with each step after those before it, for steps that the shop sends."""
+    if sent is None:
+        sent = steps_sent(paths)
     steps = [(step, name) for step, name in enumerate(STEPS, 1) if LETTERS[name] in sent]
     reached = Counter()
     for path in paths:
