@@ -89,6 +89,20 @@ COMMENT ON FUNCTION analytics.step_of IS
     'The step of the shop''s funnel that an event is, from 1 (view_item_list) to 6 (purchase); '
     'NULL for other events.';
 
+-- Of rows in order. array_agg(... ORDER BY ...) sorts each group, and there are as many as sessions.
+CREATE FUNCTION analytics.former(value anyelement, next anyelement) RETURNS anyelement
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'SELECT value';
+CREATE FUNCTION analytics.latter(value anyelement, next anyelement) RETURNS anyelement
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'SELECT next';
+CREATE AGGREGATE analytics.first_known(anyelement) (SFUNC = analytics.former, STYPE = anyelement);
+CREATE AGGREGATE analytics.last_known(anyelement) (SFUNC = analytics.latter, STYPE = anyelement);
+COMMENT ON FUNCTION analytics.former IS 'The first of two values.';
+COMMENT ON FUNCTION analytics.latter IS 'The second of two values.';
+COMMENT ON AGGREGATE analytics.first_known(anyelement) IS
+    'The first value that is not NULL of rows that come in order.';
+COMMENT ON AGGREGATE analytics.last_known(anyelement) IS
+    'The last value that is not NULL of rows that come in order.';
+
 CREATE TABLE analytics.exchange_rates (
     day      date NOT NULL,
     currency text NOT NULL CHECK (length(currency) <= 20),

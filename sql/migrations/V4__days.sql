@@ -29,7 +29,8 @@ BEGIN ATOMIC
     -- purchases count only where there are no others.
     WITH open AS MATERIALIZED (SELECT o.hour FROM analytics.open_hours o)
     SELECT DISTINCT analytics.day_of(b.at)
-    FROM unnest(transaction_keys) AS k (transaction_key),
+    -- Without SELECT the planner would compute the argument to guess how many there are.
+    FROM unnest((SELECT transaction_keys)) AS k (transaction_key),
          LATERAL (SELECT coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant),
                                   min(p.event_time)) AS first_at,
                          coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant AND p.is_closed),
@@ -280,23 +281,20 @@ BEGIN ATOMIC
                        ELSE analytics.session_gap() END)
                OVER (PARTITION BY v.visitor ORDER BY v.first_at, v.last_at ROWS UNBOUNDED PRECEDING)
                    AS number
-        FROM visits v
+        FROM visits v ORDER BY v.visitor, number, v.first_at, v.last_at
     )
-    SELECT n.visitor, bool_or(n.has_session_id),
-           (array_agg(n.person ORDER BY n.first_at DESC) FILTER (WHERE n.person IS NOT NULL))[1],
-           (array_agg(n.platform ORDER BY n.first_at))[1], min(n.first_at), max(n.last_at),
-           sum(n.events)::bigint, sum(n.views)::bigint,
-           bit_or(n.done), string_agg(n.steps, '' ORDER BY n.first_at),
-           (array_agg(n.entry_list ORDER BY n.first_at) FILTER (WHERE n.entry_list IS NOT NULL))[1],
-           (array_agg(n.first_traffic ORDER BY analytics.is_direct(n.first_traffic), n.first_at)
-            FILTER (WHERE n.first_traffic IS DISTINCT FROM NULL))[1],
-           (array_agg(n.last_traffic ORDER BY analytics.is_direct(n.last_traffic), n.first_at DESC)
-            FILTER (WHERE n.last_traffic IS DISTINCT FROM NULL))[1],
-           (array_agg(n.device_category ORDER BY n.first_at)
-            FILTER (WHERE n.device_category IS NOT NULL))[1],
-           (array_agg(n.country ORDER BY n.first_at) FILTER (WHERE n.country IS NOT NULL))[1],
-           (array_agg(n.app_version ORDER BY n.first_at)
-            FILTER (WHERE n.app_version IS NOT NULL))[1]
+    SELECT n.visitor, bool_or(n.has_session_id), analytics.last_known(n.person),
+           (array_agg(n.platform))[1], min(n.first_at), max(n.last_at),
+           sum(n.events)::bigint, sum(n.views)::bigint, bit_or(n.done), string_agg(n.steps, ''),
+           analytics.first_known(n.entry_list),
+           coalesce(analytics.first_known(n.first_traffic)
+                        FILTER (WHERE NOT analytics.is_direct(n.first_traffic)),
+                    analytics.first_known(n.first_traffic)),
+           coalesce(analytics.last_known(n.last_traffic)
+                        FILTER (WHERE NOT analytics.is_direct(n.last_traffic)),
+                    analytics.last_known(n.last_traffic)),
+           analytics.first_known(n.device_category), analytics.first_known(n.country),
+           analytics.first_known(n.app_version)
     FROM numbered n GROUP BY n.visitor, n.number;
 END;
 COMMENT ON FUNCTION analytics.merged_visits IS
