@@ -313,7 +313,10 @@ BEGIN
     -- Nothing is known of the future: today's sessions are whole.
     IF NOT EXISTS (SELECT FROM analytics.hourly_events e
                    WHERE e.hour > until - interval '1 hour')
-       AND NOT EXISTS (SELECT FROM analytics.open_hours o
+       AND NOT EXISTS (SELECT FROM analytics.open_hours o,
+                              LATERAL (SELECT FROM fact_events f
+                                       WHERE f.event_time >= greatest(o.hour, until)
+                                           AND f.event_time < o.hour + interval '1 hour' LIMIT 1) f
                        WHERE o.hour > until - interval '1 hour') THEN
         RETURN;
     END IF;
@@ -538,7 +541,8 @@ BEGIN ATOMIC
     SELECT s.* FROM analytics.day_%1$s s
     WHERE s.day BETWEEN from_day AND to_day AND s.day IN (SELECT unnest(d.days) FROM stored d)
     UNION ALL
-    SELECT u.* FROM stored d, LATERAL analytics.unstored_%1$s(from_day, to_day, d.days) u;
+    SELECT u.*
+    FROM analytics.unstored_%1$s(from_day, to_day, (SELECT d.days FROM stored d)) u;
 END;
 COMMENT ON FUNCTION analytics.%1$s_in IS
     'analytics.day_%1$s of a range, with the days that are not stored.';
@@ -692,29 +696,38 @@ CREATE FUNCTION analytics.activities_of(
 RETURNS TABLE (day date, activity analytics.activity, key bigint, person bigint)
 STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-    SELECT DISTINCT s.day, s.activity, s.key, s.person FROM (
-        SELECT p.day, a.activity, 0::bigint AS key, p.person
-        FROM analytics.people_in(from_day, to_day) p,
-             LATERAL (VALUES ('visited'::analytics.activity, true),
-                      ('bought', p.done & 64 > 0)) a (activity, is_done)
-        WHERE a.is_done AND activities && '{visited,bought}'
+    SELECT s.day, s.activity, s.key, s.person FROM (
+        SELECT p.day, unnest(ARRAY['visited'::analytics.activity,
+                                   CASE WHEN bit_or(p.done) & 64 > 0
+                                       THEN 'bought'::analytics.activity END]) AS activity,
+               0::bigint AS key, p.person
+        FROM analytics.people_in(from_day, to_day) p
+        WHERE activities && '{visited,bought}' GROUP BY p.day, p.person
         UNION ALL
-        SELECT l.day, a.activity, l.list_key, l.person
-        FROM analytics.lists(analytics.start_of(from_day), analytics.start_of(to_day + 1)) l,
-             LATERAL (VALUES ('list_viewed'::analytics.activity, l.impressions > 0),
-                      ('list_clicked', l.clicks > 0), ('list_engaged', l.engaged > 0)) a (activity,
-                          is_done)
-        WHERE a.is_done AND l.person IS NOT NULL
-            AND activities && '{list_viewed,list_clicked,list_engaged}'
+        SELECT l.day, unnest(ARRAY[CASE WHEN sum(l.impressions) > 0
+                                       THEN 'list_viewed'::analytics.activity END,
+                                   CASE WHEN sum(l.clicks) > 0
+                                       THEN 'list_clicked'::analytics.activity END,
+                                   CASE WHEN sum(l.engaged) > 0
+                                       THEN 'list_engaged'::analytics.activity END]),
+               l.list_key, l.person
+        FROM analytics.lists(analytics.start_of(from_day), analytics.start_of(to_day + 1)) l
+        WHERE l.person IS NOT NULL AND activities && '{list_viewed,list_clicked,list_engaged}'
+        GROUP BY l.day, l.list_key, l.person
         UNION ALL
-        SELECT p.day, a.activity, p.product_key, p.person
-        FROM analytics.products(analytics.start_of(from_day), analytics.start_of(to_day + 1)) p,
-             LATERAL (VALUES ('product_viewed'::analytics.activity, p.views > 0),
-                      ('product_added', p.add_to_carts > 0),
-                             ('product_checked_out', p.checkouts > 0),
-                             ('product_bought', p.purchases > 0)) a (activity, is_done)
-        WHERE a.is_done AND p.person IS NOT NULL
-            AND activities && '{product_viewed,product_added,product_checked_out,product_bought}') s
+        SELECT p.day, unnest(ARRAY[CASE WHEN sum(p.views) > 0
+                                       THEN 'product_viewed'::analytics.activity END,
+                                   CASE WHEN sum(p.add_to_carts) > 0
+                                       THEN 'product_added'::analytics.activity END,
+                                   CASE WHEN sum(p.checkouts) > 0
+                                       THEN 'product_checked_out'::analytics.activity END,
+                                   CASE WHEN sum(p.purchases) > 0
+                                       THEN 'product_bought'::analytics.activity END]),
+               p.product_key, p.person
+        FROM analytics.products(analytics.start_of(from_day), analytics.start_of(to_day + 1)) p
+        WHERE p.person IS NOT NULL
+            AND activities && '{product_viewed,product_added,product_checked_out,product_bought}'
+        GROUP BY p.day, p.product_key, p.person) s
     WHERE s.day BETWEEN from_day AND to_day AND s.activity = ANY (activities);
 END;
 COMMENT ON FUNCTION analytics.activities_of IS
@@ -724,6 +737,9 @@ CREATE FUNCTION analytics.unstored_reach(activities analytics.activity[], from_d
                                          to_day date, since date, stored date[], edge date)
 RETURNS SETOF analytics.day_reach LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10000 AS $$
 BEGIN
+    IF edge IS NULL THEN
+        RETURN;
+    END IF;
     -- Before the edge all days are stored, and say truly which day was before.
     RETURN QUERY
     WITH active AS (
@@ -769,9 +785,9 @@ BEGIN ATOMIC
       AND r.day < coalesce((SELECT k.edge FROM known k), 'infinity')
       AND r.day IN (SELECT unnest(k.stored) FROM known k)
     UNION ALL
-    SELECT u.* FROM known k, LATERAL analytics.unstored_reach(activities, from_day, to_day, since,
-                                                              k.stored, k.edge) u
-    WHERE k.edge IS NOT NULL;
+    SELECT u.* FROM analytics.unstored_reach(activities, from_day, to_day, since,
+                                             (SELECT k.stored FROM known k),
+                                             (SELECT k.edge FROM known k)) u;
 END;
 COMMENT ON FUNCTION analytics.reach IS
     'analytics.day_reach of a range. The day before is true from since on: where it is earlier, '
@@ -790,8 +806,8 @@ BEGIN ATOMIC
       AND c.day IN (SELECT unnest(k.stored) FROM known k)
     UNION ALL
     SELECT u.day, u.activity, u.key, u.before, count(*)
-    FROM known k, LATERAL analytics.unstored_reach(activities, from_day, to_day, since,
-                                                   k.stored, k.edge) u
-    WHERE k.edge IS NOT NULL GROUP BY 1, 2, 3, 4;
+    FROM analytics.unstored_reach(activities, from_day, to_day, since,
+                                  (SELECT k.stored FROM known k), (SELECT k.edge FROM known k)) u
+    GROUP BY 1, 2, 3, 4;
 END;
 COMMENT ON FUNCTION analytics.reach_counts IS 'The rows of analytics.reach, counted.';
