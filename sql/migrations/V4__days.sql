@@ -750,8 +750,11 @@ BEGIN
         SELECT a.* FROM analytics.unstored_days(edge, to_day, stored) u,
                LATERAL analytics.activities_of(u.first_day, u.last_day, activities) a
     ), followed AS (
+        -- A single day, mostly today, has none before it.
+        SELECT a.*, NULL::date AS before FROM active a WHERE edge = to_day
+        UNION ALL
         SELECT a.*, lag(a.day) OVER (PARTITION BY a.activity, a.key, a.person ORDER BY a.day)
-               AS before FROM active a
+        FROM active a WHERE edge <> to_day
     )
     SELECT f.day, f.activity, f.key, f.person,
            coalesce(f.before, CASE WHEN since < edge AND analytics.asked_zone() IS NULL THEN
