@@ -89,6 +89,20 @@ COMMENT ON FUNCTION analytics.step_of IS
     'The step of the shop''s funnel that an event is, from 1 (view_item_list) to 6 (purchase); '
     'NULL for other events.';
 
+-- Aggregates of rows that come in order: array_agg(... ORDER BY ...) would sort each session.
+CREATE FUNCTION analytics.former(value anyelement, next anyelement) RETURNS anyelement
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'SELECT value';
+CREATE FUNCTION analytics.latter(value anyelement, next anyelement) RETURNS anyelement
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1 AS 'SELECT next';
+CREATE AGGREGATE analytics.first_known(anyelement) (SFUNC = analytics.former, STYPE = anyelement);
+CREATE AGGREGATE analytics.last_known(anyelement) (SFUNC = analytics.latter, STYPE = anyelement);
+COMMENT ON FUNCTION analytics.former IS 'The first of two values.';
+COMMENT ON FUNCTION analytics.latter IS 'The second of two values.';
+COMMENT ON AGGREGATE analytics.first_known(anyelement) IS
+    'The first value that is not NULL of rows that come in order.';
+COMMENT ON AGGREGATE analytics.last_known(anyelement) IS
+    'The last value that is not NULL of rows that come in order.';
+
 CREATE TABLE analytics.exchange_rates (
     day      date NOT NULL,
     currency text NOT NULL CHECK (length(currency) <= 20),
@@ -276,16 +290,25 @@ END $$;
 -- Each table has a function that computes it from the facts, named *_of, and a reader, which adds
 -- stored hours and open ones.
 
-CREATE VIEW analytics.open_hours AS
-SELECT DISTINCT t.hour FROM analytics.touched_hours t
-WHERE NOT EXISTS (SELECT FROM analytics.history h WHERE t.hour >= h.since AND t.hour < h.until)
-UNION
--- If a session asks for a zone whose days begin within an hour, this hour has facts of two days.
-SELECT analytics.hour_of(analytics.start_of(d::date))
-FROM (SELECT analytics.day_of(min(e.hour)) AS first, analytics.day_of(max(e.hour)) + 1 AS last
-      FROM analytics.hourly_events e WHERE analytics.asked_zone() IS NOT NULL) r,
-      generate_series(r.first::timestamp, r.last::timestamp, '1 day') d
-WHERE analytics.start_of(d::date) <> analytics.hour_of(analytics.start_of(d::date));
+-- A function with a plan of its own: questions name open hours in many places, and would plan the
+-- same each time.
+CREATE FUNCTION analytics.find_open_hours() RETURNS TABLE (hour timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 5 AS $$
+#variable_conflict use_column
+BEGIN RETURN QUERY
+    SELECT DISTINCT t.hour FROM analytics.touched_hours t
+    WHERE NOT EXISTS (SELECT FROM analytics.history h WHERE t.hour >= h.since AND t.hour < h.until)
+    UNION
+    -- If a session asks for a zone whose days begin within an hour, this hour has facts of two
+    -- days.
+    SELECT analytics.hour_of(analytics.start_of(d::date))
+    FROM (SELECT analytics.day_of(min(e.hour)) AS first, analytics.day_of(max(e.hour)) + 1 AS last
+          FROM analytics.hourly_events e WHERE analytics.asked_zone() IS NOT NULL) r,
+          generate_series(r.first::timestamp, r.last::timestamp, '1 day') d
+    WHERE analytics.start_of(d::date) <> analytics.hour_of(analytics.start_of(d::date));
+END $$;
+COMMENT ON FUNCTION analytics.find_open_hours IS 'The rows of analytics.open_hours.';
+CREATE VIEW analytics.open_hours AS SELECT o.hour FROM analytics.find_open_hours() o;
 COMMENT ON VIEW analytics.open_hours IS
     'Hours that questions compute from the facts, since what is stored of them is out of date.';
 COMMENT ON COLUMN analytics.open_hours.hour IS 'Beginning of the hour (UTC).';

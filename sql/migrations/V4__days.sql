@@ -29,7 +29,8 @@ BEGIN ATOMIC
     -- purchases count only where there are no others.
     WITH open AS MATERIALIZED (SELECT o.hour FROM analytics.open_hours o)
     SELECT DISTINCT analytics.day_of(b.at)
-    FROM unnest(transaction_keys) AS k (transaction_key),
+    -- Without SELECT the planner would compute the argument to guess how many there are.
+    FROM unnest((SELECT transaction_keys)) AS k (transaction_key),
          LATERAL (SELECT coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant),
                                   min(p.event_time)) AS first_at,
                          coalesce(min(p.event_time) FILTER (WHERE NOT p.is_distant AND p.is_closed),
@@ -280,23 +281,20 @@ BEGIN ATOMIC
                        ELSE analytics.session_gap() END)
                OVER (PARTITION BY v.visitor ORDER BY v.first_at, v.last_at ROWS UNBOUNDED PRECEDING)
                    AS number
-        FROM visits v
+        FROM visits v ORDER BY v.visitor, number, v.first_at, v.last_at
     )
-    SELECT n.visitor, bool_or(n.has_session_id),
-           (array_agg(n.person ORDER BY n.first_at DESC) FILTER (WHERE n.person IS NOT NULL))[1],
-           (array_agg(n.platform ORDER BY n.first_at))[1], min(n.first_at), max(n.last_at),
-           sum(n.events)::bigint, sum(n.views)::bigint,
-           bit_or(n.done), string_agg(n.steps, '' ORDER BY n.first_at),
-           (array_agg(n.entry_list ORDER BY n.first_at) FILTER (WHERE n.entry_list IS NOT NULL))[1],
-           (array_agg(n.first_traffic ORDER BY analytics.is_direct(n.first_traffic), n.first_at)
-            FILTER (WHERE n.first_traffic IS DISTINCT FROM NULL))[1],
-           (array_agg(n.last_traffic ORDER BY analytics.is_direct(n.last_traffic), n.first_at DESC)
-            FILTER (WHERE n.last_traffic IS DISTINCT FROM NULL))[1],
-           (array_agg(n.device_category ORDER BY n.first_at)
-            FILTER (WHERE n.device_category IS NOT NULL))[1],
-           (array_agg(n.country ORDER BY n.first_at) FILTER (WHERE n.country IS NOT NULL))[1],
-           (array_agg(n.app_version ORDER BY n.first_at)
-            FILTER (WHERE n.app_version IS NOT NULL))[1]
+    SELECT n.visitor, bool_or(n.has_session_id), analytics.last_known(n.person),
+           (array_agg(n.platform))[1], min(n.first_at), max(n.last_at),
+           sum(n.events)::bigint, sum(n.views)::bigint, bit_or(n.done), string_agg(n.steps, ''),
+           analytics.first_known(n.entry_list),
+           coalesce(analytics.first_known(n.first_traffic)
+                        FILTER (WHERE NOT analytics.is_direct(n.first_traffic)),
+                    analytics.first_known(n.first_traffic)),
+           coalesce(analytics.last_known(n.last_traffic)
+                        FILTER (WHERE NOT analytics.is_direct(n.last_traffic)),
+                    analytics.last_known(n.last_traffic)),
+           analytics.first_known(n.device_category), analytics.first_known(n.country),
+           analytics.first_known(n.app_version)
     FROM numbered n GROUP BY n.visitor, n.number;
 END;
 COMMENT ON FUNCTION analytics.merged_visits IS
@@ -315,7 +313,10 @@ BEGIN
     -- Nothing is known of the future: today's sessions are whole.
     IF NOT EXISTS (SELECT FROM analytics.hourly_events e
                    WHERE e.hour > until - interval '1 hour')
-       AND NOT EXISTS (SELECT FROM analytics.open_hours o
+       AND NOT EXISTS (SELECT FROM analytics.open_hours o,
+                              LATERAL (SELECT FROM fact_events f
+                                       WHERE f.event_time >= greatest(o.hour, until)
+                                           AND f.event_time < o.hour + interval '1 hour' LIMIT 1) f
                        WHERE o.hour > until - interval '1 hour') THEN
         RETURN;
     END IF;
@@ -540,7 +541,8 @@ BEGIN ATOMIC
     SELECT s.* FROM analytics.day_%1$s s
     WHERE s.day BETWEEN from_day AND to_day AND s.day IN (SELECT unnest(d.days) FROM stored d)
     UNION ALL
-    SELECT u.* FROM stored d, LATERAL analytics.unstored_%1$s(from_day, to_day, d.days) u;
+    SELECT u.*
+    FROM analytics.unstored_%1$s(from_day, to_day, (SELECT d.days FROM stored d)) u;
 END;
 COMMENT ON FUNCTION analytics.%1$s_in IS
     'analytics.day_%1$s of a range, with the days that are not stored.';
@@ -694,29 +696,38 @@ CREATE FUNCTION analytics.activities_of(
 RETURNS TABLE (day date, activity analytics.activity, key bigint, person bigint)
 STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-    SELECT DISTINCT s.day, s.activity, s.key, s.person FROM (
-        SELECT p.day, a.activity, 0::bigint AS key, p.person
-        FROM analytics.people_in(from_day, to_day) p,
-             LATERAL (VALUES ('visited'::analytics.activity, true),
-                      ('bought', p.done & 64 > 0)) a (activity, is_done)
-        WHERE a.is_done AND activities && '{visited,bought}'
+    SELECT s.day, s.activity, s.key, s.person FROM (
+        SELECT p.day, unnest(ARRAY['visited'::analytics.activity,
+                                   CASE WHEN bit_or(p.done) & 64 > 0
+                                       THEN 'bought'::analytics.activity END]) AS activity,
+               0::bigint AS key, p.person
+        FROM analytics.people_in(from_day, to_day) p
+        WHERE activities && '{visited,bought}' GROUP BY p.day, p.person
         UNION ALL
-        SELECT l.day, a.activity, l.list_key, l.person
-        FROM analytics.lists(analytics.start_of(from_day), analytics.start_of(to_day + 1)) l,
-             LATERAL (VALUES ('list_viewed'::analytics.activity, l.impressions > 0),
-                      ('list_clicked', l.clicks > 0), ('list_engaged', l.engaged > 0)) a (activity,
-                          is_done)
-        WHERE a.is_done AND l.person IS NOT NULL
-            AND activities && '{list_viewed,list_clicked,list_engaged}'
+        SELECT l.day, unnest(ARRAY[CASE WHEN sum(l.impressions) > 0
+                                       THEN 'list_viewed'::analytics.activity END,
+                                   CASE WHEN sum(l.clicks) > 0
+                                       THEN 'list_clicked'::analytics.activity END,
+                                   CASE WHEN sum(l.engaged) > 0
+                                       THEN 'list_engaged'::analytics.activity END]),
+               l.list_key, l.person
+        FROM analytics.lists(analytics.start_of(from_day), analytics.start_of(to_day + 1)) l
+        WHERE l.person IS NOT NULL AND activities && '{list_viewed,list_clicked,list_engaged}'
+        GROUP BY l.day, l.list_key, l.person
         UNION ALL
-        SELECT p.day, a.activity, p.product_key, p.person
-        FROM analytics.products(analytics.start_of(from_day), analytics.start_of(to_day + 1)) p,
-             LATERAL (VALUES ('product_viewed'::analytics.activity, p.views > 0),
-                      ('product_added', p.add_to_carts > 0),
-                             ('product_checked_out', p.checkouts > 0),
-                             ('product_bought', p.purchases > 0)) a (activity, is_done)
-        WHERE a.is_done AND p.person IS NOT NULL
-            AND activities && '{product_viewed,product_added,product_checked_out,product_bought}') s
+        SELECT p.day, unnest(ARRAY[CASE WHEN sum(p.views) > 0
+                                       THEN 'product_viewed'::analytics.activity END,
+                                   CASE WHEN sum(p.add_to_carts) > 0
+                                       THEN 'product_added'::analytics.activity END,
+                                   CASE WHEN sum(p.checkouts) > 0
+                                       THEN 'product_checked_out'::analytics.activity END,
+                                   CASE WHEN sum(p.purchases) > 0
+                                       THEN 'product_bought'::analytics.activity END]),
+               p.product_key, p.person
+        FROM analytics.products(analytics.start_of(from_day), analytics.start_of(to_day + 1)) p
+        WHERE p.person IS NOT NULL
+            AND activities && '{product_viewed,product_added,product_checked_out,product_bought}'
+        GROUP BY p.day, p.product_key, p.person) s
     WHERE s.day BETWEEN from_day AND to_day AND s.activity = ANY (activities);
 END;
 COMMENT ON FUNCTION analytics.activities_of IS
@@ -726,6 +737,9 @@ CREATE FUNCTION analytics.unstored_reach(activities analytics.activity[], from_d
                                          to_day date, since date, stored date[], edge date)
 RETURNS SETOF analytics.day_reach LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10000 AS $$
 BEGIN
+    IF edge IS NULL THEN
+        RETURN;
+    END IF;
     -- Before the edge all days are stored, and say truly which day was before.
     RETURN QUERY
     WITH active AS (
@@ -736,8 +750,11 @@ BEGIN
         SELECT a.* FROM analytics.unstored_days(edge, to_day, stored) u,
                LATERAL analytics.activities_of(u.first_day, u.last_day, activities) a
     ), followed AS (
+        -- A single day, mostly today, has none before it.
+        SELECT a.*, NULL::date AS before FROM active a WHERE edge = to_day
+        UNION ALL
         SELECT a.*, lag(a.day) OVER (PARTITION BY a.activity, a.key, a.person ORDER BY a.day)
-               AS before FROM active a
+        FROM active a WHERE edge <> to_day
     )
     SELECT f.day, f.activity, f.key, f.person,
            coalesce(f.before, CASE WHEN since < edge AND analytics.asked_zone() IS NULL THEN
@@ -771,9 +788,9 @@ BEGIN ATOMIC
       AND r.day < coalesce((SELECT k.edge FROM known k), 'infinity')
       AND r.day IN (SELECT unnest(k.stored) FROM known k)
     UNION ALL
-    SELECT u.* FROM known k, LATERAL analytics.unstored_reach(activities, from_day, to_day, since,
-                                                              k.stored, k.edge) u
-    WHERE k.edge IS NOT NULL;
+    SELECT u.* FROM analytics.unstored_reach(activities, from_day, to_day, since,
+                                             (SELECT k.stored FROM known k),
+                                             (SELECT k.edge FROM known k)) u;
 END;
 COMMENT ON FUNCTION analytics.reach IS
     'analytics.day_reach of a range. The day before is true from since on: where it is earlier, '
@@ -792,8 +809,8 @@ BEGIN ATOMIC
       AND c.day IN (SELECT unnest(k.stored) FROM known k)
     UNION ALL
     SELECT u.day, u.activity, u.key, u.before, count(*)
-    FROM known k, LATERAL analytics.unstored_reach(activities, from_day, to_day, since,
-                                                   k.stored, k.edge) u
-    WHERE k.edge IS NOT NULL GROUP BY 1, 2, 3, 4;
+    FROM analytics.unstored_reach(activities, from_day, to_day, since,
+                                  (SELECT k.stored FROM known k), (SELECT k.edge FROM known k)) u
+    GROUP BY 1, 2, 3, 4;
 END;
 COMMENT ON FUNCTION analytics.reach_counts IS 'The rows of analytics.reach, counted.';

@@ -46,8 +46,8 @@ SELECT p.oid, p.oid::regproc::text AS name, n.nspname AS schema, obj_description
            'timestamptz') AS arguments,
        n.nspname <> 'analytics' OR NOT p.proretset OR p.proargnames[1] IN ('since', 'hours')
        OR p.proname LIKE '%\_in' OR p.proname LIKE 'day\_%\_of' OR p.proname LIKE 'unstored\_%'
-       OR p.proname IN ('daily_rates', 'order_facts', 'hours_known', 'differences',
-           'longer_sessions', 'reach') AS is_inner
+       OR p.proname IN ('daily_rates', 'order_facts', 'hours_known', 'find_open_hours',
+           'differences', 'longer_sessions', 'reach') AS is_inner
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN (current_schema(), 'analytics') AND p.prokind = 'f';
 
