@@ -110,20 +110,22 @@ def sink(folder: Path, count: int) -> dict:
         found["a statement a row"] = {"facts_per_s": upserts(stack, MANY, 1_000)}
         found["a transaction a row"] = {"facts_per_s": upserts(stack, FEW, 1)}
         found["aggregates"] = {}
+        with stack.connect() as own:
+            # To analyze the facts takes half a µs a fact, and would fall into some of the turns.
+            own.execute("ALTER SYSTEM SET autovacuum = off")
+            own.execute("SELECT pg_reload_conf()")
         for as_in_a_shop, name in SHAPES.items():
             file, facts = throughput.write(
                 folder / "shapes.jsonl", count * MORE, as_in_a_shop=as_in_a_shop
             )
             turns = {"not recorded": [], "recorded": []}
-            stored = []
             for _ in range(TURNS):
                 for kind, costs in turns.items():
-                    loading, storing = postgres_cpu(stack, file, facts, kind == "recorded")
-                    costs.append(loading)
-                stored.append(storing)
+                    url = database.twin(stack, "counted", aggregates=kind == "recorded")
+                    costs.append(loading(stack, url, file, facts))
             found["aggregates"][name] = {
                 kind: statistics.median(costs) for kind, costs in turns.items()
-            } | {"stored": statistics.median(stored)}
+            } | {"stored": storing(stack, url, facts)}
     return found
 
 
@@ -151,36 +153,39 @@ def in_memory(name: str, partitions: int) -> str:
     return f"records in memory, {name}, {partitions} partition{'s' * (partitions > 1)}"
 
 
-def postgres_cpu(stack: Stack, file: Path, facts: int, aggregates: bool) -> tuple[float, float]:
-    """Returns PostgreSQL's CPU in µs a fact, for a first load and for storing its hours.
+def loading(stack: Stack, url: str, file: Path, facts: int) -> float:
+    """Returns PostgreSQL's CPU in µs a fact for a first load of an empty database."""
+    environment = stack.environment | {"DATABASE_URL": url}
+    command = [PROGRAMS / "examples" / "load", file, "1", "1"]
 
-    Without autovacuum: to analyze the facts takes half a µs a fact, and falls into some turns.
-    """
-    with stack.connect() as own:
-        own.execute("ALTER SYSTEM SET autovacuum = off")
-        own.execute("SELECT pg_reload_conf()")
-    environment = stack.environment | {"DATABASE_URL": database.twin(stack, "counted", aggregates)}
+    def load() -> None:
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+
+    return cpu_of_server(stack, facts, load)
+
+
+def storing(stack: Stack, url: str, facts: int) -> float:
+    """The same for storing its hours and days."""
+
+    def store() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ANALYZE fact_events")
+            while connection.execute("SELECT stored FROM analytics.refresh(24, '0')").fetchone() != (
+                0,
+            ):
+                pass
+
+    return cpu_of_server(stack, facts, store)
+
+
+def cpu_of_server(stack: Stack, facts: int, run: Callable[[], object]) -> float:
+    """Returns the CPU in µs a fact of the server's connections that `run` opens and closes."""
     # Connections are its children; their CPU counts after they end.
     postmaster = next(iter(servers(stack)))
     before = cpu_of_ended_children(postmaster)
-    subprocess.run(
-        [PROGRAMS / "examples" / "load", file, "1", "1"],
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
+    run()
     time.sleep(0.5)
-    loaded = cpu_of_ended_children(postmaster)
-    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("ANALYZE fact_events")
-        while connection.execute("SELECT stored FROM analytics.refresh(24, '0')").fetchone() != (
-            0,
-        ):
-            pass
-    time.sleep(0.5)
-    return (loaded - before) * 1e6 / facts, (
-        cpu_of_ended_children(postmaster) - loaded
-    ) * 1e6 / facts
+    return (cpu_of_ended_children(postmaster) - before) * 1e6 / facts
 
 
 def node() -> dict:
