@@ -6,7 +6,7 @@
 --   ------------+-------+------------+-------------+--------------
 --    2026-11-20 |  5970 |         25 |           0 | 00:00:55
 --    2026-11-19 |  5746 |         44 |           0 | 00:00:56
-SELECT day, facts, late_facts, early_facts, median_delay
+SELECT day, facts, late_facts, early_facts, justify_hours(median_delay) AS median_delay
 FROM analytics.lateness(analytics.first_day(), analytics.last_day())
 ORDER BY day DESC
 LIMIT 28;

@@ -1,6 +1,6 @@
 -- Which lists do sessions begin with, and how do they go on from there?
--- The entry list is the first list that the session showed. Put platform in the place of entry_list
--- for platforms. Lists with fewer than 20 sessions are left out.
+-- The entry list is the first list that the session showed. Lists with fewer than 20 sessions are
+-- left out.
 --
 -- Example:
 --    entry_list | sessions | bounce_rate | conversion_rate
