@@ -168,20 +168,36 @@ async fn range(
     }
     let end = topic.end(partition).await?;
     let to = match args.to {
+        Some(to) if to < from => bail!("--to {to} is before the first offset, {from}"),
         Some(to) => to,
+        None if start == end => from,
         None => {
             let number = i32::try_from(partition)?;
             let row = client
                 .query_one(COMMITTED, &[&args.topic.topic, &number, &args.sink])
                 .await
                 .context("cannot read sink_offsets; `etl migrate` creates the tables")?;
-            row.get::<_, Option<i64>>(0).unwrap_or(from)
+            let committed = row.get::<_, Option<i64>>(0);
+            let to = committed.with_context(|| {
+                let sink = args.sink.as_deref();
+                let sink = sink.map_or("no sink".to_owned(), |sink| format!("the sink `{sink}`"));
+                let is_unknown = if args.sink.is_some() { " not" } else { "" };
+                format!(
+                    "{sink} has{is_unknown} committed an offset of partition {partition} of `{}`; \
+                     `etl status` shows the sinks that have, and --to compares without one",
+                    args.topic.topic
+                )
+            })?;
+            if to < from {
+                bail!("partition {partition} has committed offset {to}, before the first, {from}");
+            }
+            to
         }
     };
     if to > end {
         bail!("partition {partition} ends at offset {end}, before {to}");
     }
-    Ok((from, to.max(from)))
+    Ok((from, to))
 }
 
 /// The facts and rejected events expected of some records.

@@ -151,7 +151,10 @@ check() {
     local name value
     if [ -f "$secrets" ] && [ -x "$root/target/release/etl" ]; then
         while IFS='=' read -r name value; do
-            [ -z "$name" ] || export "$name=$value"
+            case $name in
+            '' | '#'*) ;;
+            *) export "$name=$value" ;;
+            esac
         done <"$secrets"
         run_always "$root/target/release/etl" status
         run_always "$root/target/release/etl" doctor --source-config sqs-source.yaml \

@@ -559,10 +559,16 @@ BEGIN
                        'STABLE PARALLEL SAFE RETURN interval %L', session_gap);
     END IF;
     IF reporting_currency IS NOT NULL THEN
+        IF reporting_currency <> '' AND reporting_currency !~ '^[A-Z]{3}$' THEN
+            RAISE EXCEPTION '% is not a currency; write its three letters (ISO 4217), such as EUR',
+                            reporting_currency;
+        END IF;
         EXECUTE format('CREATE OR REPLACE FUNCTION analytics.reporting_currency() RETURNS text '
                        'STABLE PARALLEL SAFE RETURN %L::text', reporting_currency);
     END IF;
     IF search_lists IS NOT NULL THEN
+        -- Fails here, and not in each report, if it is no regular expression.
+        PERFORM '' ~* search_lists;
         EXECUTE format('CREATE OR REPLACE FUNCTION analytics.search_lists() RETURNS text '
                        'STABLE PARALLEL SAFE RETURN %L', search_lists);
     END IF;

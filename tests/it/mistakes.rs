@@ -128,7 +128,7 @@ async fn a_dry_run_reports_mistakes_and_needs_no_cluster() {
     assert!(
         String::from_utf8(output.stdout)
             .unwrap()
-            .contains("connector.yaml: sound")
+            .contains("connector.yaml is valid")
     );
     let output = dry_run(&sound.replace("queue-url", "queue-ulr")).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -40,6 +40,19 @@ async fn facts_lost_from_the_tables_are_found_and_read_again() {
     let (code, output) = etl(&pipeline, &["verify"]).await;
     assert_eq!(code, Some(0), "{output}");
     let before = found::rows(&pipeline.database).await.unwrap();
+    for (nothing, why) in [
+        (
+            vec!["--sink", "no-such"],
+            "the sink `no-such` has not committed",
+        ),
+        (vec!["--from", "99999"], "before the first, 99999"),
+        (vec!["--from", "10", "--to", "5"], "--to 5 is before"),
+    ] {
+        let arguments: Vec<&str> = ["verify"].into_iter().chain(nothing).collect();
+        let (code, output) = etl(&pipeline, &arguments).await;
+        assert_eq!(code, Some(1), "nothing is compared: {output}");
+        assert!(output.contains(why), "{output}");
+    }
 
     let running = etl(&pipeline, &["replay", "--partition", "0", "--from", "0"]).await;
     assert_eq!(running.0, Some(1), "{}", running.1);

@@ -56,7 +56,16 @@ pub async fn ensure_topic(name: &str, spec: &TopicSpec) -> anyhow::Result<u32> {
     // Two connectors that start together both find it missing; one of them creates it.
     let partitions = bounded(&cluster, partitions_of(&admin, name)).await?;
     match (created, partitions) {
-        (_, Some(partitions)) => Ok(partitions),
+        (created, Some(partitions)) => {
+            if created.is_ok() {
+                tracing::info!(
+                    topic = name,
+                    partitions,
+                    "created the topic, which did not exist"
+                );
+            }
+            Ok(partitions)
+        }
         (Err(error), None) => Err(error.context(format!("cannot create the topic `{name}`"))),
         (Ok(()), None) => Err(anyhow!("the topic `{name}` was created but does not exist")),
     }

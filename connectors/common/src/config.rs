@@ -173,6 +173,16 @@ impl<C: DeserializeOwned + Validate> Connector<C> {
         };
         let version = ApiVersion::parse(fields.remove("apiVersion"))?;
         let meta = parse_meta(version, fields.remove("meta").unwrap_or_default())?;
+        if meta.name.is_empty() {
+            return Err(Error::Invalid("`meta.name` is empty".to_owned()));
+        }
+        if !meta.type_.starts_with(section) {
+            return Err(Error::Invalid(format!(
+                "`meta.type` is `{}`, which is another connector's file; the type of this one \
+                 begins with `{section}`",
+                meta.type_
+            )));
+        }
         let transforms = match fields.remove("transforms") {
             None | Some(Value::Null) => Vec::new(),
             Some(steps) => read("transforms", steps)?,

@@ -22,7 +22,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing;
-use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use prometheus::{IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
@@ -31,6 +31,8 @@ use crate::error::Error;
 use crate::health::Health;
 use crate::http;
 
+/// The gauge that says for alerts what `/readyz` says.
+const READY: &str = "connector_ready";
 /// Timeout of each step of a health check: an engine waits longer for the whole check.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest answer that a health check reads: a line for each part that does not work.
@@ -57,11 +59,13 @@ impl Monitor {
             .await
             .with_context(|| format!("cannot serve metrics at `metrics-address` {address}"))?;
         let address = listener.local_addr()?;
+        let ready = IntGauge::new(READY, "1 if every part works, as /readyz says; else 0.")?;
+        registry.register(Box::new(ready.clone()))?;
         let routes: Router = Router::new()
             .route("/metrics", routing::get(metrics))
             .route("/healthz", routing::get(healthz))
             .route("/readyz", routing::get(readyz))
-            .with_state((registry, health));
+            .with_state((registry, health, ready));
         let server = tokio::spawn(http::serve(listener, move |request| {
             let routes = routes.clone();
             async move {
@@ -83,9 +87,10 @@ impl Monitor {
     }
 }
 
-type Served = State<(Registry, Health)>;
+type Served = State<(Registry, Health, IntGauge)>;
 
-async fn metrics(State((registry, _)): Served) -> impl IntoResponse {
+async fn metrics(State((registry, health, ready)): Served) -> impl IntoResponse {
+    ready.set(health.ready().is_ok().into());
     match TextEncoder::new().encode_to_string(&registry.gather()) {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text),
         Err(error) => {
@@ -99,11 +104,11 @@ async fn metrics(State((registry, _)): Served) -> impl IntoResponse {
     }
 }
 
-async fn healthz(State((_, health)): Served) -> impl IntoResponse {
+async fn healthz(State((_, health, _)): Served) -> impl IntoResponse {
     status(health.alive())
 }
 
-async fn readyz(State((_, health)): Served) -> impl IntoResponse {
+async fn readyz(State((_, health, _)): Served) -> impl IntoResponse {
     status(health.ready())
 }
 

@@ -15,8 +15,7 @@ use crate::config::{Connector, Validate};
 use crate::logging;
 use crate::monitor::Healthcheck;
 
-/// The arguments that `cdk` passes (`config`, `secrets`), and one each for people and container
-/// engines.
+// `cdk` passes `config` and `secrets`; the others are for people and container engines.
 #[derive(Debug, Parser)]
 struct Args {
     /// The connector's configuration, in Fluvio's connector YAML.
@@ -79,7 +78,7 @@ where
     let loaded = Connector::<C>::load(section, config, args.secrets.as_deref())?;
     let meta = &loaded.meta;
     if args.dry_run {
-        println!("{}: sound", config.display());
+        println!("{} is valid", config.display());
         return Ok(());
     }
     tracing::info!(

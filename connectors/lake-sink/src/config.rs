@@ -272,7 +272,9 @@ impl Validate for Config {
             ("max-buffer", self.max_buffer),
         ] {
             if !(64 << 10..=4 << 30).contains(&size.as_u64()) {
-                return invalid(format!("`{key}` must be between 64KiB and 4GiB"));
+                return invalid(format!(
+                    "`{key}` must be between 64KiB and 4GiB, not {size}"
+                ));
             }
         }
         Ok(())

@@ -197,7 +197,10 @@ impl Validate for Config {
             return invalid("`max-rows` must be at least 1");
         }
         if !BATCH_BYTES.contains(&self.max_bytes.as_u64()) {
-            return invalid("`max-bytes` must be between 1KiB and 1GiB");
+            return invalid(&format!(
+                "`max-bytes` must be between 1KiB and 1GiB, not {}",
+                self.max_bytes
+            ));
         }
         Ok(())
     }

@@ -81,7 +81,9 @@ impl Settings {
             ("lock-timeout", self.lock_timeout),
         ] {
             if value < Duration::from_millis(1) {
-                return Err(invalid(format!("`{key}` must be at least 1ms")));
+                return Err(invalid(format!(
+                    "`{key}` must be at least 1ms, not {value:?}"
+                )));
             }
         }
         if self.lock_timeout >= self.statement_timeout {
