@@ -178,7 +178,7 @@ impl Kind {
 
 /// A call that failed as a whole.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{operation} on the queue `{queue}` failed: {detail}{}", Remedy(self))]
+#[error("{operation} on the queue `{queue}` failed: {}{}", .detail.trim_end_matches('.'), Remedy(self))]
 pub struct QueueError {
     /// The operation's name in SQS.
     pub operation: &'static str,

@@ -74,7 +74,7 @@ pub enum Error {
     /// The database or the role has transactions that are read-only by default.
     #[error(
         "transactions are read-only here; undo it: \
-         ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only"
+         ALTER DATABASE …, ALTER ROLE … or ALTER SYSTEM RESET default_transaction_read_only"
     )]
     ReadOnly,
     /// A connection pooler gives each transaction another session.

@@ -118,7 +118,7 @@ pub async fn missing_migrations(client: &Client) -> Result<Vec<String>, Error> {
 }
 
 async fn applied_migrations(client: &Client) -> Result<Vec<i32>, Error> {
-    let context = "cannot read the schema's version";
+    let context = "cannot read the schema's version, which members of etl_writer may";
     let history = client
         .query_one(
             "SELECT to_regclass('refinery_schema_history') IS NOT NULL",
