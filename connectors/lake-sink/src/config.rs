@@ -40,8 +40,8 @@ pub struct Config {
     /// REST only: the token that requests to the catalog bear. Default: none.
     #[serde(default)]
     pub catalog_token: Option<Secret>,
-    /// REST only: the id and the secret of an OAuth2 client, `id:secret`, for which the sink requests
-    /// tokens. Default: none.
+    /// REST only: the id and the secret of an OAuth2 client, `id:secret`, for which the sink
+    /// requests tokens. Default: none.
     #[serde(default)]
     pub catalog_credential: Option<Secret>,
     /// REST only: the URL to request tokens at. Default: `/v1/oauth/tokens` of the catalog.
@@ -83,15 +83,16 @@ pub struct Config {
     #[serde(default = "default_namespace")]
     pub namespace: String,
     /// The table of the rows. Default: `facts`, or `raw_records` with `content: raw`. The sink
-    /// creates it and adds columns that a newer version of the sink has. A table that it can't write
-    /// ends the sink with the reason.
+    /// creates it and adds columns that a newer version of the sink has. A table that it can't
+    /// write ends the sink with the reason.
     #[serde(default)]
     pub table: Option<String>,
     /// The table of events that can't become facts. Default rejected_events.
     #[serde(default = "default_rejections_table")]
     pub rejections_table: String,
     /// The URL of a server that is compatible with S3: `http://127.0.0.1:9000`. Default: AWS.
-    /// Credentials come from AWS's default chain: environment, profile, SSO, web identity, ECS, EC2.
+    /// Credentials come from AWS's default chain: environment, profile, SSO, web identity, ECS,
+    /// EC2.
     #[serde(default)]
     pub s3_endpoint: Option<String>,
     /// The region of the bucket. Default: that of the environment or the AWS profile.
@@ -103,17 +104,18 @@ pub struct Config {
     pub s3_path_style: bool,
     /// Time from the first record that is read to the commit that has it. Default 1m. Each commit
     /// makes a file for each day that its events are of: a longer time makes fewer and larger
-    /// files, and readers see events later. A source that waits for this sink (`delete-after: lake`)
-    /// has the messages of this time in flight: its `max-in-flight` has to be more.
+    /// files, and readers see events later. A source that waits for this sink (`delete-after:
+    /// lake`) has the messages of this time in flight: its `max-in-flight` has to be more.
     #[serde(default = "default_commit_interval", with = "humantime_serde")]
     pub commit_interval: Duration,
-    /// The size of a file, compressed. Default 128MiB. A file that has it is committed before the
-    /// interval ends.
+    /// The size of a file, compressed, from 64KiB to 4GiB. Default 128MiB. A file that has it is
+    /// committed before the interval ends.
     #[serde(default = "default_target_file_size")]
     pub target_file_size: ByteSize,
-    /// Maximum size of the rows in memory, before they are sorted and appended to their files.
-    /// Default 64MiB. The sink needs about three times as much memory: while rows are sorted, for
-    /// the batches that partitions fill, and for the encoded part of up to 48 open files.
+    /// Maximum size of the rows in memory, before they are sorted and appended to their files, from
+    /// 64KiB to 4GiB. Default 64MiB. The sink needs about three times as much memory: while rows
+    /// are sorted, for the batches that partitions fill, and for the encoded part of up to 48 open
+    /// files.
     #[serde(default = "default_max_buffer")]
     pub max_buffer: ByteSize,
     /// The secret to sign commit notifications with, at least 16 characters, the same as that of
@@ -121,7 +123,7 @@ pub struct Config {
     /// signature, and delete no message then. Default: none.
     #[serde(default)]
     pub notifications_secret: Option<Secret>,
-    /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
+    /// The IP address and port to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
     /// `127.0.0.1:9467`, or `0.0.0.0:9467` in a container. Default: none.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,

@@ -80,14 +80,15 @@ pub struct Config {
     /// SmartModule.
     #[serde(default)]
     pub on_conflict: OnConflict,
-    /// Maximum number of facts in a transaction. The partitions that a sink writes divide it, down
-    /// to 1000 each. Default 20000. An event is never split, so the last one may exceed it.
+    /// Maximum number of facts in a transaction, at least 1. The partitions that a sink writes
+    /// divide it, down to 1000 each. Default 20000. An event is never split, so the last one may
+    /// exceed it.
     #[serde(default = "default_max_rows")]
     pub max_rows: usize,
-    /// Maximum size of the records in a transaction, as they come from the SmartModule. The
-    /// partitions divide it, too. Default 16MiB. The sink needs about four times as much memory:
-    /// for each partition it writes one batch and fills another. Up to 16MiB more hold the products
-    /// and lists that it has written last.
+    /// Maximum size of the records in a transaction, as they come from the SmartModule: 1KiB to
+    /// 1GiB. The partitions divide it, too. Default 16MiB. The sink needs about four times as much
+    /// memory: for each partition it writes one batch and fills another. Up to 16MiB more hold the
+    /// products and lists that it has written last.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: ByteSize,
     /// Time that the first record of a batch waits for others while the database is idle, so that
@@ -95,8 +96,8 @@ pub struct Config {
     /// next batch grows, and follows at once.
     #[serde(default = "default_max_delay", with = "humantime_serde")]
     pub max_delay: Duration,
-    /// Maximum size of the connection pool. Default 8. Each partition needs a connection while it
-    /// writes. Two more connections hold the locks and refresh the aggregates.
+    /// Maximum size of the connection pool, at least 1. Default 8. Each partition needs a
+    /// connection while it writes. Two more connections hold the locks and refresh the aggregates.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
     /// Timeout for making a connection, with TLS, authentication and the first query. Default 10s.
@@ -109,7 +110,8 @@ pub struct Config {
     /// uses another connection.
     #[serde(default = "default_statement_timeout", with = "humantime_serde")]
     pub statement_timeout: Duration,
-    /// Timeout for waiting for a lock; the sink retries the transaction then. Default 10s.
+    /// Timeout for waiting for a lock; the sink retries the transaction then. It is shorter than
+    /// `statement-timeout`. Default 10s.
     #[serde(default = "default_lock_timeout", with = "humantime_serde")]
     pub lock_timeout: Duration,
     /// Maximum number of events in a row that PostgreSQL may refuse alike: with the same SQLSTATE,
@@ -126,7 +128,7 @@ pub struct Config {
     /// signature, and delete no message then. Default: none.
     #[serde(default)]
     pub notifications_secret: Option<Secret>,
-    /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
+    /// The IP address and port to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
     /// `127.0.0.1:9466`, or `0.0.0.0:9466` in a container. Default: none.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,

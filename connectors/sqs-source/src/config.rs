@@ -199,7 +199,7 @@ pub struct Config {
     #[serde(default = "default_stop_timeout", with = "humantime_serde")]
     pub stop_timeout: Duration,
 
-    /// The address to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
+    /// The IP address and port to serve `/metrics` for Prometheus, `/healthz` and `/readyz` at:
     /// `127.0.0.1:9465`, or `0.0.0.0:9465` in a container. Default: none.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,
