@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use chrono::Utc;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::CellAlignment;
+use connector_common::chain;
 use local_stack::files::TOPIC;
 use local_stack::{Part, Stack, StackOptions, TopicEnd, queue};
 use tokio::task::JoinSet;
@@ -416,7 +417,7 @@ async fn print_lake(database: &Client, lake: &Lake) -> anyhow::Result<bool> {
     Ok(is_same)
 }
 
-fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> Table {
+fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> display::Table {
     let expected = expectation.distinct();
     let mut table = display::table();
     table.set_header(["", "sent", "in the tables", ""]);
@@ -496,7 +497,7 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
 }
 
 /// Runs the query of a question and returns its first rows.
-async fn answer(client: &Client, question: &Question) -> anyhow::Result<Table> {
+async fn answer(client: &Client, question: &Question) -> anyhow::Result<display::Table> {
     let mut table = display::table();
     for message in client.simple_query(question.sql).await? {
         match message {

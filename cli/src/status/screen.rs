@@ -1,13 +1,11 @@
 //! A reading as a screen of text, with the most important partitions, reasons and months.
 
-use comfy_table::Table;
-
 use super::database::Tables;
 #[cfg(feature = "lake")]
 use super::lake::LakeState;
 use super::reading::{Connector, Kind, Part, Queue, Reading};
 use super::sinks::{PartitionState, Sink, TopicState};
-use crate::display::{self, age, size};
+use crate::display::{self, Table, age, counted, size};
 
 /// Partitions shown of a sink, those with the largest lag.
 const MAX_PARTITIONS: usize = 12;
