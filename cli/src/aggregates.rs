@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use warehouse::refresh;
 
 use crate::arguments::Database;
-use crate::display;
+use crate::display::{self, counted};
 use crate::progress::Bar;
 
 /// Differences that are listed.
@@ -75,7 +75,7 @@ struct Settings {
     #[arg(long, value_name = "REGEX")]
     search_lists: Option<String>,
     /// The range of new partitions of the facts
-    #[arg(long, value_parser = ["month", "day"])]
+    #[arg(long, value_name = "UNIT", value_parser = ["month", "day"])]
     partition_by: Option<String>,
 }
 
@@ -92,8 +92,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 )
                 .await?
                 .get(0);
-            store_open_hours(&client).await?;
-            outln!("{touched} hours rebuilt");
+            let open = store_open_hours(&client).await?;
+            outln!(
+                "{} rebuilt; {}",
+                counted(touched.unsigned_abs(), "hour"),
+                stored(open)
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Configure(settings) => configure(&client, &settings).await,
@@ -126,17 +130,29 @@ async fn check(client: &Client, range: &Range) -> anyhow::Result<ExitCode> {
     display::align_numbers(&mut table);
     outln!("{table}");
     outln!(
-        "{} tables and days differ; `etl aggregates rebuild` rebuilds them",
-        rows.len()
+        "{} differ; `etl aggregates rebuild` rebuilds them",
+        match rows.len() {
+            1 => "1 table of a day".to_owned(),
+            all => format!("{all} tables and days"),
+        }
     );
     Ok(ExitCode::FAILURE)
 }
 
-/// Stores the aggregates of all open hours and their days, in several transactions.
+/// The end of a message after [`store_open_hours`].
+fn stored(open: u64) -> String {
+    match open {
+        0 => "all are stored".to_owned(),
+        open => format!("the sink stores the other {open} hours and days"),
+    }
+}
+
+/// Stores the aggregates of all open hours and their days, in several transactions. Returns the
+/// number of hours and days that were opened meanwhile, which a sink stores.
 ///
 /// # Errors
 /// Fails if a query fails, or hours or days can't be stored; earlier transactions stay committed.
-pub async fn store_open_hours(client: &Client) -> anyhow::Result<()> {
+pub async fn store_open_hours(client: &Client) -> anyhow::Result<u64> {
     let open: i64 = client.query_one(OPEN, &[]).await?.get(0);
     let bar = Bar::towards("hours and days", open.unsigned_abs());
     let mut left = open;
@@ -157,10 +173,15 @@ pub async fn store_open_hours(client: &Client) -> anyhow::Result<()> {
         }
         bar.reach((open - left).clamp(0, open).unsigned_abs());
     }
+    let left: i64 = client.query_one(OPEN, &[]).await?.get(0);
+    if left == 0 {
+        // Some days that depended on an hour have no facts, or a sink has stored them.
+        bar.reach(open.unsigned_abs());
+    }
     bar.finish();
     match refresh::state(client).await?.failure {
         Some(failure) => bail!("{failure}; queries compute them from the facts meanwhile"),
-        None => Ok(()),
+        None => Ok(left.unsigned_abs()),
     }
 }
 

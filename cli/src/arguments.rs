@@ -49,7 +49,12 @@ impl Database {
 /// Fails if the URL is malformed.
 pub fn database(url: &str) -> anyhow::Result<Arc<warehouse::Database>> {
     let settings = Settings::new(Secret::from(url.to_owned()), "etl");
-    warehouse::Database::new(&settings).map_err(|error| anyhow!("the database's {}", error.chain()))
+    warehouse::Database::new(&settings).map_err(|error| anyhow!(named(&error.chain())))
+}
+
+/// An error about the sink's `url`, with the names that the command has for it.
+pub fn named(error: &str) -> String {
+    error.replace("`url`", "`DATABASE_URL` (or `--database-url`)")
 }
 
 /// Connects to the database at `url`.
@@ -127,4 +132,22 @@ fn parameter(text: &str) -> anyhow::Result<(String, String)> {
         .split_once('=')
         .context("a parameter is written NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_url_is_not_quoted() {
+        let error = database("mysql://etl:secret-word@db/shop").unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.starts_with(
+                "`DATABASE_URL` (or `--database-url`) is not a database URL; expected postgres://"
+            ),
+            "{error}"
+        );
+        assert!(!error.contains("secret-word"), "{error}");
+    }
 }

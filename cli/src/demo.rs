@@ -5,13 +5,14 @@
 mod lake;
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::{Days, Utc};
-use comfy_table::{CellAlignment, Table};
+use comfy_table::CellAlignment;
+use connector_common::chain;
 use local_stack::files::TOPIC;
 use local_stack::{Part, Stack, StackOptions, TopicEnd, queue};
 use tokio::task::JoinSet;
@@ -19,11 +20,13 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use self::lake::Lake;
 use crate::arguments::{self, Parameters};
+use crate::display::counted;
 use crate::expectation::{self, Expectation, Fingerprint};
 use crate::generate::{Choice, Messages};
 use crate::progress::Journey;
 use crate::report::figures::Limits;
 use crate::report::serve::{Address, Server};
+use crate::send::Line;
 use crate::up::{Interrupted, addresses, watch};
 use crate::{display, report, send};
 
@@ -85,6 +88,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupted = Interrupted::listen()?;
     args.parameters.options()?;
+    let messages = messages(&args)?;
     if let Some(url) = &args.database_url {
         ensure_empty(url).await?;
     }
@@ -107,7 +111,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None
     };
     let outcome = tokio::select! {
-        outcome = drive(&args, &mut stack) => outcome.map(Some),
+        outcome = drive(&args, messages, &mut stack) => outcome.map(Some),
         () = interrupted.wait() => Ok(None),
     };
     let kept = match &outcome {
@@ -116,8 +120,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if let Some(url) = url {
                 outln!("Open {url}");
             }
-            outln!("\nTo use it from a shell:\n\n{}\n", addresses(&stack));
-            outln!("psql '{}'", stack.database_url());
+            outln!("\nTo use it from a shell:\n\n{}", addresses(&stack));
             watch(&mut stack, &mut interrupted).await
         }
         _ => Ok(ExitCode::SUCCESS),
@@ -144,33 +147,62 @@ async fn serve(stack: &Stack, serving: &mut JoinSet<()>) -> Option<String> {
             Some(url)
         }
         Err(error) => {
-            errln!("note: cannot serve the report: {error:#}");
+            errln!("note: cannot serve the report: {}", chain(error.as_ref()));
             None
         }
     }
 }
 
+/// The messages to send.
+struct ToSend {
+    lines: Box<dyn Iterator<Item = anyhow::Result<Line>> + Send>,
+    /// Their number, if they are generated.
+    count: Option<u64>,
+}
+
+/// Opens the file of the messages, or generates them.
+///
+/// # Errors
+/// The file can't be opened, or is a regular one without a line or with one that can't be sent. The
+/// lines of a pipe come later.
+fn messages(args: &Args) -> anyhow::Result<ToSend> {
+    let Some(path) = &args.input else {
+        let count = args.events.unwrap_or(DEFAULT_EVENTS);
+        let messages = Messages::new(args.choice, Utc::now()).zip(1..=count);
+        let lines = messages.map(|(body, number)| Ok(Line { number, body }));
+        return Ok(ToSend {
+            lines: Box::new(lines),
+            count: Some(count),
+        });
+    };
+    if path.is_file() {
+        let mut count = 0;
+        for line in send::lines(path)? {
+            line.with_context(|| format!("cannot send {}", path.display()))?;
+            count += 1;
+        }
+        ensure!(count > 0, no_lines(path));
+    }
+    Ok(ToSend {
+        lines: send::lines(path)?,
+        count: None,
+    })
+}
+
+fn no_lines(path: &Path) -> String {
+    format!("{} has no lines", path.display())
+}
+
 /// Sends the events, waits until they have arrived, and prints the results. Returns true if the
 /// counts add up.
-async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
-    let messages = match (&args.input, args.events) {
-        (Some(_), _) => None,
-        (None, events) => Some(events.unwrap_or(DEFAULT_EVENTS)),
-    };
-    let source: Box<dyn Iterator<Item = anyhow::Result<String>> + Send> = match &args.input {
-        Some(path) => send::bodies(path)?,
-        None => {
-            let count = usize::try_from(messages.unwrap_or(DEFAULT_EVENTS))?;
-            Box::new(Messages::new(args.choice, Utc::now()).map(Ok).take(count))
-        }
-    };
+async fn drive(args: &Args, messages: ToSend, stack: &mut Stack) -> anyhow::Result<bool> {
     let database = arguments::connect(stack.database_url()).await?;
     let topic = stack.topic_end().await?;
     let lake = match stack.lake_folder() {
         Some(_) => Some(Lake::open(stack.files()).await?),
         None => None,
     };
-    let journey = Journey::new(messages);
+    let journey = Journey::new(messages.count);
     let client = queue::client(stack.sqs_url());
     let queue_url = stack.queue_url().to_owned();
 
@@ -178,11 +210,16 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     let mut expectation = Expectation::new(args.parameters.options()?);
     let all_sent = Cell::new(false);
     let sending = async {
-        send::send_all(&client, &queue_url, source, |batch, micros| {
-            batch.iter().for_each(|body| expectation.add(body, micros));
+        let sent = send::send_all(&client, &queue_url, messages.lines, |batch, micros| {
+            batch
+                .iter()
+                .for_each(|line| expectation.add(&line.body, micros));
             journey.sent.add(batch.len() as u64);
         })
         .await?;
+        if let Some(path) = &args.input {
+            ensure!(sent > 0, no_lines(path));
+        }
         all_sent.set(true);
         Ok(())
     };
@@ -202,7 +239,7 @@ async fn drive(args: &Args, stack: &mut Stack) -> anyhow::Result<bool> {
     // A folder that can't be written to does not fail the demo.
     match report::write(&database, &args.report, from).await {
         Ok(path) => outln!("\nReport: {}", path.display()),
-        Err(error) => errln!("note: cannot write the report: {error:#}"),
+        Err(error) => errln!("note: cannot write the report: {}", chain(error.as_ref())),
     }
     if let Some(folder) = stack.lake_folder() {
         let commands = lake::commands(folder);
@@ -346,13 +383,12 @@ impl<'a> Arrival<'a> {
             bail!("{ended}");
         }
         for (part, status) in self.stack.ended()? {
-            let launch = self.stack.launch(part);
+            let ended = self.stack.launch(part).ended(status);
             if status.signal().is_none() {
-                bail!("{part} exited ({status}):\n{}", launch.log_tail(10));
+                bail!("{ended}");
             }
-            self.journey.println(&format!(
-                "{part} was killed ({status}); to start it again:\n  {launch}"
-            ));
+            let again = self.stack.launch(part).again();
+            self.journey.println(&format!("{ended}\n{again}"));
         }
         Ok(())
     }
@@ -401,12 +437,15 @@ async fn print_results(
 async fn print_lake(database: &Client, lake: &Lake) -> anyhow::Result<bool> {
     let found = expectation::fingerprint(database).await?;
     let contents = lake.contents().await?;
-    let facts = |facts: Fingerprint| format!("{} facts, hash {}", facts.facts, hash(facts));
+    let facts = |facts: Fingerprint| {
+        let count = counted(facts.facts, "fact");
+        format!("{count}, hash {}", hash(facts))
+    };
     let is_same = contents.distinct == found;
     if is_same {
         outln!(
-            "\nThe lake has the same facts in {} rows: {}",
-            contents.rows,
+            "\nThe lake has the same facts in {}: {}",
+            counted(contents.rows, "row"),
             facts(found)
         );
     } else {
@@ -419,7 +458,7 @@ async fn print_lake(database: &Client, lake: &Lake) -> anyhow::Result<bool> {
     Ok(is_same)
 }
 
-fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> Table {
+fn counts(expectation: &Expectation, found: Fingerprint, rejected: u64) -> display::Table {
     let expected = expectation.distinct();
     let mut table = display::table();
     table.set_header(["", "sent", "in the tables", ""]);
@@ -479,8 +518,8 @@ async fn print_speed(
     #[allow(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let rate = expectation.events() as f64 / seconds;
     outln!(
-        "{} events in {seconds:.1} s: {rate:.0} events/s",
-        expectation.events()
+        "{} in {seconds:.1} s: {rate:.0} events/s",
+        counted(expectation.events(), "event")
     );
     if let (Some(median), Some(last)) = (percentile(&delays, 50), percentile(&delays, 99)) {
         let [median, last] = [median, last].map(|one| Duration::from_micros(one).as_secs_f64());
@@ -499,7 +538,7 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
 }
 
 /// Runs the query of a question and returns its first rows.
-async fn answer(client: &Client, question: &Question) -> anyhow::Result<Table> {
+async fn answer(client: &Client, question: &Question) -> anyhow::Result<display::Table> {
     let mut table = display::table();
     for message in client.simple_query(question.sql).await? {
         match message {

@@ -2,20 +2,96 @@
 //! a terminal or a page.
 
 use std::fmt::{self, Write};
+use std::ops::{Deref, DerefMut};
 
 use askama::filters::Escaper;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Row, presets};
 use connector_common::escape::escaped;
+use console::Term;
 
 /// The longest name that a page shows, in characters. Longer names end in an ellipsis, and are
 /// copied in full.
 const MAX_NAME: usize = 160;
 
+/// A table for standard output. If that is a terminal which is narrower than the table, each value
+/// has a line with the name of its column, as with `\x auto` in psql.
+pub struct Table(comfy_table::Table);
+
+impl Deref for Table {
+    type Target = comfy_table::Table;
+
+    fn deref(&self) -> &comfy_table::Table {
+        &self.0
+    }
+}
+
+impl DerefMut for Table {
+    fn deref_mut(&mut self) -> &mut comfy_table::Table {
+        &mut self.0
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.within(terminal_width()))
+    }
+}
+
+impl Table {
+    /// The table in lines of at most `width` columns, if it fits, else with a line for each value.
+    fn within(&self, width: Option<usize>) -> String {
+        let drawn = self.0.to_string();
+        // The first line is a border, without characters of double width.
+        let needed = drawn.lines().next().unwrap_or_default().chars().count();
+        match width {
+            Some(width) if needed > width => self.expanded(),
+            _ => drawn,
+        }
+    }
+
+    /// Each value on a line of its own, after the name of its column. Without names the first value
+    /// of a row is the name of the others.
+    fn expanded(&self) -> String {
+        let texts =
+            |row: &Row| -> Vec<String> { row.cell_iter().map(|cell| cell.content()).collect() };
+        let mut lines = Vec::new();
+        match self.0.header().map(texts) {
+            Some(names) => {
+                for (row, number) in self.0.row_iter().zip(1..) {
+                    lines.push((format!("-[ {number} ]-"), String::new()));
+                    lines.extend(names.iter().cloned().zip(texts(row)));
+                }
+            }
+            None => lines.extend(self.0.row_iter().map(|row| {
+                let mut texts = texts(row).into_iter();
+                let name = texts.next().unwrap_or_default();
+                (name, Vec::from_iter(texts).join("  "))
+            })),
+        }
+        let widths = lines.iter().map(|(name, _)| name.chars().count());
+        let width = widths.max().unwrap_or_default();
+        let lines = lines.into_iter().map(|(name, value)| {
+            let value = value.replace('\n', &format!("\n{:width$}  ", ""));
+            format!("{name:width$}  {value}").trim_end().to_owned()
+        });
+        Vec::from_iter(lines).join("\n")
+    }
+}
+
+/// The columns of the terminal that standard output is; `None` if it is none.
+fn terminal_width() -> Option<usize> {
+    let width = Term::stdout()
+        .size_checked()
+        .map(|(_, columns)| columns.into());
+    // Tests have the same output in every terminal.
+    width.filter(|_| !cfg!(test))
+}
+
 /// A table with borders as psql draws them.
 pub fn table() -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
-    table
+    Table(table)
 }
 
 /// Aligns the columns that hold only numbers to the right.
@@ -38,6 +114,14 @@ pub fn align_numbers(table: &mut Table) {
     }
 }
 
+/// A number with its noun, in the plural unless it is 1.
+pub fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// A duration, for a table.
 pub fn age(seconds: f64) -> String {
     let whole = seconds as u64;
@@ -52,11 +136,12 @@ pub fn age(seconds: f64) -> String {
 
 /// A duration, for a sentence.
 pub fn period(seconds: u32) -> String {
-    match seconds {
-        0..7_200 => format!("{} minutes", seconds / 60),
-        7_200..172_800 => format!("{} hours", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    let (count, unit) = match seconds {
+        0..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    counted(count.into(), unit)
 }
 
 /// A size: in MiB, from ten GiB on in GiB.
@@ -145,6 +230,39 @@ mod tests {
             "a\\u{1b}]0;title\\u{7} b\\u{202e}c"
         );
         assert_eq!(terminal("äöüß", 3), "äö…");
+    }
+
+    #[test]
+    fn a_table_that_is_wider_than_the_terminal_has_a_line_for_each_value() {
+        let mut wide = table();
+        wide.set_header(["reason", "first", "payload"]);
+        wide.add_row(["not-json", "2026-11-24", "x".repeat(60).as_str()]);
+        wide.add_row(["bad-items", "", "a\nb"]);
+        assert_eq!(wide.within(None), wide.0.to_string());
+        assert_eq!(wide.within(Some(90)), wide.0.to_string());
+        assert_eq!(
+            wide.within(Some(80)),
+            format!(
+                "-[ 1 ]-\nreason   not-json\nfirst    2026-11-24\npayload  {}\n\
+                 -[ 2 ]-\nreason   bad-items\nfirst\npayload  a\n         b",
+                "x".repeat(60)
+            )
+        );
+        let mut unnamed = table();
+        unnamed.add_row(["queue", &"1 waiting, ".repeat(9)]);
+        unnamed.add_row(["lag", "0"]);
+        let shown = unnamed.within(Some(80));
+        assert!(shown.starts_with("queue  1 waiting"), "{shown}");
+        assert!(shown.ends_with("\nlag    0"), "{shown}");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let counts = [0, 1, 2].map(|count| counted(count, "rejected event"));
+        assert_eq!(
+            counts,
+            ["0 rejected events", "1 rejected event", "2 rejected events"]
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use connector_common::chain;
+
 use crate::arguments::Endpoints;
 use crate::printer;
 use deployment::{Deployment, Named};
@@ -92,7 +94,7 @@ async fn check_connectors(report: &mut Report, endpoints: &Endpoints) {
                 Err(error) => report.fail(
                     AREA,
                     name,
-                    format!("{error:#}"),
+                    chain(error.as_ref()),
                     "start it, or correct the address: the `metrics-address` of its file",
                 ),
             }

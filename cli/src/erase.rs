@@ -16,6 +16,7 @@ use tokio_postgres::Client;
 
 use crate::aggregates::store_open_hours;
 use crate::arguments::Database;
+use crate::display::counted;
 use crate::people::{Aggregate, Asked, FACTS, Link, Subject};
 use crate::printer;
 use crate::progress::Bar;
@@ -187,8 +188,10 @@ fn in_order(subject: Subject) -> Vec<Subject> {
 
 fn confirm(account: &Account) -> anyhow::Result<()> {
     printer::err(format_args!(
-        "Erase {} facts, {} rejected events and {} rows of aggregates? [y/N] ",
-        account.facts, account.rejected, account.aggregates
+        "Erase {}, {} and {} of aggregates? [y/N] ",
+        counted(account.facts.unsigned_abs(), "fact"),
+        counted(account.rejected, "rejected event"),
+        counted(account.aggregates, "row")
     ));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
@@ -407,12 +410,12 @@ impl Account {
 
     fn print(&self, is_dry: bool, stays: &[[String; 2]]) {
         let done = if is_dry { "would be erased" } else { "erased" };
-        outln!("{} facts {done}", self.facts);
-        outln!("{} rejected events {done}", self.rejected);
+        outln!("{} {done}", counted(self.facts.unsigned_abs(), "fact"));
+        outln!("{} {done}", counted(self.rejected, "rejected event"));
         for id in self.rejected_ids.iter().take(MAX_SHOWN) {
             outln!("  etl rejected show {id}");
         }
-        outln!("{} rows of aggregates {done}", self.aggregates);
+        outln!("{} of aggregates {done}", counted(self.aggregates, "row"));
         outln!("not erased here:");
         for [place, until] in stays {
             outln!("  {place}: {until}");

@@ -278,22 +278,15 @@ impl<W: Write> Printer for Tables<W> {
         if !self.rows.is_empty() {
             writeln!(self.out, "{}", self.table())?;
         }
-        let count = |count: usize, one: &str, many: &str| {
-            format!("{count} {}", if count == 1 { one } else { many })
-        };
-        writeln!(
-            self.out,
-            "{}, {} rejected",
-            count(self.rows.len(), "fact", "facts"),
-            self.rejected
-        )?;
+        let facts = display::counted(self.rows.len() as u64, "fact");
+        writeln!(self.out, "{facts}, {} rejected", self.rejected)?;
         Ok(self.out.flush()?)
     }
 }
 
 impl<W> Tables<W> {
     /// The facts, without the columns that are empty in all of them.
-    fn table(&self) -> comfy_table::Table {
+    fn table(&self) -> display::Table {
         let columns: Vec<&str> = COLUMNS
             .into_iter()
             .filter(|column| self.rows.iter().any(|(_, row)| row.contains_key(*column)))

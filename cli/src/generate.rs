@@ -22,6 +22,7 @@ pub use messages::{Choice, Messages};
 
 use crate::aggregates;
 use crate::arguments::{self, Database};
+use crate::display::counted;
 use crate::printer::is_broken_pipe;
 use crate::progress::Bar;
 
@@ -100,8 +101,9 @@ async fn write_facts(
     aggregates::store_open_hours(&client).await?;
     client.batch_execute("ANALYZE").await?;
     outln!(
-        "inserted {made} facts of {} days",
-        (until - since).num_days()
+        "inserted {} of {}",
+        counted(made, "fact"),
+        counted((until - since).num_days().unsigned_abs(), "day")
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,8 @@ mod endpoint;
 mod erase;
 mod expectation;
 mod export;
+#[cfg(test)]
+mod fields;
 mod flatten;
 mod generate;
 #[cfg(feature = "lake")]
@@ -47,6 +49,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use connector_common::chain;
 use tracing_subscriber::EnvFilter;
 
 /// `up` and `demo` serve a queue in this process, which allocates many small blocks and frees some
@@ -84,7 +87,7 @@ enum Command {
     Rejected(rejected::Args),
     /// List, drop or detach partitions of the facts
     Partitions(partitions::Args),
-    /// Check or rebuild the hourly aggregates, or change their settings
+    /// Check or rebuild the stored aggregates, or change their settings
     Aggregates(aggregates::Args),
     /// Erase somebody's facts, rejected events and aggregates from the tables
     Erase(erase::Args),
@@ -160,7 +163,7 @@ fn main() -> ExitCode {
     // An abandoned long poll must not delay the exit.
     runtime.shutdown_background();
     let code = outcome.unwrap_or_else(|error| {
-        errln!("error: {error:#}");
+        errln!("error: {}", chain(error.as_ref()));
         ExitCode::FAILURE
     });
     if let Some(error) = printer::failure() {

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 pub use self::payload::Ids;
-use crate::display;
+use crate::display::{self, counted};
 
 /// The condition for facts, with [`Subject::params`] as `$1` to `$3`: those of the person that the
 /// schema `analytics` counts, and those of the devices.
@@ -149,7 +149,10 @@ impl Asked {
             let id = display::terminal(&link.user_pseudo_id, 200);
             let shared = match link.other_users {
                 0 => String::new(),
-                others => format!("; {others} other users, too, whose facts are left out"),
+                others => format!(
+                    "; {}, too, whose facts are left out",
+                    counted(others.unsigned_abs(), "other user")
+                ),
             };
             let included = if self.linked {
                 "included"

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -14,8 +14,16 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Bar {
     name: &'static str,
     bar: ProgressBar,
-    /// The time of the last line in a log; `None` on a terminal.
-    last_line: Option<Mutex<Instant>>,
+    /// The lines in a log; `None` on a terminal.
+    lines: Option<Mutex<Lines>>,
+}
+
+/// The lines of a bar in a log.
+struct Lines {
+    /// The time of the last one, or of the beginning.
+    last: Instant,
+    /// True if there are any.
+    are_any: bool,
 }
 
 impl Bar {
@@ -31,7 +39,7 @@ impl Bar {
 
     fn alone(name: &'static str, length: Option<u64>) -> Self {
         let bar = Self::hidden(name, length);
-        if bar.last_line.is_none() {
+        if bar.lines.is_none() {
             bar.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         bar
@@ -57,7 +65,12 @@ impl Bar {
         Self {
             name,
             bar,
-            last_line: (!terminal).then(|| Mutex::new(Instant::now())),
+            lines: (!terminal).then(|| {
+                Mutex::new(Lines {
+                    last: Instant::now(),
+                    are_any: false,
+                })
+            }),
         }
     }
 
@@ -82,25 +95,30 @@ impl Bar {
         self.line_when_due();
     }
 
-    /// Ends the bar and leaves its last state on the screen.
+    /// Ends the bar and leaves its last state on the screen. A log gets a last line if it has others.
     pub fn finish(&self) {
-        if self.last_line.is_some() {
-            self.line();
-        }
         self.bar.abandon();
+        match self.lines() {
+            // A bar leaves the cursor at its end.
+            None => errln!(""),
+            Some(lines) if lines.are_any => self.line(),
+            Some(_) => {}
+        }
     }
 
     fn line_when_due(&self) {
-        let Some(last_line) = &self.last_line else {
-            return;
-        };
-        let mut last_line = last_line
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last_line.elapsed() >= LINE_INTERVAL {
-            *last_line = Instant::now();
+        if let Some(mut lines) = self.lines()
+            && lines.last.elapsed() >= LINE_INTERVAL
+        {
+            lines.last = Instant::now();
+            lines.are_any = true;
             self.line();
         }
+    }
+
+    fn lines(&self) -> Option<MutexGuard<'_, Lines>> {
+        let lines = self.lines.as_ref()?;
+        Some(lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn line(&self) {
@@ -126,7 +144,7 @@ impl Journey {
         let bars = MultiProgress::new();
         let bar = |name| {
             let bar = Bar::hidden(name, messages);
-            if bar.last_line.is_none() {
+            if bar.lines.is_none() {
                 bars.add(bar.bar.clone());
             }
             bar
@@ -156,7 +174,14 @@ impl Journey {
     /// Ends all three.
     pub fn finish(&self) {
         for bar in [&self.sent, &self.in_topic, &self.in_tables] {
-            bar.finish();
+            bar.bar.abandon();
+            if bar.lines.is_some() {
+                bar.line();
+            }
+        }
+        if self.sent.lines.is_none() {
+            // The bars leave the cursor at the end of the last one.
+            errln!("");
         }
     }
 }

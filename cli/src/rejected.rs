@@ -14,6 +14,7 @@ use warehouse::retry::{Retried, Retry, Selection};
 use warehouse::source::set_aside;
 
 use crate::arguments::{self, Database, Parameters, TopicName};
+use crate::display::counted;
 use crate::{display, place};
 
 /// The longest payload and detail shown in a list, in characters.
@@ -39,7 +40,7 @@ enum Command {
     /// Flatten rejected events again; a row is deleted when its facts are in the tables
     Retry(RetryArgs),
     /// Delete rejected events with their payload
-    Purge(Selected),
+    Purge(PurgeArgs),
     /// Have the sink set aside a record that the cluster can't transform, as a rejected event
     Skip(SkipArgs),
 }
@@ -73,6 +74,15 @@ struct RetryArgs {
     parameters: Parameters,
 }
 
+#[derive(clap::Args)]
+struct PurgeArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Only count the events by reason; delete nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// The selected rejected events, which meet all conditions.
 #[derive(clap::Args)]
 struct Selected {
@@ -88,7 +98,7 @@ struct Selected {
     /// First seen longer ago than this, as PostgreSQL writes intervals: `30days`, `12 hours`
     #[arg(long, value_name = "AGE")]
     older_than: Option<String>,
-    /// All
+    /// All rejected events
     #[arg(long, conflicts_with_all = ["reason", "id", "topic", "older_than"])]
     all: bool,
 }
@@ -140,19 +150,89 @@ async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::List(selected) => list(&database.connect().await?, &selected.selection()).await,
         Command::Show { id } => show(&database.connect().await?, id).await,
         Command::Retry(args) => retry(database.url()?, &args).await,
-        Command::Purge(selected) => {
-            let selection = selected.deliberate()?;
-            purge(&database.connect().await?, &selection).await
+        Command::Purge(args) => {
+            let selection = args.selected.deliberate()?;
+            purge(&database.connect().await?, &selection, args.dry_run).await
         }
         Command::Skip(args) => skip(&database.connect().await?, &args).await,
     }
 }
 
-async fn purge(client: &Client, selection: &Selection) -> anyhow::Result<ExitCode> {
-    let query = format!("DELETE FROM rejected_events WHERE {}", Selection::SQL);
-    let purged = client.execute(&query, &selection.params()).await?;
-    outln!("{purged} purged");
+async fn purge(client: &Client, selection: &Selection, is_dry: bool) -> anyhow::Result<ExitCode> {
+    if is_dry {
+        let query = format!(
+            "SELECT reason, count(*), sum(octet_length(raw)) FROM rejected_events WHERE {} \
+             GROUP BY reason ORDER BY 2 DESC, 1",
+            Selection::SQL
+        );
+        let rows = client.query(&query, &selection.params()).await?;
+        let mut all = 0;
+        for row in &rows {
+            let (reason, count, bytes): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            all += count;
+            outln!(
+                "would purge {} of the reason {}, {} of payload",
+                counted(count.unsigned_abs(), "rejected event"),
+                display::line(&reason),
+                display::size(bytes)
+            );
+        }
+        outln!("{all} would be purged; nothing was changed");
+    } else {
+        let query = format!("DELETE FROM rejected_events WHERE {}", Selection::SQL);
+        let purged = client.execute(&query, &selection.params()).await?;
+        outln!("{purged} purged");
+        if purged > 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    if let Some(unknown) = unknown_reasons(client, selection).await? {
+        outln!("{unknown}");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A message if a selected reason is that of no rejected event.
+async fn unknown_reasons(client: &Client, selection: &Selection) -> anyhow::Result<Option<String>> {
+    let Some(selected) = &selection.reasons else {
+        return Ok(None);
+    };
+    let query = "SELECT DISTINCT reason FROM rejected_events ORDER BY 1";
+    let rows = client.query(query, &[]).await?;
+    let reasons: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(of_no_event(selected, &reasons))
+}
+
+fn of_no_event(selected: &[String], reasons: &[String]) -> Option<String> {
+    let unknown = selected.iter().filter(|reason| !reasons.contains(reason));
+    let unknown: Vec<String> = unknown.map(|reason| format!("`{reason}`")).collect();
+    if unknown.is_empty() || reasons.is_empty() {
+        return None;
+    }
+    let reasons: Vec<String> = reasons.iter().map(|reason| display::line(reason)).collect();
+    Some(format!(
+        "no rejected event has the reason {}; the reasons are {}",
+        unknown.join(" or "),
+        reasons.join(", ")
+    ))
+}
+
+/// The message that no rejected event is selected.
+async fn none_selected(client: &Client, selection: &Selection) -> anyhow::Result<String> {
+    if let Some(unknown) = unknown_reasons(client, selection).await? {
+        return Ok(unknown);
+    }
+    let all = client
+        .query_one("SELECT count(*) FROM rejected_events", &[])
+        .await?;
+    Ok(match all.get::<_, i64>(0) {
+        0 => "there are no rejected events".to_owned(),
+        all => format!(
+            "no rejected event meets all conditions; there {} {}",
+            if all == 1 { "is" } else { "are" },
+            counted(all.unsigned_abs(), "rejected event")
+        ),
+    })
 }
 
 async fn skip(client: &Client, args: &SkipArgs) -> anyhow::Result<ExitCode> {
@@ -188,7 +268,7 @@ async fn list(client: &Client, selection: &Selection) -> anyhow::Result<ExitCode
     params.push(&MAX_TEXT);
     let rows = client.query(&query, &params).await?;
     if rows.is_empty() {
-        outln!("there are no rejected events");
+        outln!("{}", none_selected(client, selection).await?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = display::table();
@@ -291,17 +371,18 @@ fn print_retried(retried: &Retried, is_dry: bool) {
         refused,
         written,
     } = retried;
+    let events = counted(*gone as u64, "rejected event");
     if is_dry {
-        outln!("{gone} rejected events would become facts");
+        outln!("{events} would become facts");
     } else {
         outln!(
-            "{gone} rejected events became facts: {} inserted, {} there already",
+            "{events} became facts: {} inserted, {} there already",
             written.inserted,
             written.duplicates
         );
         if written.updated + written.removed > 0 {
             outln!(
-                "{} facts of older versions were replaced, {} removed",
+                "facts of older versions: {} replaced, {} removed",
                 written.updated,
                 written.removed
             );
@@ -312,5 +393,30 @@ fn print_retried(retried: &Retried, is_dry: bool) {
     }
     for (id, why) in refused {
         outln!("{id} refused by PostgreSQL: {}", display::line(why));
+    }
+    if !still.is_empty() || !refused.is_empty() {
+        outln!(
+            "`etl rejected show ID` shows the cause of one (`etl rejected list` has IDs); fix the \
+             format or the plan, then retry"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_reason_is_answered_with_those_that_exist() {
+        let strings = |texts: &[&str]| Vec::from_iter(texts.iter().map(ToString::to_string));
+        let there = strings(&["bad-items", "not-json"]);
+        assert_eq!(
+            of_no_event(&strings(&["nonsense", "not-json"]), &there).as_deref(),
+            Some(
+                "no rejected event has the reason `nonsense`; the reasons are bad-items, not-json"
+            )
+        );
+        assert_eq!(of_no_event(&strings(&["bad-items"]), &there), None);
+        assert_eq!(of_no_event(&strings(&["nonsense"]), &[]), None);
     }
 }

@@ -11,6 +11,7 @@ use warehouse::Source;
 use warehouse::locks::{AdvisoryLocks, Lock};
 
 use crate::arguments::{self, Database, TopicName};
+use crate::display::counted;
 use crate::topic::Topic;
 
 #[derive(clap::Args)]
@@ -54,7 +55,7 @@ impl std::str::FromStr for From {
     }
 }
 
-/// Moves the offset. Fails if a sink is writing the partition.
+/// Moves the offset. Fails if a sink is writing the partition; with `--dry-run` it says so.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let number = i32::try_from(args.partition)?;
     let name = &args.topic.topic;
@@ -84,24 +85,30 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // Held until the end, so that no sink starts at the old offset meanwhile.
     let locks = AdvisoryLocks::new(arguments::database(args.database.url()?)?);
-    if let Lock::HeldBy(holder) = locks.take(&source).await? {
-        bail!(
-            "the sink `{}` is writing partition {number} ({holder}) and would not notice; stop it, \
-             run this, and start it again",
+    let writing = match locks.take(&source).await? {
+        Lock::HeldBy(holder) => Some(format!(
+            "the sink `{}` is writing partition {number} ({holder}) and would overwrite the \
+             offset. Stop the sink first.",
             source.sink
-        );
-    }
-    if !args.dry_run {
-        move_back(&client, &source, committed, to).await?;
+        )),
+        Lock::Held => None,
+    };
+    match &writing {
+        Some(writing) if !args.dry_run => bail!("{writing}"),
+        _ if args.dry_run => {}
+        _ => move_back(&client, &source, committed, to).await?,
     }
     outln!(
         "{} partition {number} of `{}`: from offset {committed} back to {to}; the sink `{}` reads \
-         {} records again when it starts",
+         {} again when it starts",
         if args.dry_run { "would move" } else { "moved" },
         source.topic,
         source.sink,
-        committed - to
+        counted((committed - to).unsigned_abs(), "record")
     );
+    if let Some(writing) = writing {
+        outln!("{writing}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

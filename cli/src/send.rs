@@ -11,9 +11,11 @@ use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::stream::{self, StreamExt};
+use indicatif::HumanCount;
 use sqs_source::sqs::error_text;
 
 use crate::arguments::Queue;
+use crate::display::counted;
 use crate::progress::Bar;
 
 /// The [limits] of one SendMessageBatch.
@@ -21,11 +23,14 @@ use crate::progress::Bar;
 /// [limits]:
 /// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const BATCH_MESSAGES: usize = 10;
-const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of one message, and of all messages in one batch.
+const MAX_BYTES: usize = 1 << 20;
 /// Requests in flight at once.
 const MAX_REQUESTS: usize = 8;
 /// Attempts to send an entry that the queue fails to accept.
 const MAX_ATTEMPTS: u32 = 5;
+/// Lines that were not sent and are named.
+const MAX_NAMED: usize = 10;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,33 +41,125 @@ pub struct Args {
     queue: Queue,
 }
 
+/// A line of a file, or a generated message.
+pub struct Line {
+    /// Its number, from 1 on.
+    pub number: u64,
+    /// The message's body.
+    pub body: String,
+}
+
+/// The reason that SQS never takes a line.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsendable {
+    /// It is too large.
+    #[error("line {line} has {} bytes; SQS takes up to {}", HumanCount(*.bytes as u64), HumanCount(MAX_BYTES as u64))]
+    TooLarge {
+        /// The number of the line.
+        line: u64,
+        /// Its size.
+        bytes: usize,
+    },
+    /// It has a character that XML 1.0 does not have.
+    #[error("line {line} has the character U+{:04X}, which SQS refuses", u32::from(*.character))]
+    Character {
+        /// The number of the line.
+        line: u64,
+        /// The first such character.
+        character: char,
+    },
+}
+
+impl Line {
+    fn check(&self) -> Result<(), Unsendable> {
+        let (line, bytes) = (self.number, self.body.len());
+        if bytes > MAX_BYTES {
+            return Err(Unsendable::TooLarge { line, bytes });
+        }
+        match self.body.chars().find(|character| !is_sendable(*character)) {
+            Some(character) => Err(Unsendable::Character { line, character }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// True for the [characters] that a message may have.
+///
+/// [characters]:
+/// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+fn is_sendable(character: char) -> bool {
+    matches!(
+        character,
+        '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..
+    )
+}
+
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let queue_url = args.queue.url()?;
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let bar = Bar::counter("sent");
-    let sent = send_all(
-        &Client::new(&config),
-        queue_url,
-        bodies(&args.file)?,
-        |batch, _| {
-            bar.add(batch.len() as u64);
-        },
-    )
-    .await?;
+    let mut left_out = LeftOut::default();
+    let lines = lines(&args.file)?.filter(|line| match line {
+        Err(error) if error.is::<Unsendable>() => {
+            left_out.add(error.to_string());
+            false
+        }
+        _ => true,
+    });
+    let sent = send_all(&Client::new(&config), queue_url, lines, |batch, _| {
+        bar.add(batch.len() as u64);
+    })
+    .await;
     bar.finish();
-    outln!("{sent} messages sent to {queue_url}");
-    Ok(ExitCode::SUCCESS)
+    let sent = sent?;
+    if left_out.count == 0 {
+        outln!("{} sent to {queue_url}", counted(sent, "message"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(anyhow!(left_out.message(sent)))
+}
+
+/// Lines that were not sent, since SQS never takes them.
+#[derive(Default)]
+struct LeftOut {
+    /// The reasons of the first.
+    reasons: Vec<String>,
+    count: u64,
+}
+
+impl LeftOut {
+    fn add(&mut self, reason: String) {
+        if self.reasons.len() < MAX_NAMED {
+            self.reasons.push(reason);
+        }
+        self.count += 1;
+    }
+
+    /// The error, after `sent` other lines were sent.
+    fn message(&self, sent: u64) -> String {
+        let mut text = self.reasons.join("\n");
+        let more = self.count - self.reasons.len() as u64;
+        if more > 0 {
+            text += &format!("\n{} more like these", counted(more, "line"));
+        }
+        match sent {
+            0 => text + ". Nothing was sent.",
+            1 => text + ". The other message was sent; sending it again adds no facts.",
+            sent => format!(
+                "{text}. The other {} messages were sent; sending them again adds no facts.",
+                HumanCount(sent)
+            ),
+        }
+    }
 }
 
 /// The lines of the file at `path`, or of standard input for `-`. Skips empty lines, because SQS
 /// refuses empty messages.
 ///
 /// # Errors
-/// Fails if the file can't be opened. A line that can't be read or isn't UTF-8 is an error of its
-/// own.
-pub fn bodies(
-    path: &Path,
-) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<String>> + Send>> {
+/// Fails if the file can't be opened. A line that can't be read, isn't UTF-8, or is [`Unsendable`]
+/// is an error of its own.
+pub fn lines(path: &Path) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<Line>> + Send>> {
     let shown = path.display().to_string();
     let reader: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
         Box::new(BufReader::new(std::io::stdin()))
@@ -71,27 +168,30 @@ pub fn bodies(
             File::open(path).with_context(|| format!("cannot open {shown}"))?,
         ))
     };
-    let lines = reader.lines().zip(1_u64..).map(move |(line, number)| {
-        line.with_context(|| format!("{shown}, line {number}: cannot be read"))
+    let lines = reader.lines().zip(1_u64..).map(move |(body, number)| {
+        let body = body.with_context(|| format!("{shown}, line {number}: cannot be read"))?;
+        let line = Line { number, body };
+        line.check()?;
+        Ok(line)
     });
     Ok(Box::new(lines.filter(
-        |line| !matches!(line, Ok(text) if text.is_empty()),
+        |line| !matches!(line, Ok(line) if line.body.is_empty()),
     )))
 }
 
-/// Sends every body. Calls `on_sent` for those that the queue accepted, with the time before the
+/// Sends every line. Calls `on_sent` for those that the queue accepted, with the time before the
 /// request in microseconds of Unix time. Returns their number.
 ///
 /// # Errors
-/// Fails if the queue refuses a body or is unreachable. Bodies passed to `on_sent` are in the
+/// Fails if the queue refuses a line or is unreachable. Lines passed to `on_sent` are in the
 /// queue.
 pub async fn send_all(
     client: &Client,
     queue_url: &str,
-    bodies: impl Iterator<Item = anyhow::Result<String>> + Send,
-    mut on_sent: impl FnMut(&[String], u64),
+    lines: impl Iterator<Item = anyhow::Result<Line>> + Send,
+    mut on_sent: impl FnMut(&[Line], u64),
 ) -> anyhow::Result<u64> {
-    let mut answers = stream::iter(Batches { bodies, next: None })
+    let mut answers = stream::iter(Batches { lines, next: None })
         .map(|batch| async move {
             let batch = batch?;
             let micros = now_micros();
@@ -108,13 +208,13 @@ pub async fn send_all(
     Ok(sent)
 }
 
-async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyhow::Result<()> {
+async fn send_batch(client: &Client, queue_url: &str, batch: &[Line]) -> anyhow::Result<()> {
     let mut waiting: Vec<usize> = (0..batch.len()).collect();
     for _ in 0..MAX_ATTEMPTS {
         let entries = waiting
             .iter()
             .filter_map(|&index| {
-                let body = batch.get(index)?;
+                let body = &batch.get(index)?.body;
                 Some(
                     SendMessageBatchRequestEntry::builder()
                         .id(index.to_string())
@@ -129,21 +229,26 @@ async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyho
             .set_entries(Some(entries))
             .send()
             .await
-            .map_err(|error| anyhow!("cannot send to {queue_url}: {}", error_text(&error)))?;
+            .map_err(|error| {
+                let lines = numbers(batch);
+                anyhow!("cannot send {lines} to {queue_url}: {}", error_text(&error))
+            })?;
         let mut failed = Vec::new();
         for entry in &answer.failed {
+            let of = |index: usize| batch.get(index).map(|line| (index, line.number));
+            let (index, number) = entry
+                .id
+                .parse()
+                .ok()
+                .and_then(of)
+                .context("the queue returned the id of a message that was not sent")?;
             ensure!(
                 !entry.sender_fault,
-                "{queue_url} refuses a message: {} {}",
+                "{queue_url} refuses line {number}: {} {}",
                 entry.code,
                 entry.message.as_deref().unwrap_or_default()
             );
-            failed.push(
-                entry
-                    .id
-                    .parse()
-                    .context("the queue returned the id of a message that was not sent")?,
-            );
+            failed.push(index);
         }
         if failed.is_empty() {
             return Ok(());
@@ -151,9 +256,18 @@ async fn send_batch(client: &Client, queue_url: &str, batch: &[String]) -> anyho
         waiting = failed;
     }
     Err(anyhow!(
-        "{queue_url} did not accept {} messages in {MAX_ATTEMPTS} attempts",
-        waiting.len()
+        "{queue_url} did not accept {} in {MAX_ATTEMPTS} attempts",
+        counted(waiting.len() as u64, "message")
     ))
+}
+
+/// The numbers of the first and the last line of a batch.
+fn numbers(batch: &[Line]) -> String {
+    match batch {
+        [] => "nothing".to_owned(),
+        [line] => format!("line {}", line.number),
+        [first, .., last] => format!("lines {} to {}", first.number, last.number),
+    }
 }
 
 fn now_micros() -> u64 {
@@ -163,29 +277,29 @@ fn now_micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Bodies in batches as large as SQS accepts.
+/// Lines in batches as large as SQS accepts.
 struct Batches<I> {
-    bodies: I,
-    next: Option<String>,
+    lines: I,
+    next: Option<anyhow::Result<Line>>,
 }
 
-impl<I: Iterator<Item = anyhow::Result<String>>> Iterator for Batches<I> {
-    type Item = anyhow::Result<Vec<String>>;
+impl<I: Iterator<Item = anyhow::Result<Line>>> Iterator for Batches<I> {
+    type Item = anyhow::Result<Vec<Line>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut batch: Vec<String> = self.next.take().into_iter().collect();
-        let mut bytes: usize = batch.iter().map(String::len).sum();
+        let mut batch: Vec<Line> = Vec::new();
+        let mut bytes = 0;
         while batch.len() < BATCH_MESSAGES {
-            match self.bodies.next() {
+            match self.next.take().or_else(|| self.lines.next()) {
                 None => break,
-                Some(Err(error)) => return Some(Err(error)),
-                Some(Ok(body)) if bytes + body.len() > BATCH_BYTES && !batch.is_empty() => {
-                    self.next = Some(body);
-                    break;
+                Some(Err(error)) if batch.is_empty() => return Some(Err(error)),
+                Some(Ok(line)) if bytes + line.body.len() <= MAX_BYTES || batch.is_empty() => {
+                    bytes += line.body.len();
+                    batch.push(line);
                 }
-                Some(Ok(body)) => {
-                    bytes += body.len();
-                    batch.push(body);
+                later => {
+                    self.next = later;
+                    break;
                 }
             }
         }
@@ -198,8 +312,11 @@ mod tests {
     use super::*;
 
     fn batches(sizes: &[usize]) -> Vec<usize> {
-        let bodies = sizes.iter().map(|size| Ok("x".repeat(*size)));
-        Batches { bodies, next: None }
+        let lines = sizes.iter().zip(1..).map(|(size, number)| {
+            let body = "x".repeat(*size);
+            Ok(Line { number, body })
+        });
+        Batches { lines, next: None }
             .map(|batch| batch.unwrap().len())
             .collect()
     }
@@ -208,11 +325,51 @@ mod tests {
     fn a_batch_is_within_the_limits() {
         assert_eq!(batches(&[1; 25]), [10, 10, 5]);
         assert_eq!(batches(&[600_000, 600_000, 100]), [1, 2]);
-        assert_eq!(
-            batches(&[2_000_000]),
-            [1],
-            "a body that is too large is sent alone, for the queue to refuse"
-        );
         assert_eq!(batches(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn lines_before_an_unreadable_one_are_sent() {
+        let body = "x".to_owned();
+        let lines = [Ok(Line { number: 1, body }), Err(anyhow!("unreadable"))];
+        let mut batches = Batches {
+            lines: lines.into_iter(),
+            next: None,
+        };
+        assert_eq!(batches.next().unwrap().unwrap().len(), 1);
+        assert!(batches.next().unwrap().is_err());
+        assert!(batches.next().is_none());
+    }
+
+    #[test]
+    fn a_line_that_sqs_never_takes_is_named() {
+        let check = |body: String| Line { number: 2, body }.check();
+        check("x".repeat(1 << 20)).unwrap();
+        check("ü\t\u{fffd}\u{10ffff}".to_owned()).unwrap();
+        let large = check("x".repeat(1_100_009)).unwrap_err().to_string();
+        assert_eq!(
+            large,
+            "line 2 has 1,100,009 bytes; SQS takes up to 1,048,576"
+        );
+        let control = check("a\u{1b}[31m".to_owned()).unwrap_err().to_string();
+        assert_eq!(
+            control,
+            "line 2 has the character U+001B, which SQS refuses"
+        );
+        let mut left_out = LeftOut::default();
+        left_out.add(large);
+        assert_eq!(
+            left_out.message(3),
+            "line 2 has 1,100,009 bytes; SQS takes up to 1,048,576. The other 3 messages were \
+             sent; sending them again adds no facts."
+        );
+        for _ in 0..11 {
+            left_out.add(control.clone());
+        }
+        let many = left_out.message(0);
+        assert!(
+            many.ends_with("\n2 lines more like these. Nothing was sent."),
+            "{many}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! `etl status`: the state of queue, topic, sinks, tables and lake, to see where events wait.
 //!
-//! [`reading`] is the reference of `--json`; [`screen`] formats a reading as text.
+//! [`reading`] is the object of `--json`, whose doc comments are its reference; [`screen`] formats a
+//! reading as text.
 
 mod database;
 #[cfg(feature = "lake")]
@@ -27,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     watch: Option<u64>,
-    /// Print a JSON object, with --watch one a line; cli/src/status/reading.rs documents its fields
+    /// Print a JSON object, with --watch one a line; docs/etl.md describes its fields
     #[arg(long)]
     json: bool,
 }

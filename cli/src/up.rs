@@ -1,6 +1,7 @@
 //! `etl up`: runs the whole pipeline on this machine until Ctrl-C.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -79,10 +80,7 @@ pub async fn watch(stack: &mut Stack, interrupted: &mut Interrupted) -> anyhow::
         }
         for (part, status) in stack.ended()? {
             let launch = stack.launch(part);
-            errln!(
-                "{part} ended ({status}); the end of its log:\n{}\nto start it again:\n  {launch}",
-                launch.log_tail(5)
-            );
+            errln!("{}\n{}", launch.ended(status), launch.again());
         }
     }
 }
@@ -94,6 +92,10 @@ pub fn addresses(stack: &Stack) -> String {
         .iter()
         .map(|(name, value)| format!("export {name}={value}\n"))
         .collect();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::current_exe()
+        .ok()
+        .and_then(|program| path_export(&program, &path));
     let lake = stack.lake_folder().map_or(String::new(), |folder| {
         format!(
             "# lake in {}; to look into it:\n#   etl lake status --config {} --secrets {}\n",
@@ -103,12 +105,14 @@ pub fn addresses(stack: &Stack) -> String {
         )
     });
     format!(
-        "export DATABASE_URL='{database}'\n\
+        "{path}\
+         export DATABASE_URL='{database}'\n\
          export QUEUE_URL='{queue}'\n\
          export FLV_PROFILE_PATH='{profile}'\n{aws}\
          # SQS endpoint {sqs}, Fluvio node {fluvio}, data and logs in {folder}\n\
          {lake}\
          # then: psql \"$DATABASE_URL\", etl send FILE.jsonl, etl status, etl consume --facts",
+        path = path.unwrap_or_default(),
         database = stack.database_url(),
         queue = stack.queue_url(),
         profile = stack.profile().display(),
@@ -116,6 +120,23 @@ pub fn addresses(stack: &Stack) -> String {
         fluvio = stack.fluvio_address(),
         folder = stack.folder().display(),
     )
+}
+
+/// The shell command that puts the folder of a program first on the PATH; `None` if the folder is on
+/// it already, or its name can't be written.
+fn path_export(program: &Path, path: &OsStr) -> Option<String> {
+    let folder = program.parent()?;
+    if std::env::split_paths(path).any(|on_path| on_path == folder) {
+        return None;
+    }
+    let folder = folder.to_str()?;
+    // A colon would divide it.
+    (!folder.contains([':', '\n'])).then(|| {
+        format!(
+            "export PATH='{}':\"$PATH\"\n",
+            folder.replace('\'', r"'\''")
+        )
+    })
 }
 
 /// SIGINT and SIGTERM. Installed before anything starts, so that a signal never leaves processes
@@ -143,5 +164,21 @@ impl Interrupted {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_program_comes_onto_the_path_once() {
+        let program = Path::new("/it's/target/demo/etl");
+        let export = |path: &str| path_export(program, OsStr::new(path));
+        assert_eq!(
+            export("/usr/bin:/bin").as_deref(),
+            Some("export PATH='/it'\\''s/target/demo':\"$PATH\"\n")
+        );
+        assert_eq!(export("/usr/bin:/it's/target/demo"), None);
     }
 }

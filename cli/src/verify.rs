@@ -10,6 +10,7 @@
 //! A fact may also be missing because a newer version of its event does not have the item; a sink
 //! with `on-conflict: update` then removes the item. Such facts are counted separately, too.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -22,11 +23,13 @@ use uuid::Uuid;
 use warehouse::removed_items::{Event, Versions};
 
 use crate::arguments::{Database, Parameters, TopicName};
-use crate::display;
+use crate::display::{self, counted};
 use crate::topic::{Record, Topic};
 
 /// Missing facts that are named.
 const MAX_NAMED: usize = 10;
+/// Facts that are remembered to count repeats, in less than 100 MiB.
+const MAX_REMEMBERED: usize = 1 << 22;
 
 const MISSING_FACTS: &str = "\
     SELECT k.n \
@@ -93,13 +96,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     table.set_header([
         "partition",
         "offsets",
-        "facts",
+        "facts read",
+        "repeats",
         "missing",
         "removed",
         "rejected",
         "no longer kept",
     ]);
     let mut not_kept = 0;
+    let mut repeats = Repeats::default();
     for partition in partitions {
         let (from, to) = range(&args, &client, &topic, partition).await?;
         let mut found = Found::default();
@@ -108,6 +113,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let mut records = follower.next().await?;
             records.retain(|record| record.offset < to);
             let expected = Expected::of(&records, partition, &options);
+            repeats.add(&expected);
             found.compare(&client, &args, &expected).await?;
         }
         not_kept += found.not_kept.len();
@@ -116,6 +122,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             partition.to_string(),
             format!("{from} up to {to}"),
             found.facts.to_string(),
+            repeats.take(),
             found.missing_facts.len().to_string(),
             found.removed.to_string(),
             found.rejected.to_string(),
@@ -136,9 +143,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     outln!("{table}");
     if not_kept > 0 {
         outln!(
-            "{not_kept} rejected events no longer have a row in rejected_events, as after `etl \
-             rejected retry` or `purge`; `etl replay` restores the rows of those that are still \
-             rejected."
+            "{} no longer {} a row in rejected_events, as after `etl rejected retry` or `purge`; \
+             `etl replay` restores the rows of those that are still rejected.",
+            counted(not_kept as u64, "rejected event"),
+            if not_kept == 1 { "has" } else { "have" }
         );
     }
     if whole {
@@ -245,6 +253,38 @@ impl Expected {
             }
         }
         expected
+    }
+}
+
+/// Counts facts that were read before, in any of the partitions: of events that came again.
+#[derive(Default)]
+struct Repeats {
+    /// Parts of the hashes of the facts that were read, up to [`MAX_REMEMBERED`].
+    seen: HashSet<u64>,
+    /// The number since the last [`Self::take`].
+    count: usize,
+}
+
+impl Repeats {
+    fn add(&mut self, expected: &Expected) {
+        for hash in &expected.hashes {
+            let (part, _) = hash.as_u64_pair();
+            if self.seen.contains(&part) {
+                self.count += 1;
+            } else if self.seen.len() < MAX_REMEMBERED {
+                self.seen.insert(part);
+            }
+        }
+    }
+
+    /// The number as text; it begins again.
+    fn take(&mut self) -> String {
+        let count = std::mem::take(&mut self.count);
+        if self.seen.len() < MAX_REMEMBERED {
+            count.to_string()
+        } else {
+            format!("{count} or more")
+        }
     }
 }
 
@@ -368,5 +408,22 @@ impl Found {
             self.not_kept.push(offset);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_that_is_read_again_is_a_repeat() {
+        let mut expected = Expected::default();
+        expected.hashes = [1, 2, 1].map(|n| Uuid::from_u64_pair(n, 0)).to_vec();
+        let mut repeats = Repeats::default();
+        repeats.add(&expected);
+        assert_eq!(repeats.take(), "1");
+        repeats.add(&expected);
+        assert_eq!(repeats.take(), "3", "those of another partition, too");
+        assert_eq!(repeats.take(), "0");
     }
 }

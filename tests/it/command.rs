@@ -249,6 +249,25 @@ async fn a_demo_that_is_killed_leaves_nothing_running() {
 }
 
 #[tokio::test]
+async fn a_demo_without_messages_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.jsonl");
+    let empty = folder.path().join("empty.jsonl");
+    std::fs::write(&empty, "\n\n").unwrap();
+    for (file, reason) in [
+        (missing, "cannot open"),
+        (empty, "empty.jsonl has no lines"),
+    ] {
+        let (code, _, stderr) = run(etl().args(["demo", "--input"]).arg(file)).await;
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(
+            stderr.contains(reason) && !stderr.contains("starting"),
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn up_send_and_status_work_together() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(
@@ -269,6 +288,7 @@ async fn up_send_and_status_work_together() {
         .unwrap();
     let mut lines = BufReader::new(up.stdout.take().unwrap()).lines();
     let mut environment = Vec::new();
+    let mut path = None;
     while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
         .await
         .unwrap()
@@ -278,14 +298,30 @@ async fn up_send_and_status_work_together() {
             .strip_prefix("export ")
             .and_then(|line| line.split_once('='))
         {
+            if name == "PATH" {
+                path = Some(value.to_owned());
+                continue;
+            }
             environment.push((name.to_owned(), value.trim_matches('\'').to_owned()));
         } else {
             break;
         }
     }
+    let program = etl().as_std().get_program().to_owned();
+    let programs = Path::new(&program).parent().unwrap();
+    assert_eq!(path, Some(format!("'{}':\"$PATH\"", programs.display())));
     let (code, stdout, stderr) = run(etl().arg("send").arg(&file).envs(environment.clone())).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("300 messages sent"), "{stdout}");
+    assert_eq!(stderr, "", "a pipe gets no progress of a short command");
+    let too_large = folder.path().join("too-large.jsonl");
+    std::fs::write(&too_large, format!("\n{}\n", "x".repeat(1_100_000))).unwrap();
+    let (code, _, stderr) = run(etl().arg("send").arg(&too_large).envs(environment.clone())).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        stderr,
+        "error: line 2 has 1,100,000 bytes; SQS takes up to 1,048,576. Nothing was sent.\n"
+    );
 
     let mut shown = String::new();
     for _ in 0..300 {
@@ -346,7 +382,9 @@ async fn status_names_unreachable_parts() {
     .await;
     assert_eq!(code, Some(1));
     assert!(
-        stdout.contains("cannot connect to the database") && !stdout.contains("secret-word"),
+        stdout.contains("cannot connect to the database at 127.0.0.1:1: ")
+            && stdout.contains("is it running?")
+            && !stdout.contains("secret-word"),
         "{stdout}"
     );
     assert!(stdout.contains("use --queue-url or QUEUE_URL"), "{stdout}");

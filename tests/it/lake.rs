@@ -339,7 +339,7 @@ async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sin
     std::fs::write(lake.join("data/left-by-a-crash.parquet"), "rows").unwrap();
     age(&lake, 5);
     let output = lab.ensure(&["lake", "orphans"], 0).await;
-    assert!(output.contains("shop.facts: 1 orphans found"), "{output}");
+    assert!(output.contains("shop.facts: 1 orphan found"), "{output}");
     let output = lab
         .ensure(&["lake", "orphans", "--older-than", "6d"], 0)
         .await;
@@ -347,7 +347,18 @@ async fn the_lake_is_compared_with_the_tables_and_compacted_beside_a_running_sin
     lab.ensure(&["lake", "orphans", "--older-than", "59m"], 1)
         .await;
     let expire = ["lake", "expire", "--older-than", "0s", "--keep", "1"];
-    lab.ensure(&expire, 0).await;
+    let snapshots = lab.status().await["tables"][0]["snapshots"].clone();
+    let output = lab.ensure(&[&expire[..], &["--dry-run"]].concat(), 0).await;
+    assert!(
+        output.contains("shop.facts: would remove snapshot"),
+        "{output}"
+    );
+    assert!(output.contains("1 kept; nothing was changed"), "{output}");
+    assert_eq!(lab.status().await["tables"][0]["snapshots"], snapshots);
+    let output = lab.ensure(&expire, 0).await;
+    assert!(output.contains("Their files stay until"), "{output}");
+    let output = lab.ensure(&expire, 0).await;
+    assert!(!output.contains("Their files stay until"), "{output}");
     let output = lab.ensure(&["lake", "orphans", "--delete"], 0).await;
     assert!(!output.contains("shop.facts: 1 orphans"), "{output}");
     let output = lab.ensure(&["lake", "orphans"], 0).await;
@@ -480,8 +491,14 @@ async fn partitions_are_dropped_once_the_lake_has_every_fact() {
         lab.execute(&undo).await;
     }
 
+    let output = lab.ensure(&[&drop[..], &["--dry-run"]].concat(), 0).await;
+    assert!(
+        output.contains("1 partition would be dropped; nothing was changed"),
+        "{output}"
+    );
+    assert_eq!(lab.facts().await, facts);
     let output = lab.ensure(&drop, 0).await;
-    assert!(output.contains("1 partitions dropped"), "{output}");
+    assert!(output.contains("1 partition dropped"), "{output}");
     assert_eq!(lab.facts().await, 0);
     let output = lab.ensure(&["lake", "verify"], 0).await;
     assert!(output.contains("days are in the lake only"), "{output}");

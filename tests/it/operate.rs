@@ -39,6 +39,9 @@ async fn facts_lost_from_the_tables_are_found_and_read_again() {
     pipeline.arrived().await.unwrap();
     let (code, output) = etl(&pipeline, &["verify"]).await;
     assert_eq!(code, Some(0), "{output}");
+    for column in ["facts read", "repeats"] {
+        assert!(output.contains(column), "no «{column}» in {output}");
+    }
     let before = found::rows(&pipeline.database).await.unwrap();
     for (nothing, why) in [
         (
@@ -61,6 +64,13 @@ async fn facts_lost_from_the_tables_are_found_and_read_again() {
         "{}",
         running.1
     );
+
+    let dry = ["replay", "--partition", "0", "--from", "0", "--dry-run"];
+    let (code, output) = etl(&pipeline, &dry).await;
+    assert_eq!(code, Some(0), "{output}");
+    for part in ["would move partition 0", "Stop the sink first."] {
+        assert!(output.contains(part), "no «{part}» in {output}");
+    }
 
     pipeline.stack.stop_part(Part::Sink).await.unwrap();
     let (code, output) = etl(&pipeline, &["rejected", "purge"]).await;

@@ -35,6 +35,18 @@ async fn rejected_events_are_listed_shown_retried_and_purged() {
         &["not-json", "an older detail", "no event"],
     )
     .await;
+    run(
+        &["rejected", "list", "--reason", "nonsense"],
+        0,
+        &["no rejected event has the reason `nonsense`; the reasons are not-json"],
+    )
+    .await;
+    run(
+        &["rejected", "list", "--topic", "other"],
+        0,
+        &["no rejected event meets all conditions; there are 3"],
+    )
+    .await;
     run(&["rejected", "show", "2"], 0, &[bodies[1], "offset 1"]).await;
     run(
         &["rejected", "show", "77"],
@@ -48,16 +60,17 @@ async fn rejected_events_are_listed_shown_retried_and_purged() {
         &dry,
         1,
         &[
-            "1 rejected events would",
+            "1 rejected event would",
             "1 still rejected: missing-time",
             "1 still rejected: not-json",
+            "`etl rejected show ID` shows the cause",
         ],
     )
     .await;
     run(
         &["rejected", "retry", "--all"],
         1,
-        &["1 rejected events became facts: 1 inserted"],
+        &["1 rejected event became facts: 1 inserted"],
     )
     .await;
     let with = [
@@ -89,6 +102,18 @@ async fn rejected_events_are_listed_shown_retried_and_purged() {
         &["0 purged"],
     )
     .await;
+    let dry = ["rejected", "purge", "--all", "--dry-run"];
+    for _ in 0..2 {
+        run(
+            &dry,
+            0,
+            &[
+                "would purge 1 rejected event of the reason not-json",
+                "1 would be purged; nothing was changed",
+            ],
+        )
+        .await;
+    }
     run(
         &["rejected", "purge", "--reason", "not-json"],
         0,
@@ -114,6 +139,25 @@ async fn rejected_events_are_listed_shown_retried_and_purged() {
         &["partitions", "drop", "--older-than", "13months"],
         0,
         &["0 partitions dropped"],
+    )
+    .await;
+    let old = "SELECT etl_add_partition('2020-03-01'); \
+               INSERT INTO fact_events SELECT (jsonb_populate_record(f, jsonb_build_object( \
+                   'event_time', '2020-03-05T10:00:00Z'))).* FROM fact_events f LIMIT 1";
+    client.batch_execute(old).await.unwrap();
+    let listed = ["partitions", "list"];
+    run(&listed, 0, &["fact_events_y2020m03"]).await;
+    for (verb, done) in [("drop", "dropped"), ("detach", "detached")] {
+        let dry = ["partitions", verb, "--older-than", "2 years", "--dry-run"];
+        let would = format!("would {verb} fact_events_y2020m03: 1 fact, ");
+        let all = format!("1 partition would be {done}; nothing was changed");
+        run(&dry, 0, &[&would, &all]).await;
+        run(&listed, 0, &["fact_events_y2020m03"]).await;
+    }
+    run(
+        &["partitions", "drop", "--older-than", "2 years"],
+        0,
+        &["1 partition dropped"],
     )
     .await;
     run(

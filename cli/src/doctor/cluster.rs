@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use chrono::Utc;
-use connector_common::Partitions;
 use connector_common::committed::{FewReplicas, notifications_topic};
+use connector_common::{Partitions, chain};
 use fact_model::Options;
 use fluvio::metadata::smartmodule::SmartModuleSpec;
+use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioClusterConfig};
 use local_stack::artefacts;
@@ -16,7 +17,7 @@ use sqs_source::config::DeleteAfter;
 use super::deployment::Deployment;
 use super::replicas;
 use super::report::Report;
-use crate::display::period;
+use crate::display::{counted, period};
 use crate::topic::Topic;
 
 const CLUSTER: &str = "cluster";
@@ -39,7 +40,7 @@ pub struct Found {
     pub topic: Topic,
     /// The first and the end offset of each partition.
     pub ranges: Vec<(i64, i64)>,
-    /// The retention in seconds.
+    /// The retention in seconds; [`u32::MAX`] for the embedded node, which has none.
     pub retention: u32,
 }
 
@@ -95,7 +96,10 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
             report.fail(
                 TOPIC,
                 "exists",
-                format!("the cluster does not list its topics: {error:#}"),
+                format!(
+                    "the cluster does not list its topics: {}",
+                    chain(error.as_ref())
+                ),
                 fix,
             );
             return None;
@@ -116,13 +120,23 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
         );
         return None;
     };
-    let (partitions, retention) = (found.partitions(), found.retention_secs());
+    let partitions = found.partitions();
+    let spus = client.admin().await.all::<SpuSpec>().await;
+    let spus = spus.unwrap_or_default();
+    let is_embedded = spus.iter().any(|spu| has_one_port(&spu.spec));
+    let (retention, kept) = if is_embedded {
+        (u32::MAX, "the embedded node keeps all records".to_owned())
+    } else {
+        let retention = found.retention_secs();
+        let kept = format!("keeps records for {}", period(retention));
+        (retention, kept)
+    };
     report.ok(
         TOPIC,
         "exists",
         format!(
-            "`{name}` has {partitions} partition(s) and keeps records for {}",
-            period(retention)
+            "`{name}` has {}, and {kept}",
+            counted(partitions.into(), "partition")
         ),
     );
     replication(report, deployment, found);
@@ -141,6 +155,12 @@ pub async fn check(report: &mut Report, deployment: &Deployment) -> Option<Found
     })
 }
 
+/// True for the SPU of the embedded node, which replicates nothing. That of a cluster has a port of
+/// its own for replicas.
+fn has_one_port(spu: &SpuSpec) -> bool {
+    spu.public_endpoint.port == spu.private_endpoint.port
+}
+
 async fn connect(report: &mut Report) -> Option<Fluvio> {
     match FluvioClusterConfig::load() {
         Ok(cluster) => report.ok(
@@ -152,7 +172,7 @@ async fn connect(report: &mut Report) -> Option<Fluvio> {
             report.fail(
                 CLUSTER,
                 "profile",
-                format!("cannot load the current Fluvio profile: {error:#}"),
+                format!("cannot load the current Fluvio profile: {}", chain(&error)),
                 "fluvio profile add NAME HOST:PORT, or set FLV_PROFILE_PATH to a file",
             );
             return None;
@@ -165,7 +185,7 @@ async fn connect(report: &mut Report) -> Option<Fluvio> {
         }
         Err(error) => {
             let fix = "start the cluster, or correct the profile (fluvio profile list)";
-            report.fail(CLUSTER, "connection", format!("{error:#}"), fix);
+            report.fail(CLUSTER, "connection", chain(error.as_ref()), fix);
             None
         }
     }
@@ -307,7 +327,7 @@ async fn readable(report: &mut Report, topic: &Topic) -> Option<Vec<(i64, i64)>>
                 report.fail(
                     TOPIC,
                     "readable",
-                    format!("partition {partition}: {error:#}"),
+                    format!("partition {partition}: {}", chain(error.as_ref())),
                     fix,
                 );
                 return None;
@@ -315,7 +335,8 @@ async fn readable(report: &mut Report, topic: &Topic) -> Option<Vec<(i64, i64)>>
         }
     }
     let records: i64 = ranges.iter().map(|(start, end)| end - start).sum();
-    report.ok(TOPIC, "readable", format!("it holds {records} records"));
+    let records = counted(records.unsigned_abs(), "record");
+    report.ok(TOPIC, "readable", format!("it holds {records}"));
     Some(ranges)
 }
 
@@ -411,7 +432,10 @@ pub async fn check_smartmodules(
             Err(error) => report.fail(
                 SMARTMODULE,
                 "loaded",
-                format!("the cluster does not list SmartModules: {error:#}"),
+                format!(
+                    "the cluster does not list SmartModules: {}",
+                    chain(error.as_ref())
+                ),
                 "see the logs of the cluster's controller (SC)",
             ),
         }

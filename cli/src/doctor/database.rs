@@ -11,6 +11,8 @@ use warehouse::{Database, Error, ServerError, migrate, refresh, schema};
 use super::cluster::{Found, Place};
 use super::deployment::Deployment;
 use super::report::Report;
+use crate::arguments::named;
+use crate::display::counted;
 
 const AREA: &str = "database";
 /// Aggregates may be this far behind after a large load.
@@ -34,12 +36,11 @@ pub async fn check(
     let database = match Database::new(config) {
         Ok(database) => database,
         Err(error) => {
-            report.fail(
-                AREA,
-                "connection",
-                format!("the database's {}", error.chain()),
-                "correct the URL",
-            );
+            let found = match deployment.sink {
+                Some(_) => error.chain(),
+                None => named(&error.chain()),
+            };
+            report.fail(AREA, "connection", found, "correct the URL");
             return None;
         }
     };
@@ -309,8 +310,8 @@ async fn offsets(
             AREA,
             "writers",
             format!(
-                "each of {} partition(s) has a sink that writes it",
-                offsets.len()
+                "{}, each with a sink that writes it",
+                counted(offsets.len() as u64, "partition")
             ),
         );
     } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use chrono::{NaiveDate, TimeDelta, Utc};
-use connector_common::Connector;
+use connector_common::{Connector, chain};
 use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
@@ -19,7 +19,7 @@ use sqs_source::config::DeleteAfter;
 use super::cluster::{Found, Place};
 use super::deployment::{Deployment, compare_secrets};
 use super::report::Report;
-use crate::display::age;
+use crate::display::{age, counted};
 use crate::lake::compact::{MIN_FILES, SMALL_PART};
 use crate::lake::open_existing;
 use crate::lake::status::{MAX_NAMES, RESTORE};
@@ -77,7 +77,7 @@ pub async fn check(
                     sink.config.warehouse
                 ),
             ),
-            Err(error) => report.fail(AREA, "storage", format!("{error:#}"), STORAGE_FIX),
+            Err(error) => report.fail(AREA, "storage", chain(error.as_ref()), STORAGE_FIX),
         }
     } else {
         report.skip(AREA, "storage", "not written to; use --write");
@@ -295,7 +295,7 @@ async fn catalog(report: &mut Report, config: &Config) -> Option<Lake> {
         }
         Err(error) => {
             let fix = "start the server, or correct `catalog-url`, credentials and rights";
-            report.fail(AREA, check, format!("{error:#}"), fix);
+            report.fail(AREA, check, chain(error.as_ref()), fix);
             None
         }
     }
@@ -314,7 +314,10 @@ fn missing(report: &mut Report, id: &TableIdent, error: &anyhow::Error) {
         _ => report.fail(
             AREA,
             check,
-            format!("the metadata of {id} can't be read: {error:#}"),
+            format!(
+                "the metadata of {id} can't be read: {}",
+                chain(error.as_ref())
+            ),
             STORAGE_FIX,
         ),
     }
@@ -391,8 +394,8 @@ async fn files(report: &mut Report, lake: &Lake, id: &TableIdent, table: &Table,
                 AREA,
                 "files",
                 format!(
-                    "the storage lacks {} files of {id}: {}",
-                    missing.files.len(),
+                    "the storage lacks {} of {id}: {}",
+                    counted(missing.files.len() as u64, "file"),
                     names.join(", ")
                 ),
                 RESTORE,
@@ -404,15 +407,18 @@ async fn files(report: &mut Report, lake: &Lake, id: &TableIdent, table: &Table,
         Ok(Missing { elsewhere, .. }) => report.skip(
             AREA,
             "files",
-            format!("{elsewhere} files of {id} are outside of its folder and were not looked for"),
+            format!(
+                "{} of {id} outside of its folder: not looked for",
+                counted(elsewhere as u64, "file")
+            ),
         ),
-        Err(error) => report.fail(AREA, "files", format!("{error:#}"), STORAGE_FIX),
+        Err(error) => report.fail(AREA, "files", chain(error.as_ref()), STORAGE_FIX),
     }
     let small = config.target_file_size.as_u64() / SMALL_PART;
     let contents = match bounded(Contents::read(table, small)).await {
         Ok(contents) => contents,
         Err(error) => {
-            return report.fail(AREA, "small-files", format!("{error:#}"), STORAGE_FIX);
+            return report.fail(AREA, "small-files", chain(error.as_ref()), STORAGE_FIX);
         }
     };
     // The files of yesterday may have to wait for the daily work.
@@ -424,9 +430,9 @@ async fn files(report: &mut Report, lake: &Lake, id: &TableIdent, table: &Table,
             AREA,
             "small-files",
             format!(
-                "{} days of {id}, the first {first}, have {MIN_FILES} small files or more each, \
-                 which makes queries slow",
-                days.len()
+                "{MIN_FILES} small files or more on {} of {id}, the first {first}, which makes \
+                 queries slow",
+                counted(days.len() as u64, "day")
             ),
             "etl lake compact prints the statements; run them each day",
         ),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use connector_common::chain;
 use sqs_source::config::{DeleteAfter, QueueRef};
 use sqs_source::queue::{Kind, Queue, QueueError, Receipt, Refusal};
 use sqs_source::sqs::{self, Sqs};
@@ -86,7 +87,7 @@ pub async fn check(
             Err(error) => report.fail(
                 AREA,
                 "attributes",
-                format!("{error:#}"),
+                chain(error.as_ref()),
                 "see the message of SQS",
             ),
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use connector_common::chain;
 use fluvio::Fluvio;
 use fluvio::metadata::partition::{PartitionSpec, PartitionStatus, ReplicaStatus};
 
@@ -23,7 +24,10 @@ pub async fn check(report: &mut Report, client: &Fluvio, topic: &str) {
             Ok(found) => found,
             Err(error) => {
                 let fix = "see the logs of the cluster's controller (SC)";
-                let found = format!("the cluster does not list its partitions: {error:#}");
+                let found = format!(
+                    "the cluster does not list its partitions: {}",
+                    chain(error.as_ref())
+                );
                 return report.fail(TOPIC, CHECK, found, fix);
             }
         };

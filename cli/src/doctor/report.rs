@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::display::counted;
+
 /// A smaller difference of clocks can come from the response time and from whole seconds.
 const CLOCK_WARNING: TimeDelta = TimeDelta::seconds(10);
 /// AWS refuses requests whose signature is more than five minutes off.
@@ -171,7 +173,8 @@ impl fmt::Display for Report {
             .map(|verdict| self.count(verdict));
         writeln!(
             formatter,
-            "{ok} ok, {warn} warnings, {fail} failed, {skip} skipped"
+            "{ok} ok, {}, {fail} failed, {skip} skipped",
+            counted(warn as u64, "warning")
         )
     }
 }
@@ -206,7 +209,7 @@ mod tests {
             report.to_string(),
             "skip  queue receive: not tried\nwarn  topic replication: one copy -> make it 3\n\
              fail  cluster connection: none -> start it\nok    files sink: sound\n\
-             1 ok, 1 warnings, 1 failed, 1 skipped\n"
+             1 ok, 1 warning, 1 failed, 1 skipped\n"
         );
     }
 

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use lake_sink::batch::Content;
 use lake_sink::maintenance::person::{self, Person};
 
+use crate::display::counted;
 use crate::lake::Opened;
 use crate::lake::statements::{Condition, deletion};
 use crate::people::{Asked, Ids, Link};
@@ -49,7 +50,8 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
             );
             let days = person.count(&table).await?;
             let rows: u64 = days.values().sum();
-            outln!("{id}: {rows} rows on {} days", days.len());
+            let days = counted(days.len() as u64, "day");
+            outln!("{id}: {} on {days}", counted(rows, "row"));
             (rows, Condition::of_person(&person))
         } else {
             let columns = match config.content {
@@ -58,11 +60,13 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
             };
             let ids = Ids::new(person.ids());
             let records = person::records(&table, &columns, |text| ids.occur_in(text)).await?;
-            outln!(
-                "{id}: rows of {} records in which an id is a word",
-                records.len()
-            );
             let rows = records.len() as u64;
+            let noun = match config.content {
+                Content::Facts => "rejected event",
+                Content::Raw => "record",
+            };
+            let contain = if rows == 1 { "contains" } else { "contain" };
+            outln!("{id}: {} {contain} an id", counted(rows, noun));
             (rows, Condition::of_records(&records))
         };
         if rows > 0 {

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use lake_sink::maintenance::orphans::{Orphans, min_age};
 use serde_json::json;
 
-use crate::display;
+use crate::display::{self, counted};
 use crate::lake::{Opened, age};
 use crate::printer;
 use crate::progress::Bar;
@@ -64,19 +64,19 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
         }
         let done = if args.delete { "deleted" } else { "found" };
         outln!(
-            "{table}: {} orphans {done}, {}{}",
-            found.files.len(),
+            "{table}: {} {done}, {}{}",
+            counted(found.files.len() as u64, "orphan"),
             display::size(i64::try_from(bytes).unwrap_or(i64::MAX)),
             match (found.young, found.before) {
                 (0, _) => String::new(),
                 (young, Some(before)) => format!(
-                    "; {young} other files without a snapshot were written after {}: they can \
-                     belong to a commit under way",
+                    "; {} without a snapshot, written after {}, can belong to a commit under way",
+                    counted(young as u64, "other file"),
                     before.format("%Y-%m-%d %H:%M:%SZ")
                 ),
                 (young, None) => format!(
-                    "; the table has no snapshot yet, so {young} files can belong to the first \
-                     commit"
+                    "; the table has no snapshot yet, so {} can belong to the first commit",
+                    counted(young as u64, "file")
                 ),
             }
         );

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, NaiveDate, Utc};
+use connector_common::chain;
 use iceberg::spec::Transform;
 use iceberg::table::Table;
 use lake_sink::Error;
@@ -13,7 +14,7 @@ use lake_sink::maintenance::storage::Missing;
 use lake_sink::offsets;
 use serde::Serialize;
 
-use crate::display;
+use crate::display::{self, counted};
 use crate::lake::Opened;
 use crate::printer;
 use crate::topic::Topic;
@@ -29,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print a JSON object; cli/src/lake/status.rs documents its fields
+    /// Print a JSON object; docs/etl.md describes its fields
     #[arg(long)]
     json: bool,
 }
@@ -37,6 +38,7 @@ pub struct Args {
 /// The state of the lake. Times are RFC 3339 in UTC, sizes are bytes.
 #[derive(Serialize)]
 struct State {
+    /// The tables: of facts or records, and of rejected events.
     tables: Vec<TableState>,
     /// The committed offsets of the table of facts or records.
     partitions: Vec<PartitionState>,
@@ -89,6 +91,7 @@ struct TableState {
 
 #[derive(Serialize)]
 struct PartitionState {
+    /// The partition.
     partition: u32,
     /// The first record that is not in the table.
     next_offset: i64,
@@ -113,7 +116,7 @@ pub async fn run(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
     let asked = asked.unwrap_or_else(|_| Err(anyhow!("timed out after {TIMEOUT:?}")));
     let (ends, topic_error) = match asked {
         Ok(ends) => (ends, None),
-        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        Err(error) => (Vec::new(), Some(chain(error.as_ref()))),
     };
     let partitions = committed.into_iter().map(|(partition, next_offset)| {
         let topic_end = ends.get(partition as usize).copied();
@@ -220,24 +223,26 @@ fn print(state: &State, topic: &str) {
             table.partitioned_by.join(", ")
         );
         outln!(
-            "  {} snapshots; age of the newest {}, of the oldest {}",
-            table.snapshots,
+            "  {}; age of the newest {}, of the oldest {}",
+            counted(table.snapshots as u64, "snapshot"),
             age(table.newest_snapshot),
             age(table.oldest_snapshot)
         );
         outln!(
-            "  {} rows in {} files, {} ({} on average){}",
-            table.rows,
-            table.files,
+            "  {} in {}, {} ({} on average){}",
+            counted(table.rows, "row"),
+            counted(table.files, "file"),
             size(table.bytes),
             size(table.average_file_bytes),
             match table.delete_files {
                 0 => String::new(),
+                1 => "; 1 file deletes some of these rows".to_owned(),
                 files => format!("; {files} files delete some of these rows"),
             }
         );
         if let (Some(first), Some(last)) = (table.first_day, table.last_day) {
-            outln!("  {} days, from {first} to {last}", table.days);
+            let days = counted(table.days as u64, "day");
+            outln!("  {days}, from {first} to {last}");
         }
         if let Some(missing) = table.missing_files.filter(|missing| *missing > 0) {
             outln!("  {missing} FILES ARE MISSING in the storage, so queries of their days fail:");
@@ -248,8 +253,8 @@ fn print(state: &State, topic: &str) {
         }
         if table.files_elsewhere > 0 {
             outln!(
-                "  {} files are outside of this folder; whether they exist was not checked",
-                table.files_elsewhere
+                "  outside of this folder: {}; whether they exist was not checked",
+                counted(table.files_elsewhere as u64, "file")
             );
         }
         if let Some(error) = &table.list_error {

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::arguments::Database;
-use crate::display;
+use crate::display::{self, counted};
 use crate::lake::Opened;
 use crate::lake::comparison::{Difference, SESSION, Sides, compare, next_day};
 use crate::printer;
@@ -212,9 +212,9 @@ impl Compared {
             );
         }
         outln!(
-            "{} days compared, {} facts in the lake.",
-            self.days,
-            self.facts
+            "{} compared, {} in the lake.",
+            counted(self.days as u64, "day"),
+            counted(self.facts as u64, "fact")
         );
         for (count, what) in [
             (
@@ -312,9 +312,12 @@ async fn records(args: &Args, opened: &Opened) -> anyhow::Result<ExitCode> {
         }));
         lines.push(match positions.first() {
             Some(first) => format!(
-                "partition {partition}: {} rows from offset {first} up to {next}; {} repeat an \
-                 offset",
-                positions.rows, positions.repeated
+                "partition {partition}: {} from offset {first} up to {next}; {} an offset",
+                counted(positions.rows, "row"),
+                match positions.repeated {
+                    1 => "1 repeats".to_owned(),
+                    repeated => format!("{repeated} repeat"),
+                }
             ),
             None => format!("partition {partition}: no rows before the committed offset {next}"),
         });

@@ -15,25 +15,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use lake_sink::batch::Content;
 use lake_sink::maintenance::contents::Contents;
 use lake_sink::maintenance::facts::Digest;
 use tokio_postgres::Client;
 
-use crate::display;
+use super::{Partition, old};
+use crate::display::{self, counted};
 use crate::lake::Opened;
 use crate::lake::comparison::{SESSION, digests, prove, snapshot};
 use crate::progress::Bar;
 
 /// The attempts to drop a partition whose facts change.
 const ATTEMPTS: u32 = 3;
-/// The partitions to drop, as etl_retire_partitions chooses them.
-const OLD: &str = "\
-    SELECT p.name, etl_schema() || '.' || quote_ident(p.name), p.since, p.until \
-    FROM etl_partitions() p WHERE p.until <= now() - $1::text::interval ORDER BY p.since";
-const IS_LONG_AGO: &str = "\
-    SELECT $1::text::interval >= ('1 ' || etl_partition_unit())::interval, etl_partition_unit()";
 /// The days (UTC) with facts.
 const DAYS: &str = "\
     WITH RECURSIVE days AS ( \
@@ -65,15 +60,6 @@ impl Archive {
     }
 }
 
-/// A partition of the facts.
-struct Partition {
-    name: String,
-    /// Its name with the schema, quoted.
-    table: String,
-    since: DateTime<Utc>,
-    until: DateTime<Utc>,
-}
-
 /// The facts of a partition that were compared.
 #[derive(Default)]
 struct Proof {
@@ -84,7 +70,12 @@ struct Proof {
     missing: Vec<(NaiveDate, u64, u64)>,
 }
 
-pub async fn drop(client: &mut Client, age: &str, archive: &Archive) -> anyhow::Result<ExitCode> {
+pub async fn drop(
+    client: &mut Client,
+    age: &str,
+    archive: &Archive,
+    is_dry: bool,
+) -> anyhow::Result<ExitCode> {
     let config = archive.lake_config.as_deref();
     let config = config.context("--archived needs --lake-config FILE, the lake sink's file")?;
     let opened = Opened::new(config, archive.secrets.as_deref()).await?;
@@ -108,37 +99,28 @@ pub async fn drop(client: &mut Client, age: &str, archive: &Archive) -> anyhow::
         outln!("Nothing was dropped.");
         return Ok(ExitCode::FAILURE);
     }
+    let count = |dropped: usize| counted(dropped as u64, "partition");
+    if is_dry {
+        for (partition, proof) in &proofs {
+            let facts: i64 = proof.days.values().map(|day| day.count).sum();
+            outln!("{}", partition.would("drop", facts));
+        }
+        outln!(
+            "{} would be dropped; nothing was changed",
+            count(proofs.len())
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut dropped = 0;
     for (partition, proof) in proofs {
         if !partition.drop(client, &opened, proof).await? {
-            outln!("{dropped} partitions dropped");
+            outln!("{} dropped", count(dropped));
             return Ok(ExitCode::FAILURE);
         }
         dropped += 1;
     }
-    outln!("{dropped} partitions dropped");
+    outln!("{} dropped", count(dropped));
     Ok(ExitCode::SUCCESS)
-}
-
-async fn old(client: &Client, age: &str) -> anyhow::Result<Vec<Partition>> {
-    let nothing = "nothing was changed";
-    let row = client
-        .query_one(IS_LONG_AGO, &[&age])
-        .await
-        .context(nothing)?;
-    ensure!(
-        row.get::<_, bool>(0),
-        "an age of {age} would take the partition that is being written; name one of a {} or more",
-        row.get::<_, String>(1)
-    );
-    let rows = client.query(OLD, &[&age]).await.context(nothing)?;
-    let partition = |row: &tokio_postgres::Row| Partition {
-        name: row.get(0),
-        table: row.get(1),
-        since: row.get(2),
-        until: row.get(3),
-    };
-    Ok(rows.iter().map(partition).collect())
 }
 
 fn print_missing<'p>(proofs: impl IntoIterator<Item = (&'p Partition, &'p Proof)>) {

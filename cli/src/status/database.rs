@@ -10,6 +10,7 @@ use warehouse::locks::{CommittedOffset, committed_offsets};
 use warehouse::refresh;
 
 use crate::arguments::Database;
+use crate::partitions;
 
 /// The largest size of facts that are counted. A count reads all of them, so larger tables use the
 /// server's estimate.
@@ -31,6 +32,10 @@ pub struct Tables {
     /// The time since the first change of facts was due in the aggregates that is not in them; 0 if
     /// all that is due is.
     pub aggregates_age_seconds: u64,
+    /// Hours whose aggregates are not stored yet; queries compute them from the facts.
+    pub aggregates_open_hours: u32,
+    /// Days whose aggregates are not stored yet; queries compute them from the facts.
+    pub aggregates_open_days: u32,
     /// Rejected events by reason, most frequent first.
     pub rejected: Vec<Rejected>,
     /// The partitions of the facts by time, the default partition last.
@@ -40,7 +45,9 @@ pub struct Tables {
 /// The rows of `rejected_events` with one reason.
 #[derive(Clone, Serialize)]
 pub struct Rejected {
+    /// The reason.
     pub reason: String,
+    /// Their number.
     pub total: i64,
     /// Those first seen in the last 24 hours.
     pub last_24_hours: i64,
@@ -55,8 +62,10 @@ pub struct Month {
     pub since: Option<DateTime<Utc>>,
     /// Its end; `null` for the default partition.
     pub until: Option<DateTime<Utc>>,
-    /// The server's estimate of the facts.
+    /// The server's estimate of the facts; 0 before its first analysis of the table.
     pub facts_estimated: i64,
+    /// True if its table takes no space: it has no facts.
+    pub is_empty: bool,
     /// Its size with indexes.
     pub bytes: i64,
 }
@@ -104,6 +113,7 @@ async fn ask(client: &Client) -> anyhow::Result<Tables> {
                            count(*) FILTER (WHERE first_seen > now() - interval '24 hours') \
                     FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1";
     let months = client.query("SELECT * FROM etl_partitions()", &[]).await?;
+    let empty = partitions::empty(client).await?;
     let months: Vec<Month> = months
         .iter()
         .map(|row| Month {
@@ -111,6 +121,7 @@ async fn ask(client: &Client) -> anyhow::Result<Tables> {
             since: row.get(1),
             until: row.get(2),
             facts_estimated: row.get(3),
+            is_empty: empty.contains(row.get::<_, &str>(0)),
             bytes: row.get(4),
         })
         .collect();
@@ -123,13 +134,15 @@ async fn ask(client: &Client) -> anyhow::Result<Tables> {
         (row.get(0), Some(row.get(1)))
     };
     let rejected = client.query(rejected, &[]).await?;
-    let aggregates_age_seconds = refresh::state(client).await?.age.as_secs();
+    let aggregates = refresh::state(client).await?;
     Ok(Tables {
         database_bytes: client.query_one(size, &[]).await?.get(0),
         facts,
         facts_are_estimated,
         events,
-        aggregates_age_seconds,
+        aggregates_age_seconds: aggregates.age.as_secs(),
+        aggregates_open_hours: aggregates.open_hours,
+        aggregates_open_days: aggregates.open_days,
         rejected: rejected
             .iter()
             .map(|row| Rejected {

@@ -36,6 +36,7 @@ pub struct TableState {
 /// The state of a lake in a partition.
 #[derive(Serialize)]
 pub struct LakePartition {
+    /// The partition.
     pub partition: u32,
     /// The offset of the partition's next record.
     pub topic_end: Option<i64>,

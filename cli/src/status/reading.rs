@@ -12,6 +12,7 @@ use anyhow::anyhow;
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
 use chrono::{DateTime, Utc};
+use connector_common::chain;
 use futures_util::future::join_all;
 use serde::Serialize;
 use sqs_source::config::QueueRef;
@@ -82,7 +83,7 @@ impl<T> Part<T> {
     fn of(found: anyhow::Result<T>) -> Self {
         found.map_or_else(
             |error| Self::Unreachable {
-                error: format!("{error:#}"),
+                error: chain(error.as_ref()),
             },
             Self::Reached,
         )
@@ -285,6 +286,7 @@ async fn queue(queue: &arguments::Queue) -> anyhow::Result<Queue> {
 /// A connector.
 #[derive(Serialize)]
 pub struct Connector {
+    /// `source` or `sink`.
     pub kind: Kind,
     /// Its `metrics-address`.
     pub address: String,
@@ -344,7 +346,7 @@ async fn ask(kind: Kind, endpoint: &Endpoint) -> Connector {
     let (error, ready, troubles, metrics) = match asked {
         Ok((troubles, metrics)) => (None, Some(troubles.is_empty()), troubles, metrics),
         Err(error) => (
-            Some(format!("{error:#}")),
+            Some(chain(error.as_ref())),
             None,
             Vec::new(),
             Metrics::default(),

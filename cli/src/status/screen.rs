@@ -1,13 +1,11 @@
 //! A reading as a screen of text, with the most important partitions, reasons and months.
 
-use comfy_table::Table;
-
 use super::database::Tables;
 #[cfg(feature = "lake")]
 use super::lake::LakeState;
 use super::reading::{Connector, Kind, Part, Queue, Reading};
 use super::sinks::{PartitionState, Sink, TopicState};
-use crate::display::{self, age, size};
+use crate::display::{self, Table, age, counted, size};
 
 /// Partitions shown of a sink, those with the largest lag.
 const MAX_PARTITIONS: usize = 12;
@@ -103,7 +101,8 @@ fn connector(one: &Connector) -> String {
         let oldest = one.oldest_in_flight_seconds.filter(|_| messages > 0);
         let oldest = oldest.map(|seconds| format!(", the oldest for {}", age(seconds as f64)));
         lines.push(format!(
-            "{messages} messages in flight{}",
+            "{} in flight{}",
+            counted(messages, "message"),
             oldest.unwrap_or_default()
         ));
     }
@@ -116,7 +115,8 @@ fn connector(one: &Connector) -> String {
     }
     if let Some(conflicts) = one.conflicts.filter(|conflicts| *conflicts > 0) {
         lines.push(format!(
-            "{conflicts} facts came again with the event id of a stored one and other content"
+            "{} came again with the event id of a stored one and other content",
+            counted(conflicts, "fact")
         ));
     }
     for (rate, what) in [
@@ -129,17 +129,14 @@ fn connector(one: &Connector) -> String {
 }
 
 fn topic(topic: &TopicState) -> String {
-    let partitions = match topic.partitions {
-        1 => "1 partition".to_owned(),
-        many => format!("{many} partitions"),
-    };
+    let partitions = counted(topic.partitions as u64, "partition");
     let rate = topic
         .records_per_second
         .map(|rate| format!(", {rate:.0}/s"));
     format!(
-        "{}: {} records in {partitions}{}",
+        "{}: {} in {partitions}{}",
         topic.name,
-        topic.records,
+        counted(topic.records.unsigned_abs(), "record"),
         rate.unwrap_or_default()
     )
 }
@@ -148,10 +145,11 @@ fn contents(tables: &Tables, sinks: &[Sink]) -> String {
     let committed: Vec<String> = sinks
         .iter()
         .map(|sink| match sinks {
-            [_] => format!("{} records committed", sink.committed_records),
+            [_] => format!("{} committed", records(sink.committed_records)),
             _ => format!(
-                "{} records committed by {}",
-                sink.committed_records, sink.name
+                "{} committed by {}",
+                records(sink.committed_records),
+                sink.name
             ),
         })
         .collect();
@@ -161,17 +159,38 @@ fn contents(tables: &Tables, sinks: &[Sink]) -> String {
         committed.join("\n")
     };
     let facts = match tables.events {
-        Some(events) => format!("{events} events, {} facts", tables.facts),
+        Some(events) => format!(
+            "{}, {}",
+            counted(events.unsigned_abs(), "event"),
+            counted(tables.facts.unsigned_abs(), "fact")
+        ),
         None => format!("about {} facts", tables.facts),
     };
-    let aggregates = match tables.aggregates_age_seconds {
-        0..=STALE_SECONDS => "aggregates up to date".to_owned(),
-        seconds => format!("AGGREGATES {} BEHIND", age(seconds as f64)),
-    };
     format!(
-        "{committed}\n{facts}, {} in the database\n{aggregates}",
-        size(tables.database_bytes)
+        "{committed}\n{facts}, {} in the database\n{}",
+        size(tables.database_bytes),
+        aggregates(tables)
     )
+}
+
+fn aggregates(tables: &Tables) -> String {
+    let open = [
+        (tables.aggregates_open_hours, "hour"),
+        (tables.aggregates_open_days, "day"),
+    ];
+    let open: Vec<String> = open
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| counted(count.into(), unit))
+        .collect();
+    let open = open.join(" and ");
+    match tables.aggregates_age_seconds {
+        0..=STALE_SECONDS if open.is_empty() => "aggregates up to date".to_owned(),
+        0..=STALE_SECONDS => {
+            format!("aggregates: {open} open; queries compute them from the facts")
+        }
+        seconds => format!("AGGREGATES {} BEHIND: {open} open", age(seconds as f64)),
+    }
 }
 
 /// A lag of records, of which the oldest is so many seconds old.
@@ -179,7 +198,12 @@ fn waiting(records: Option<i64>, seconds: Option<f64>) -> Option<String> {
     let records = records?;
     let oldest = seconds.filter(|_| records > 0);
     let oldest = oldest.map(|seconds| format!(", the oldest produced {} ago", age(seconds)));
-    Some(format!("{records} records{}", oldest.unwrap_or_default()))
+    let records = self::records(records);
+    Some(format!("{records}{}", oldest.unwrap_or_default()))
+}
+
+fn records(count: i64) -> String {
+    counted(count.unsigned_abs(), "record")
 }
 
 fn lag(sinks: &[Sink]) -> String {
@@ -334,7 +358,7 @@ fn rejected(tables: &Tables) -> Table {
         let total = others.iter().map(|one| one.total).sum();
         add(
             &mut table,
-            format!("{} other reasons", others.len()),
+            counted(others.len() as u64, "other reason"),
             last,
             total,
         );
@@ -350,7 +374,7 @@ fn months(tables: &Tables) -> Table {
     let (older, shown) = tables.months.split_at_checked(older).unwrap_or_default();
     if !older.is_empty() {
         table.add_row([
-            format!("{} months before", older.len()),
+            format!("{} before", counted(older.len() as u64, "month")),
             older
                 .iter()
                 .map(|month| month.facts_estimated)
@@ -366,7 +390,7 @@ fn months(tables: &Tables) -> Table {
         };
         // The server has no estimate before its first analysis of a table.
         let facts = match month.facts_estimated {
-            0 => "?".to_owned(),
+            0 if !month.is_empty => "?".to_owned(),
             facts => facts.to_string(),
         };
         table.add_row([name, facts, size(month.bytes)]);
@@ -378,6 +402,53 @@ fn months(tables: &Tables) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::database::Month;
+
+    fn tables(months: Vec<Month>) -> Tables {
+        Tables {
+            database_bytes: 1 << 20,
+            facts: 1,
+            facts_are_estimated: false,
+            events: Some(1),
+            aggregates_age_seconds: 0,
+            aggregates_open_hours: 0,
+            aggregates_open_days: 0,
+            rejected: Vec::new(),
+            months,
+        }
+    }
+
+    #[test]
+    fn open_hours_and_days_are_named() {
+        let mut tables = tables(Vec::new());
+        assert_eq!(aggregates(&tables), "aggregates up to date");
+        tables.aggregates_open_hours = 1;
+        tables.aggregates_open_days = 8;
+        assert_eq!(
+            aggregates(&tables),
+            "aggregates: 1 hour and 8 days open; queries compute them from the facts"
+        );
+        tables.aggregates_age_seconds = 3_600;
+        assert_eq!(
+            aggregates(&tables),
+            "AGGREGATES 60 min BEHIND: 1 hour and 8 days open"
+        );
+    }
+
+    #[test]
+    fn an_empty_month_has_no_facts_and_one_without_an_estimate_is_unknown() {
+        let month = |name: &str, is_empty| Month {
+            name: name.to_owned(),
+            since: None,
+            until: None,
+            facts_estimated: 0,
+            is_empty,
+            bytes: 0,
+        };
+        let shown = |is_empty| months(&tables(vec![month("m", is_empty)])).to_string();
+        assert!(shown(true).contains(" 0 ") && !shown(true).contains('?'));
+        assert!(shown(false).contains(" ? "));
+    }
 
     #[test]
     fn many_partitions_are_shown_by_their_lag() {

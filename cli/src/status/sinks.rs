@@ -34,12 +34,14 @@ pub struct Sink {
     pub lag_seconds: Option<f64>,
     /// The rate of `committed_records` since the last reading.
     pub records_per_second: Option<f64>,
+    /// Its partitions.
     pub partitions: Vec<PartitionState>,
 }
 
 /// The state of a sink in a partition.
 #[derive(Serialize)]
 pub struct PartitionState {
+    /// The partition.
     pub partition: i32,
     /// The offset of the partition's next record.
     pub topic_end: Option<i64>,

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use connector_common::Backoff;
+use connector_common::{Backoff, chain};
 use fluvio::Fluvio;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch;
@@ -122,10 +122,11 @@ impl Follower {
             }
             if backoff.warning_due().is_some() {
                 errln!(
-                    "warning: waiting for partition {} of `{}` at offset {}: {error:#}",
+                    "warning: waiting for partition {} of `{}` at offset {}: {}",
                     self.partition,
                     self.topic,
-                    self.next
+                    self.next,
+                    chain(error.as_ref())
                 );
             }
             tokio::time::sleep(backoff.next_pause()).await;

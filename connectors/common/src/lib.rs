@@ -18,9 +18,11 @@
 //! - [`health`], [`monitor`]: the health, and the HTTP server for it and the metrics; [`http`]:
 //!   the connections of that server
 //! - [`mod@escape`]: text from data, safe for a terminal
-//! - [`backoff`]: pauses between attempts, and a limit on repeated log lines
+//! - [`backoff`]: pauses between attempts, and a limit on repeated log lines; [`chain()`]: an error
+//!   with its causes
 
 pub mod backoff;
+mod chain;
 pub mod cluster;
 pub mod cluster_id;
 pub mod committed;
@@ -39,6 +41,7 @@ pub mod secrets;
 pub mod traces;
 
 pub use backoff::{Backoff, Warnings, pause_after};
+pub use chain::chain;
 pub use cluster::{
     connect, end_of_partition, end_with, ensure_notifications, ensure_topic, is_transient,
     leader_answers, no_retries, of_leader, partition_count, producer,

@@ -4,6 +4,7 @@
 mod canned;
 mod fence;
 mod glue;
+mod planned;
 mod pointers;
 mod rest;
 mod sql;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::storage;
 
 pub use fence::Fenced;
+pub(crate) use planned::Planned;
 
 /// The catalog of a configuration, with its storage. Creates one that is missing in its database.
 ///

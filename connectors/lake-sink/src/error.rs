@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use connector_common::chain;
 use sink_common::ReadError;
 use warehouse::Remedy;
 
@@ -224,14 +225,6 @@ where
         (None, Some(answer)) => format!("HTTP status {} without a reason", answer.status()),
         (None, None) => chain(error),
     }
-}
-
-/// An error and its causes, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut causes: Vec<String> = causes.map(ToString::to_string).collect();
-    causes.dedup();
-    causes.join(": ")
 }
 
 /// The end of an error's message: what to do in the table.

@@ -123,21 +123,8 @@ impl Database {
     /// The address for messages: `host:port, …/database`, without the password.
     #[must_use]
     pub fn address(&self) -> String {
-        let ports = self.client.get_ports();
-        let hosts = self.client.get_hosts().iter().enumerate();
-        let hosts: Vec<String> = hosts
-            .map(|(index, host)| {
-                let port = ports.get(index).or(ports.first()).copied();
-                let port = port.unwrap_or(DEFAULT_PORT);
-                match host {
-                    Host::Tcp(name) => format!("{name}:{port}"),
-                    #[cfg(unix)]
-                    Host::Unix(folder) => format!("{}:{port}", folder.display()),
-                }
-            })
-            .collect();
         let name = self.client.get_dbname().or(self.client.get_user());
-        format!("{}/{}", hosts.join(","), name.unwrap_or_default())
+        format!("{}/{}", hosts(&self.client), name.unwrap_or_default())
     }
 
     /// A warning if the connection leaves this machine and the server is not verified.
@@ -182,8 +169,10 @@ impl Database {
             let opening = self.open_at(&host, &streams, &settings);
             outcome = match tokio::time::timeout(self.connect_timeout, opening).await {
                 Ok(opened) => opened,
-                Err(_) => Err(ServerError::NoAnswer(self.connect_timeout))
-                    .context("cannot connect to the database"),
+                Err(_) => Err(Error::Connect {
+                    address: hosts(&host),
+                    source: ServerError::NoAnswer(self.connect_timeout),
+                }),
             };
             if outcome.is_ok() {
                 break;
@@ -212,7 +201,10 @@ impl Database {
             }
             connected => connected,
         };
-        let (client, connection) = connected.context("cannot connect to the database")?;
+        let (client, connection) = connected.map_err(|error| Error::Connect {
+            address: hosts(host),
+            source: error.into(),
+        })?;
         let (open, closed) = oneshot::channel();
         // Without the timeout, the connection would wait for the answer to its last request.
         let close = async {
@@ -313,6 +305,24 @@ impl Database {
         idle.retain(|session| !session.connection.client.is_closed());
         idle.pop()
     }
+}
+
+/// The hosts with their ports.
+fn hosts(client: &tokio_postgres::Config) -> String {
+    let ports = client.get_ports();
+    let hosts = client.get_hosts().iter().enumerate();
+    let hosts: Vec<String> = hosts
+        .map(|(index, host)| {
+            let port = ports.get(index).or(ports.first()).copied();
+            let port = port.unwrap_or(DEFAULT_PORT);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                #[cfg(unix)]
+                Host::Unix(folder) => format!("{}:{port}", folder.display()),
+            }
+        })
+        .collect();
+    hosts.join(",")
 }
 
 /// A configuration for each host, in the order in which to try them. The client would try all of

@@ -31,6 +31,14 @@ pub enum Error {
         /// The answer of the server, or the error of the connection.
         source: ServerError,
     },
+    /// A connection can't be made.
+    #[error("cannot connect to the database at {address}")]
+    Connect {
+        /// The server, `host:port`.
+        address: String,
+        /// The answer of the server, or the error of the connection.
+        source: ServerError,
+    },
     /// A setting of the connection is invalid.
     #[error("{0}")]
     Setting(String),
@@ -152,7 +160,7 @@ impl Error {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Server { source, .. } => source.remedy(),
+            Self::Server { source, .. } | Self::Connect { source, .. } => source.remedy(),
             Self::FactPartition(source) => match source.remedy() {
                 Remedy::Reject => Remedy::Wait,
                 remedy => remedy,
@@ -181,7 +189,9 @@ impl Error {
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {
-            Self::Server { source, .. } | Self::FactPartition(source) => source.sqlstate(),
+            Self::Server { source, .. }
+            | Self::Connect { source, .. }
+            | Self::FactPartition(source) => source.sqlstate(),
             _ => None,
         }
     }
@@ -190,7 +200,7 @@ impl Error {
     /// an answer of the server.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        let Self::Server { source, .. } = self else {
+        let (Self::Server { source, .. } | Self::Connect { source, .. }) = self else {
             return None;
         };
         let server = source.client()?.as_db_error()?;
@@ -212,19 +222,24 @@ impl Error {
     #[must_use]
     pub fn detailed(&self) -> String {
         let server = match self {
-            Self::Server { source, .. } => source.client().and_then(|error| error.as_db_error()),
+            Self::Server { source, .. } | Self::Connect { source, .. } => {
+                source.client().and_then(|error| error.as_db_error())
+            }
             _ => None,
         };
         server.map_or_else(|| self.chain(), |server| text_of(server, false))
     }
 
-    /// The error without the server's messages, which can show values and statements. It is for
-    /// `/readyz`, which has no password.
+    /// The error without the server's messages, which can show values and statements, and without
+    /// its address. It is for `/readyz`, which has no password.
     #[must_use]
     pub fn outline(&self) -> String {
         match self {
             Self::Server { source, .. } | Self::FactPartition(source) => {
                 format!("{self}: {}", source.outline())
+            }
+            Self::Connect { source, .. } => {
+                format!("cannot connect to the database: {}", source.outline())
             }
             Self::Migration(_) => format!("{self}; the log has the reason"),
             _ => self.chain(),
@@ -234,13 +249,7 @@ impl Error {
     /// The error and its sources in one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(source) = next {
-            text = format!("{text}: {source}");
-            next = source.source();
-        }
-        text
+        connector_common::chain(self)
     }
 }
 
@@ -370,6 +379,18 @@ impl ServerError {
         }
     }
 
+    /// Returns true if nobody listens at the server's address.
+    fn is_unreached(&self) -> bool {
+        let source = self.client().and_then(|error| error.source());
+        let error = source.and_then(|source| source.downcast_ref::<io::Error>());
+        error.is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            )
+        })
+    }
+
     /// There is no type for it, only this text.
     fn lacks_tls(&self) -> bool {
         let source = self.client().and_then(|error| error.source());
@@ -407,9 +428,11 @@ impl fmt::Display for ServerError {
             let is_of_row = matches!(server.code().code().get(..2), Some("22" | "23"));
             return out.write_str(&text_of(server, is_of_row));
         }
-        write!(out, "{error}")?;
-        if let Some(source) = error.source() {
-            write!(out, ": {source}")?;
+        match error.source() {
+            // The client's own text says only that it can't connect.
+            Some(source) if self.is_unreached() => return write!(out, "{source}; is it running?"),
+            Some(source) => write!(out, "{error}: {source}")?,
+            None => write!(out, "{error}")?,
         }
         let tls: Option<&rustls::Error> =
             self.stream_error().and_then(|error| error.downcast_ref());

@@ -27,13 +27,18 @@ const TIMEOUT: Duration = Duration::from_secs(61 * 60);
 const STATE_TIMEOUT: Duration = Duration::from_secs(60);
 const REFRESH: &str = "SELECT stored, open FROM analytics.refresh()";
 const STATE: &str = "\
-    SELECT extract(epoch FROM s.age)::bigint, s.failed, s.error FROM analytics.refresh_state() s";
+    SELECT extract(epoch FROM s.age)::bigint, s.failed, s.error, s.open_hours, s.open_days \
+    FROM analytics.refresh_state() s";
 
 /// The state of the aggregates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The time for which the oldest change has been due in the aggregates and is not in them.
     pub age: Duration,
+    /// Hours whose aggregates are not stored yet; queries compute them from the facts.
+    pub open_hours: u32,
+    /// As [`Self::open_hours`], of days.
+    pub open_days: u32,
     /// The hours and days that could not be stored, and the error of the first.
     pub failure: Option<String>,
 }
@@ -47,8 +52,11 @@ pub async fn state(client: &Client) -> Result<State, Error> {
     let row = row.context("cannot read the state of the aggregates")?;
     let seconds = u64::try_from(row.get::<_, i64>(0));
     let (failed, error): (i32, Option<String>) = (row.get(1), row.get(2));
+    let count = |column: usize| u32::try_from(row.get::<_, i32>(column)).unwrap_or_default();
     Ok(State {
         age: Duration::from_secs(seconds.unwrap_or_default()),
+        open_hours: count(3),
+        open_days: count(4),
         failure: error.map(|error| format!("{failed} hours or days can't be stored: {error}")),
     })
 }

@@ -282,7 +282,7 @@ fn incomplete_rows_are_refused_with_a_location() {
     for (items, expected) in [
         (
             "[{item_id=1, item_name=Taza",
-            "the value of `item_name` does not end at line 1 column 28",
+            "the value of `item_name` is cut off at line 1 column 28",
         ),
         (
             "[{item_id=1, price=3}",
@@ -290,7 +290,7 @@ fn incomplete_rows_are_refused_with_a_location() {
         ),
         (
             "[{item_id=1, price=3]",
-            "the value of `price` does not end at line 1 column 22",
+            "the value of `price` is cut off at line 1 column 22",
         ),
         (
             "[{item_id=1, price=3}]]",
@@ -318,7 +318,7 @@ fn incomplete_rows_are_refused_with_a_location() {
         ),
         (
             "[{item_id=1,\nitem_name=Taza}",
-            "the value of `item_name` does not end at line 2 column 16",
+            "the value of `item_name` is cut off at line 2 column 16",
         ),
         (
             "[{item_id=1}, 7]",
@@ -423,7 +423,7 @@ fn a_whole_body_of_rows() {
     assert_eq!(cut.rejected[0].reason, "malformed");
     assert_eq!(
         cut.rejected[0].detail,
-        "the body can't be read: the value of `name` does not end at line 1 column 201"
+        "the body can't be read: the value of `name` is cut off at line 1 column 201"
     );
 }
 

@@ -52,6 +52,12 @@ async fn a_deployment_in_order_has_no_failures_and_each_mistake_has_one() {
         sound.has(area, check, "ok", &[]);
     }
     sound
+        .has(
+            "topic",
+            "exists",
+            "ok",
+            &["the embedded node keeps all records"],
+        )
         .has("queue", "receive", "skip", &["--receive"])
         .has("queue", "retention", "skip", &[])
         .has("queue", "redrive", "warn", &["no redrive policy"])

@@ -16,7 +16,7 @@ use sqs_source::sqs::{error_text, max_receives};
 
 use super::super::deployment::Deployment;
 use super::super::report::Report;
-use crate::display::period;
+use crate::display::{counted, period};
 
 pub(super) const AREA: &str = "queue";
 /// Fewer receives can be used up by a few restarts of the source.
@@ -185,8 +185,9 @@ impl Settings {
                 AREA,
                 "redrive",
                 format!(
-                    "a message goes to the dead-letter queue after {receives} receive(s), which \
-                     restarts of the source can use up"
+                    "a message goes to the dead-letter queue after {}, which restarts of the \
+                     source can use up",
+                    counted(u64::from(receives), "receive")
                 ),
                 "raise maxReceiveCount of the redrive policy, for example to 10",
             ),

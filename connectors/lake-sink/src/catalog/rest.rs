@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use connector_common::chain;
 use iceberg::table::Table;
 use iceberg::{
     Catalog, CatalogBuilder, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit,
@@ -21,7 +22,6 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::config::Config;
-use crate::error;
 use crate::storage::{self, S3Settings};
 
 /// Timeout for a connection to a REST server.
@@ -131,7 +131,7 @@ fn short(error: Error) -> Error {
     } else if text.contains("json: ") {
         "the REST server's answer can't be read; check `catalog-url` and `catalog-token-url`".into()
     } else if let Some(cause) = std::error::Error::source(&error) {
-        format!("no answer of the REST server: {}", error::chain(cause))
+        format!("no answer of the REST server: {}", chain(cause))
     } else {
         return error;
     };

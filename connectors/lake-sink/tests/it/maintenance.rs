@@ -12,7 +12,7 @@ use lake_sink::Config;
 use lake_sink::batch::Content;
 use lake_sink::maintenance::Lake;
 use lake_sink::maintenance::contents::Contents;
-use lake_sink::maintenance::expire::expire;
+use lake_sink::maintenance::expire::{expire, plan};
 use lake_sink::maintenance::orphans::Orphans;
 use lake_sink::maintenance::person::{self, Person};
 use lake_sink::maintenance::positions::Positions;
@@ -131,10 +131,22 @@ async fn old_snapshots_and_orphans_go_and_tags_and_rows_stay() {
         .await
         .unwrap();
     assert_eq!(none, 0);
+    let planned = plan(maintenance.catalog(), &table, Utc::now(), 1)
+        .await
+        .unwrap();
+    let table = maintenance.rows().await.unwrap();
+    assert_eq!(
+        table.metadata().snapshots().len(),
+        all,
+        "a plan changes nothing"
+    );
     let (removed, table) = expire(maintenance.catalog(), &table, Utc::now(), 1)
         .await
         .unwrap();
     assert_eq!(removed, all - 2);
+    assert_eq!(planned.len(), removed);
+    let is_left = |id: i64| table.metadata().snapshot_by_id(id).is_some();
+    assert!(!planned.iter().any(|one| is_left(one.snapshot_id())));
     let mut left: Vec<i64> = table
         .metadata()
         .snapshots()

@@ -12,6 +12,8 @@ use anyhow::{Context, ensure};
 use owned_process::files;
 use tempfile::TempDir;
 
+use crate::launch::quoted_for_shell;
+
 /// The topic in the connectors' files.
 pub const TOPIC: &str = "shop-events";
 
@@ -93,6 +95,9 @@ fn in_folder(file: &str, tables: &Path) -> String {
         .replace(COMMIT_INTERVAL, "commit-interval: 2s")
 }
 
+/// The file of a table in the lake that every commit writes, the first of a new sink at its start.
+pub(crate) const LAKE_COMMITTED: &str = "shop/facts/metadata/version-hint.text";
+
 /// The absolute path of a folder for a lake, which is created if it is missing.
 ///
 /// # Errors
@@ -106,11 +111,16 @@ pub(crate) fn lake_folder(path: &Path, has_catalog: bool) -> anyhow::Result<Path
         .filter(|path| !path.contains(char::is_control))
         .with_context(|| format!("the path {folder:?} of the lake is not readable text"))?;
     let is_empty = folder.read_dir().with_context(cannot_use)?.next().is_none();
+    let path = path.display();
+    ensure!(
+        has_catalog || !folder.join(LAKE_COMMITTED).exists(),
+        "{path} holds the lake of an earlier run, whose catalog ended with it. Remove it \
+         (`rm -r {}`), or name another folder: `--lake DIR`",
+        quoted_for_shell(&path.to_string())
+    );
     ensure!(
         has_catalog || is_empty,
-        "{} has files, and the catalog of a lake in it is gone with the database of its stack; \
-         remove the folder or name another one",
-        path.display()
+        "{path} has files, and none of a lake; name a new or an empty folder: `--lake DIR`"
     );
     Ok(folder)
 }
@@ -180,5 +190,33 @@ mod tests {
             "{lake}"
         );
         assert!(lake.contains("commit-interval: 2s\n"), "{lake}");
+    }
+
+    #[test]
+    fn a_lake_without_its_catalog_is_told_from_other_files() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let refusal = || {
+            let refused = lake_folder(folder.path(), false).map(drop);
+            refused
+                .err()
+                .map_or(String::new(), |error| error.to_string())
+        };
+        assert_eq!(refusal(), "");
+        std::fs::write(folder.path().join("mine.txt"), "")?;
+        let other = refusal();
+        assert!(
+            other.contains("none of a lake") && !other.contains("rm -r"),
+            "{other}"
+        );
+        let committed = folder.path().join(LAKE_COMMITTED);
+        std::fs::create_dir_all(committed.with_file_name(""))?;
+        std::fs::write(committed, "1")?;
+        let lake = refusal();
+        assert!(
+            lake.contains("the lake of an earlier run") && lake.contains("rm -r"),
+            "{lake}"
+        );
+        lake_folder(folder.path(), true)?;
+        Ok(())
     }
 }

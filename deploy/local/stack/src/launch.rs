@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,6 +14,8 @@ use tokio::process::Command;
 use crate::artefacts;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lines of the log of a program that has ended.
+const LOG_LINES: usize = 10;
 
 /// A part that runs as a separate process and can be killed and restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +116,18 @@ impl Launch {
         }
     }
 
+    /// Returns the message that the program has ended, with the end of its log.
+    #[must_use]
+    pub fn ended(&self, status: ExitStatus) -> String {
+        ended(self.part, status, &self.log_tail(LOG_LINES))
+    }
+
+    /// Returns the shell command that starts the program again, with its introduction.
+    #[must_use]
+    pub fn again(&self) -> String {
+        format!("to start it again:\n  {self}")
+    }
+
     /// Returns the last lines of the program's log.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
@@ -125,23 +139,33 @@ impl Launch {
     }
 }
 
+/// The message that a part has ended.
+pub(crate) fn ended(part: impl fmt::Display, status: ExitStatus, log: &str) -> String {
+    format!("{part} ended ({status}); the end of its log:\n{log}")
+}
+
 /// Formats a shell command that starts the program.
 impl fmt::Display for Launch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
-            write!(formatter, "{name}={} ", quoted(value))?;
+            write!(formatter, "{name}={} ", quoted_for_shell(value))?;
         }
         for word in &self.prefix {
-            write!(formatter, "{} ", quoted(word))?;
+            write!(formatter, "{} ", quoted_for_shell(word))?;
         }
-        write!(formatter, "{}", quoted(&self.program.to_string_lossy()))?;
+        write!(
+            formatter,
+            "{}",
+            quoted_for_shell(&self.program.to_string_lossy())
+        )?;
         self.arguments
             .iter()
-            .try_for_each(|argument| write!(formatter, " {}", quoted(argument)))
+            .try_for_each(|argument| write!(formatter, " {}", quoted_for_shell(argument)))
     }
 }
 
-fn quoted(word: &str) -> String {
+/// A word of a shell command.
+pub(crate) fn quoted_for_shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

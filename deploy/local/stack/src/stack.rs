@@ -16,15 +16,13 @@ use uuid::Uuid;
 
 use crate::artefacts::Artefacts;
 use crate::cluster::TopicEnd;
-use crate::files::{Files, Folder, TOPIC};
-use crate::launch::{Launch, PARTS, Part};
+use crate::files::{Files, Folder, LAKE_COMMITTED, TOPIC};
+use crate::launch::{self, Launch, PARTS, Part};
 use crate::{cluster, files, queue};
 
 /// The environment variable for a connector's metrics socket.
 const METRICS: &str = "FLUVIO_METRIC_CONNECTOR";
 const TABLES_TIMEOUT: Duration = Duration::from_secs(60);
-/// The file of a table in the lake that every commit writes, the first of a new sink at its start.
-const LAKE_COMMITTED: &str = "shop/facts/metadata/version-hint.text";
 /// The time to stop a connector. The source takes up to 20 s for its in-flight messages.
 const CONNECTOR_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -240,10 +238,7 @@ impl Stack {
                 return Ok(());
             }
             if let Some((part, status)) = self.ended()?.first() {
-                bail!(
-                    "{part} ended ({status}):\n{}",
-                    self.launch(*part).log_tail(10)
-                );
+                bail!("{}", self.launch(*part).ended(*status));
             }
             if began.elapsed() > TABLES_TIMEOUT {
                 bail!(
@@ -323,7 +318,7 @@ impl Stack {
             return Ok(None);
         };
         let ended = server.process().ended()?;
-        Ok(ended.map(|status| format!("PostgreSQL ended ({status}):\n{}", server.log_tail())))
+        Ok(ended.map(|status| launch::ended("PostgreSQL", status, &server.log_tail())))
     }
 
     /// Returns true if all parts that this process starts are running.

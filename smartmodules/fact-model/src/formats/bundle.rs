@@ -170,7 +170,7 @@ impl Bundles<'_> {
         out.begin_object();
         if let Some(entries) = text.strip_prefix('{') {
             let Some(entries) = entries.strip_suffix("}]") else {
-                return Err(Fault::new(start, "a bundle does not end"));
+                return Err(Fault::new(start, "a bundle is cut off"));
             };
             self.parts(inner + 1, inner + 1 + entries.len(), true, out, depth)?;
         } else if !matches!(text, "]" | "EMPTY_PARCEL]") {
@@ -321,7 +321,7 @@ mod tests {
         }
         assert_eq!(
             json("Bundle[{a=1").unwrap_err(),
-            "a bundle does not end at line 1 column 1"
+            "a bundle is cut off at line 1 column 1"
         );
         assert_eq!(
             json("Bundle[{1 2}]").unwrap_err(),

@@ -382,7 +382,7 @@ impl<'t> Reader<'t> {
             }
         }
         let Some(zone) = end.and_then(|end| rest.get(..end)) else {
-            return self.cursor.fault("the time zone does not end");
+            return self.cursor.fault("the time zone is cut off");
         };
         self.cursor.at += zone.len();
         if matches!(
@@ -426,7 +426,7 @@ impl Reader<'_> {
                 byte == quote || byte == b'\\' || byte.is_ascii_control() && byte != b'\t'
             };
             let Some(length) = rest.bytes().position(special) else {
-                return Err(Fault::new(start, "a string does not end"));
+                return Err(Fault::new(start, "a string is cut off"));
             };
             text.extend_from_slice(rest.as_bytes().get(..length).unwrap_or_default());
             self.cursor.at += length;
@@ -447,7 +447,7 @@ impl Reader<'_> {
     fn escape(&mut self, is_bytes: bool, text: &mut Vec<u8>) -> Result<(), Fault> {
         self.cursor.at += 1;
         let Some(escaped) = self.cursor.rest().chars().next() else {
-            return self.cursor.fault("a string does not end");
+            return self.cursor.fault("a string is cut off");
         };
         let digits = match escaped {
             'x' => self.cursor.hex(1, 2),

@@ -116,7 +116,7 @@ impl<'t> Reader<'t> {
         loop {
             let rest = self.cursor.rest();
             let Some(length) = rest.find(['"', '\\']) else {
-                return Err(Fault::new(start, "a string does not end"));
+                return Err(Fault::new(start, "a string is cut off"));
             };
             if length > 0 {
                 flush(&mut units, &mut text);
@@ -133,7 +133,7 @@ impl<'t> Reader<'t> {
             }
             flush(&mut units, &mut text);
             let Some(escaped) = self.cursor.rest().chars().next() else {
-                return Err(Fault::new(start, "a string does not end"));
+                return Err(Fault::new(start, "a string is cut off"));
             };
             self.cursor.at += escaped.len_utf8();
             text.push(match escaped {
@@ -218,7 +218,7 @@ mod tests {
         for (text, expected) in [
             ("{ a }", "`=` is missing behind this key at line 1 column 3"),
             ("{ a = 1\n", "the text breaks off at line 1 column 7"),
-            ("{ a = \"x; }", "a string does not end at line 1 column 7"),
+            ("{ a = \"x; }", "a string is cut off at line 1 column 7"),
             ("( a, , b )", "a value or key is missing at line 1 column 6"),
             ("{ a = \"1\" b = 2; }", "`;` is missing at line 1 column 11"),
         ] {

@@ -419,7 +419,7 @@ impl<'t> Rows<'t> {
     /// Writes a text of a list without rows and returns its end.
     fn element(&self, at: usize, out: &mut JsonText<'_>) -> Result<usize, Fault> {
         let length = self.from(at).find([',', ']']);
-        let length = length.ok_or_else(|| Fault::new(self.end, "a list does not end"))?;
+        let length = length.ok_or_else(|| Fault::new(self.end, "a list is cut off"))?;
         out.string(
             self.text
                 .get(at..at + length)
@@ -581,7 +581,7 @@ impl<'t> Rows<'t> {
         }
         Err(Fault::new(
             self.end,
-            format!("the value of `{name}` does not end"),
+            format!("the value of `{name}` is cut off"),
         ))
     }
 

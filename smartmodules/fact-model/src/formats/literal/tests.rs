@@ -69,7 +69,7 @@ fn errors_have_a_location() {
             "{price: productPrice}",
             "`productPrice}` is not a value at line 1 column 9",
         ),
-        ("[{'a':\n 'b]", "a string does not end at line 2 column 2"),
+        ("[{'a':\n 'b]", "a string is cut off at line 2 column 2"),
         ("{'a' 1}", "`:` is missing at line 1 column 6"),
         ("[1 2]", "`,` or `]` is missing at line 1 column 4"),
         ("{'a':1", "`,` or `}` is missing at line 1 column 7"),
