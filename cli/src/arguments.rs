@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use connector_common::Secret;
 use fact_model::{BadOption, Options};
 use tokio_postgres::Client;
@@ -127,6 +127,17 @@ impl Parameters {
     }
 }
 
+/// An age as PostgreSQL writes intervals, which must have a unit: PostgreSQL takes a number without
+/// one for seconds, and whoever writes 90 means days.
+pub fn age(text: &str) -> anyhow::Result<String> {
+    let has_unit = text.chars().any(char::is_alphabetic);
+    ensure!(
+        has_unit && !text.contains('-'),
+        "an age has a unit and no minus: `90days`, `12 hours`"
+    );
+    Ok(text.to_owned())
+}
+
 fn parameter(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text
         .split_once('=')
@@ -137,6 +148,13 @@ fn parameter(text: &str) -> anyhow::Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_has_a_unit() {
+        assert_eq!(age("12 hours").unwrap(), "12 hours");
+        assert!(age("90").is_err(), "PostgreSQL would read 90 seconds");
+        assert!(age("-5days").is_err(), "everything is older");
+    }
 
     #[test]
     fn a_malformed_url_is_not_quoted() {

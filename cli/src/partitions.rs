@@ -13,7 +13,7 @@ use chrono::{DateTime, Months, NaiveDate, Utc};
 use clap::Subcommand;
 use tokio_postgres::Client;
 
-use crate::arguments::Database;
+use crate::arguments::{self, Database};
 use crate::display::{self, counted};
 
 const MIB: i64 = 1 << 20;
@@ -76,7 +76,7 @@ enum Command {
 #[derive(clap::Args)]
 struct Age {
     /// The time since the partition's end, as PostgreSQL writes intervals: `13months`, `2 years`
-    #[arg(long, value_name = "AGE")]
+    #[arg(long, value_name = "AGE", value_parser = arguments::age)]
     older_than: String,
 }
 

@@ -96,7 +96,7 @@ struct Selected {
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
     /// First seen longer ago than this, as PostgreSQL writes intervals: `30days`, `12 hours`
-    #[arg(long, value_name = "AGE")]
+    #[arg(long, value_name = "AGE", value_parser = arguments::age)]
     older_than: Option<String>,
     /// All rejected events
     #[arg(long, conflicts_with_all = ["reason", "id", "topic", "older_than"])]
