@@ -371,7 +371,7 @@ fn print_retried(retried: &Retried, is_dry: bool) {
         refused,
         written,
     } = retried;
-    let events = counted(*gone as u64, "rejected event");
+    let events = counted(*gone, "rejected event");
     if is_dry {
         outln!("{events} would become facts");
     } else {

@@ -53,7 +53,11 @@ pub struct Line {
 #[derive(Debug, thiserror::Error)]
 pub enum Unsendable {
     /// It is too large.
-    #[error("line {line} has {} bytes; SQS takes up to {}", HumanCount(*.bytes as u64), HumanCount(MAX_BYTES as u64))]
+    #[error(
+        "line {line} has {} bytes; SQS takes up to {}",
+        HumanCount(*.bytes as u64),
+        HumanCount(MAX_BYTES as u64)
+    )]
     TooLarge {
         /// The number of the line.
         line: u64,

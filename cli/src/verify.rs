@@ -417,8 +417,10 @@ mod tests {
 
     #[test]
     fn a_fact_that_is_read_again_is_a_repeat() {
-        let mut expected = Expected::default();
-        expected.hashes = [1, 2, 1].map(|n| Uuid::from_u64_pair(n, 0)).to_vec();
+        let expected = Expected {
+            hashes: [1, 2, 1].map(|n| Uuid::from_u64_pair(n, 0)).to_vec(),
+            ..Expected::default()
+        };
         let mut repeats = Repeats::default();
         repeats.add(&expected);
         assert_eq!(repeats.take(), "1");

@@ -214,7 +214,7 @@ impl Compared {
         outln!(
             "{} compared, {} in the lake.",
             counted(self.days as u64, "day"),
-            counted(self.facts as u64, "fact")
+            counted(self.facts, "fact")
         );
         for (count, what) in [
             (

@@ -187,7 +187,7 @@ impl Settings {
                 format!(
                     "a message goes to the dead-letter queue after {}, which restarts of the \
                      source can use up",
-                    counted(u64::from(receives), "receive")
+                    counted(receives, "receive")
                 ),
                 "raise maxReceiveCount of the redrive policy, for example to 10",
             ),
