@@ -42,11 +42,13 @@ LIMITS = {
     "connections": 1,
     "waiting events": 500,
     "age of the aggregates, s": 30,
-    "database, bytes a fact": 20,
     "node, bytes an event": 10,
 }
 #: The part of max_wal_size by which pg_wal may exceed it, since checkpoints take their time.
 WAL_TOLERANCE = 0.25
+#: The most bytes a fact in the database, with indexes, dimensions and aggregates. They grow when an
+#: hour's aggregates are stored, half an hour after it.
+MOST_BYTES_A_FACT = 700
 #: The age of a process from which its samples count for growth. Until then it fills its buffers.
 WARM_UP_S = 180.0
 #: The processes of the stack by their names in the process table.
@@ -161,6 +163,7 @@ class Soak:
                     stack.until_empty()
                     self.results["sent"] = self.counts(connection)
                     self.check_wal(connection)
+                    self.check_database()
                     self.check_aggregates(stack)
                 finally:
                     for connector in self.connectors.values():
@@ -354,6 +357,13 @@ class Soak:
         most = max(mib for _, mib in self.results["series"]["pg_wal, MiB"])
         if most > limit:
             self.results["errors"].append(f"pg_wal: {most:,.0f} MiB, more than {limit:,.0f}")
+
+    def check_database(self) -> None:
+        _, size = self.results["series"]["database, bytes a fact"][-1]
+        if size > MOST_BYTES_A_FACT:
+            self.results["errors"].append(
+                f"database: {size:.0f} bytes a fact, more than {MOST_BYTES_A_FACT}"
+            )
 
     def check_aggregates(self, stack: Stack) -> None:
         checked = subprocess.run(

@@ -201,7 +201,7 @@ async fn the_lake_of_a_demo_can_be_asked_when_the_demo_has_ended() {
     let (code, _, stderr) = run(etl().args(demo).current_dir(folder.path())).await;
     assert_eq!(code, Some(1), "{stderr}");
     assert!(
-        stderr.contains("remove the folder or name another one"),
+        stderr.contains("or name another folder: `--lake DIR`"),
         "{stderr}"
     );
 }

@@ -129,7 +129,7 @@ static PRODUCTS: [Product; 36] = [
     product("prod_01JD5A7KX7", "Amostra grátis: creme facial 2 ml", 0.01, 0.6),
     product("prod_01JD5A7KY8", "Lego\u{ad}style blocks, 1,000 pcs", 549.0, 0.3),
     product("prod_01JD5A7KZ9", "Ventilador de torre, 3 velocidades, control remoto", 1099.0, 0.25),
-    // Shown and never opened: one sale of it would be nearly all revenue of the demo.
+    // Without appeal it is shown and never opened: one sale would be nearly all revenue.
     product("prod_01JD5A7L0A", "Auto compacto 2026, transmisión automática", 12_345_678.0, 0.0),
     product("prod_01JD5A7L1B", "Câmera instantânea cor-de-rosa, null flash", 899.9, 0.2),
     product("prod_01JD5A7L2C", "Trattoria pasta set 'Nonna', 5 pz.", 189.0, 0.45),
@@ -470,7 +470,7 @@ impl Visit<'_> {
         let mut lines = vec![self.line(product, 0, quantity)];
         if self.random.random_bool(0.3) {
             let another = self.popular_product();
-            if another.id != product.id {
+            if another.id != product.id && another.appeal > 0.0 {
                 self.look_at(another, None);
                 lines.push(self.line(another, 1, 1));
             }
