@@ -456,6 +456,8 @@ async fn a_step_that_is_sent_by_mistake_is_in_no_funnel() {
     let steps = "SELECT event_name, sessions AS reached FROM analytics.session_funnel()";
     let found = tables.rows(steps).await;
     assert_eq!(found.len(), 4, "{found:?}");
-    assert_eq!(found[0], json!({"event_name": "purchase", "reached": 0}));
-    assert_eq!(found[1], json!({"event_name": "add_to_cart", "reached": 2}));
+    for (name, reached) in [("add_to_cart", 2), ("purchase", 0)] {
+        let step = json!({"event_name": name, "reached": reached});
+        assert!(found.contains(&step), "{found:?}");
+    }
 }
