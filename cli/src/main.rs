@@ -26,8 +26,6 @@ mod endpoint;
 mod erase;
 mod expectation;
 mod export;
-#[cfg(test)]
-mod fields;
 mod flatten;
 mod generate;
 #[cfg(feature = "lake")]

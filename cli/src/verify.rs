@@ -187,11 +187,12 @@ async fn range(
                 .context("cannot read sink_offsets; `etl migrate` creates the tables")?;
             let committed = row.get::<_, Option<i64>>(0);
             let to = committed.with_context(|| {
-                let sink = args.sink.as_deref();
-                let sink = sink.map_or("no sink".to_owned(), |sink| format!("the sink `{sink}`"));
-                let is_unknown = if args.sink.is_some() { " not" } else { "" };
+                let nobody = match &args.sink {
+                    Some(sink) => format!("the sink `{sink}` has not"),
+                    None => "no sink has".to_owned(),
+                };
                 format!(
-                    "{sink} has{is_unknown} committed an offset of partition {partition} of `{}`; \
+                    "{nobody} committed an offset of partition {partition} of `{}`; \
                      `etl status` shows the sinks that have, and --to compares without one",
                     args.topic.topic
                 )

@@ -1,4 +1,5 @@
-//! Keeps every copy of a configuration equal to its struct.
+//! Keeps every copy of a configuration equal to its struct, and descriptions of JSON equal to the
+//! structs that are printed.
 //!
 //! The struct's source is the reference: its doc comments, field names, types and serde attributes.
 //! From it come a section of `docs/configuration.md` and the properties in `Connector.toml`;
@@ -37,6 +38,27 @@ impl Package {
         let folder = PathBuf::from(folder);
         let source = Source::read(&folder.join("src"))?;
         Ok(Self { folder, source })
+    }
+
+    /// Reads these files of the crate alone: the names of structs are unique in them only.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn of_files(folder: &str, files: &[&str]) -> Result<Self> {
+        let folder = PathBuf::from(folder);
+        let files: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
+        let source = Source::of(&files)?;
+        Ok(Self { folder, source })
+    }
+
+    /// Compares the part `name` of `file` with the fields of the JSON that the struct `definition` is
+    /// printed as.
+    ///
+    /// # Errors
+    /// They differ, or a field has no doc comment.
+    pub fn check_json(&self, file: &str, name: &str, definition: &str) -> Result<()> {
+        let table = render::table(&self.source, definition)?;
+        self.compare_part(file, name, &table)
     }
 
     /// Compares the section `name` of the reference with the struct that defines it.

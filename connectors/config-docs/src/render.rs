@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::source::{Field, Source};
 
@@ -70,6 +70,29 @@ pub fn section(fields: &[Field], source: &Source, folder: &Path) -> Result<Strin
         }
     }
     Ok(page.trim_end().to_owned() + "\n")
+}
+
+/// A table of the fields of the JSON that a struct is printed as, with those of structs inside of it.
+pub fn table(source: &Source, root: &str) -> Result<String> {
+    let mut table = "| field | meaning |\n|---|---|\n".to_owned();
+    let fields = source.serialized_fields(root)?;
+    let fields = fields.with_context(|| format!("no `struct {root}` is serialized"))?;
+    rows(source, &fields, "", &mut table)?;
+    Ok(table)
+}
+
+fn rows(source: &Source, fields: &[Field], prefix: &str, table: &mut String) -> Result<()> {
+    for field in fields {
+        let (type_, is_list) = field.inner_type();
+        let path = format!("{prefix}{}{}", field.name, if is_list { "[]" } else { "" });
+        ensure!(!field.doc.is_empty(), "{path} has no description");
+        let text = field.doc.join(" ");
+        writeln!(table, "| `{path}` | {} |", text.trim_end_matches('.'))?;
+        if let Some(inner) = source.serialized_fields(type_)? {
+            rows(source, &inner, &format!("{path}."), table)?;
+        }
+    }
+    Ok(())
 }
 
 /// A doc comment as Markdown: links of rustdoc become code or links to files.

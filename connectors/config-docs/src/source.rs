@@ -43,9 +43,16 @@ impl Source {
             }
         }
         files.sort();
-        let texts: Result<Vec<_>, _> = files.iter().map(std::fs::read_to_string).collect();
+        Self::of(&files)
+    }
+
+    /// The sources in these files alone.
+    pub fn of(files: &[PathBuf]) -> Result<Self> {
+        let text = |file: &PathBuf| {
+            std::fs::read_to_string(file).with_context(|| file.display().to_string())
+        };
         Ok(Self {
-            text: texts?.concat(),
+            text: files.iter().map(text).collect::<Result<String>>()?,
         })
     }
 
@@ -61,6 +68,24 @@ impl Source {
                 .split_once(": ")?;
             Some((name.to_owned(), type_.to_owned()))
         })
+    }
+
+    /// The fields of a struct that is serialized, also private ones, if there is one of this name.
+    pub fn serialized_fields(&self, name: &str) -> Result<Option<Vec<Field>>> {
+        let head = format!("struct {name} {{\n");
+        let body = self.text.match_indices(&head).find_map(|(at, _)| {
+            let (before, rest) = self.text.split_at_checked(at)?;
+            let before = before.trim_end_matches("pub ").trim_end();
+            let derived = before.lines().next_back()?;
+            let (body, _) = rest.strip_prefix(&head)?.split_once("\n}\n")?;
+            derived.contains("Serialize").then_some(body)
+        });
+        let declared = |line: &str| {
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let (name, type_) = line.strip_suffix(',')?.split_once(": ")?;
+            Some((name.to_owned(), type_.to_owned()))
+        };
+        body.map(|body| members(body, declared)).transpose()
     }
 
     /// The variants of an enum, if there is one of this name.
@@ -128,6 +153,16 @@ impl Field {
             .strip_prefix("Option<")
             .and_then(|rest| rest.strip_suffix('>'))
             .unwrap_or(&self.type_)
+    }
+
+    /// The type inside of generic ones, and true if there are several values.
+    pub fn inner_type(&self) -> (&str, bool) {
+        let (mut type_, mut is_list) = (self.type_.as_str(), false);
+        while let Some((outer, inner)) = type_.split_once('<') {
+            is_list |= outer == "Vec";
+            type_ = inner.strip_suffix('>').unwrap_or(inner);
+        }
+        (type_, is_list)
     }
 
     /// The word that the doc comment gives as the default: `Default: 10s, …` or `body` (default).

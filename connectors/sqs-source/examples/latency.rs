@@ -23,8 +23,8 @@ const BATCH: usize = 10;
 const WARM_UP: Duration = Duration::from_secs(3);
 /// Between two queries.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Without a new event in the table, the measurement fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Without a new event in the table for this long, the measurement fails.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// Events from an offset on. The offsets of a partition are committed in their order.
 const ARRIVED: &str = "SELECT event_id, source_offset FROM fact_events
     WHERE source_offset >= $1 AND item_ordinal = 1 ORDER BY source_offset LIMIT 10000";
@@ -113,17 +113,18 @@ async fn send(
             .send_message_batch()
             .queue_url(&queue)
             .set_entries(Some(entries));
-        calls.spawn(call.send());
-        while let Some(ended) = calls.try_join_next() {
-            if let Some(failed) = ended??.failed.first() {
-                bail!("SQS refused a message: {failed:?}");
+        calls.spawn(async move {
+            match call.send().await?.failed.first() {
+                Some(failed) => bail!("SQS refused a message: {failed:?}"),
+                None => Ok(()),
             }
+        });
+        while let Some(ended) = calls.try_join_next() {
+            ended??;
         }
     }
     while let Some(ended) = calls.join_next().await {
-        if let Some(failed) = ended??.failed.first() {
-            bail!("SQS refused a message: {failed:?}");
-        }
+        ended??;
     }
     Ok(())
 }
@@ -167,7 +168,7 @@ async fn until_all_arrived(
             }
             last_arrival = now;
         }
-        if now > last_arrival + PATIENCE {
+        if now > last_arrival + STALLED_AFTER {
             bail!("{} events did not arrive", unseen.len());
         }
         sleep(PAUSE).await;
