@@ -48,6 +48,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use connector_common::chain;
+use tokio_postgres::error::SqlState;
 use tracing_subscriber::EnvFilter;
 
 /// `up` and `demo` serve a queue in this process, which allocates many small blocks and frees some
@@ -116,6 +117,55 @@ enum Command {
     },
 }
 
+impl Command {
+    /// The rights in the database that it needs.
+    fn needed_rights(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Migrate(_) | Self::Partitions(_) | Self::Erase(_) | Self::Generate(_) => {
+                "only the owner of the tables may do this"
+            }
+            Self::Aggregates(_) => {
+                "only the owner of the tables may do this; `check` needs membership in etl_reader"
+            }
+            Self::Rejected(_) => {
+                "rejected events with their payloads need membership in etl_operator, and `retry` \
+                 in etl_writer; the owner of the tables can run `GRANT etl_operator TO …`"
+            }
+            Self::Export(_) => {
+                "this needs membership in etl_reader and etl_operator; the owner of the tables can \
+                 run `GRANT etl_reader, etl_operator TO …`"
+            }
+            Self::Replay(_) => {
+                "this needs membership in etl_writer; the owner of the tables can run `GRANT \
+                 etl_writer TO …`"
+            }
+            Self::Status(_) | Self::Report(_) | Self::Doctor(_) | Self::Verify(_) => {
+                "this needs membership in etl_reader; the owner of the tables can run `GRANT \
+                 etl_reader TO …`"
+            }
+            Self::Lake { .. } => {
+                "the user of `catalog-url` needs rights on iceberg_tables and \
+                 iceberg_namespace_properties, and for `init` the right to create them; `verify` \
+                 also needs membership in etl_reader"
+            }
+            Self::Demo(_) | Self::Up(_) | Self::Send(_) | Self::Flatten(_) | Self::Consume(_) => {
+                return None;
+            }
+        })
+    }
+}
+
+/// True if the database refused for lack of rights.
+fn is_denied(error: &anyhow::Error) -> bool {
+    let code = error.chain().find_map(|cause| {
+        let ours = cause.downcast_ref::<warehouse::Error>();
+        let theirs = cause.downcast_ref::<tokio_postgres::Error>();
+        ours.and_then(warehouse::Error::sqlstate)
+            .or_else(|| theirs?.code())
+    });
+    code == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
@@ -131,6 +181,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let needed_rights = cli.command.needed_rights();
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Demo(args) => demo::run(args).await,
@@ -161,6 +212,10 @@ fn main() -> ExitCode {
     // An abandoned long poll must not delay the exit.
     runtime.shutdown_background();
     let code = outcome.unwrap_or_else(|error| {
+        let error = match needed_rights {
+            Some(rights) if is_denied(&error) => error.context(rights),
+            _ => error,
+        };
         errln!("error: {}", chain(error.as_ref()));
         ExitCode::FAILURE
     });

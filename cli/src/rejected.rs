@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use fact_model::Rejection;
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 use warehouse::OnConflict;
 use warehouse::retry::{Retried, Retry, Selection};
 use warehouse::source::set_aside;
@@ -126,25 +125,6 @@ impl Selected {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    dispatch(args).await.map_err(|error| {
-        let code = error.chain().find_map(|cause| {
-            let ours = cause.downcast_ref::<warehouse::Error>();
-            let theirs = cause.downcast_ref::<tokio_postgres::Error>();
-            ours.and_then(warehouse::Error::sqlstate)
-                .or_else(|| theirs?.code())
-        });
-        if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
-            error.context(
-                "rejected events with their payloads need membership in etl_operator, and `retry` \
-                 in etl_writer; the owner of the tables can run `GRANT etl_operator TO …`",
-            )
-        } else {
-            error
-        }
-    })
-}
-
-async fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     let Args { database, command } = args;
     match command {
         Command::List(selected) => list(&database.connect().await?, &selected.selection()).await,

@@ -86,14 +86,22 @@ async fn rejected_events_are_listed_shown_retried_and_purged() {
                  CREATE ROLE support LOGIN PASSWORD 'word' IN ROLE etl_operator";
     client.batch_execute(roles).await.unwrap();
     let (_, address) = url.split_once('@').unwrap();
-    for (user, code, shown) in [
-        ("analyst", 1, "GRANT etl_operator TO"),
-        ("support", 0, "no event"),
+    let list = ["rejected", "list"];
+    for (user, arguments, code, shown) in [
+        ("analyst", &list[..], 1, "GRANT etl_operator TO"),
+        ("support", &list, 0, "no event"),
+        ("analyst", &["export", "--user", "u1"], 1, "etl_operator"),
+        ("support", &["aggregates", "check"], 1, "etl_reader"),
+        ("analyst", &["aggregates", "rebuild"], 1, "only the owner"),
+        ("analyst", &["migrate"], 1, "only the owner"),
     ] {
-        let mut list = cli::command().unwrap();
-        list.args(["rejected", "list"])
+        let mut command = cli::command().unwrap();
+        command
+            .args(arguments)
             .env("DATABASE_URL", format!("postgres://{user}:word@{address}"));
-        cli::ensure_output(&mut list, code, &[shown]).await.unwrap();
+        cli::ensure_output(&mut command, code, &[shown])
+            .await
+            .unwrap();
     }
     run(&["rejected", "purge"], 1, &["--all"]).await;
     run(
