@@ -136,6 +136,8 @@ async fn make_facts(
     let jobs = i64::from(jobs.get());
     let of_jobs = (0..jobs).map(async |job| {
         let client = arguments::connect(url).await?;
+        // Compiling each statement would take half of the time.
+        client.batch_execute("SET jit = off").await?;
         let statement = client.prepare(FACTS).await?;
         let (mut done, end) = (sessions * job / jobs, sessions * (job + 1) / jobs);
         let mut made = 0;
