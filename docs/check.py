@@ -40,10 +40,12 @@ def broken(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Returns the anchors of a page's headings, as GitHub writes them."""
+    """Returns the anchors of a page's headings, as GitHub writes them: repeated ones are numbered."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     titles = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title) for title in titles]
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    slugs = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    before = [slugs[:place].count(slug) for place, slug in enumerate(slugs)]
+    return {f"{slug}-{count}" if count else slug for slug, count in zip(slugs, before)}
 
 
 if __name__ == "__main__":

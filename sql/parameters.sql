@@ -15,4 +15,9 @@ SET etl.last_day = :'to';
 \if :{?min}
 SET etl.at_least = :'min';
 \endif
+\set reversed off
+SELECT analytics.first_day() > analytics.last_day() AS reversed \gset
+\if :reversed
+\warn from is after to: no day is in the range
+\endif
 \set QUIET off
