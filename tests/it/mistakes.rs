@@ -1,12 +1,13 @@
 //! An operator's mistakes: each ends in an error that names the mistake and its place, in bounded
 //! time, and nothing is lost.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use end_to_end::pipeline::Pipeline;
 use end_to_end::shop;
 use local_stack::artefacts::{Artefacts, SINK, SOURCE};
+use local_stack::cluster::load_smart_module;
 use local_stack::{Part, StackOptions, queue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -95,6 +96,13 @@ fn source(own: &str) -> String {
     )
 }
 
+async fn dry_run(program: &'static str, config: &str) -> Output {
+    let connector = Connector::new(program, config, "127.0.0.1:1");
+    let mut command = connector.command("info");
+    let output = command.arg("--dry-run").stdout(Stdio::piped()).output();
+    tokio::time::timeout(LIMIT, output).await.unwrap().unwrap()
+}
+
 fn assert_has(log: &str, parts: &[&str]) {
     for part in parts {
         assert!(log.contains(part), "no «{part}» in:\n{log}");
@@ -117,29 +125,46 @@ async fn an_unknown_field_is_named() {
 #[tokio::test]
 async fn a_dry_run_reports_mistakes_and_needs_no_cluster() {
     let sound = source("  queue-url: http://127.0.0.1:1/q\n");
-    let dry_run = async |config: &str| {
-        let connector = Connector::new(SOURCE, config, "127.0.0.1:1");
-        let mut command = connector.command("info");
-        let output = command.arg("--dry-run").stdout(Stdio::piped()).output();
-        tokio::time::timeout(LIMIT, output).await.unwrap().unwrap()
-    };
-    let output = dry_run(&sound).await;
+    let output = dry_run(SOURCE, &sound).await;
     assert!(output.status.success(), "{output:?}");
     assert!(
         String::from_utf8(output.stdout)
             .unwrap()
             .contains("connector.yaml is valid")
     );
-    let output = dry_run(&sound.replace("queue-url", "queue-ulr")).await;
+    let output = dry_run(SOURCE, &sound.replace("queue-url", "queue-ulr")).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
 #[tokio::test]
-async fn a_sink_without_its_smart_module_is_refused() {
-    let config =
-        sink("postgres://etl@localhost/etl").replace("transforms: [{ uses: flatten-items }]\n", "");
-    let log = Connector::new(SINK, &config, "127.0.0.1:1").fails().await;
-    assert_has(&log, &["transforms", "flatten-items"]);
+async fn a_dry_run_checks_the_transforms() {
+    let sound = sink("postgres://etl@localhost/etl");
+    let transforms = "transforms: [{ uses: flatten-items }]\n";
+    let with = |parameters: &str| {
+        let step = format!("transforms: [{{ uses: flatten-items, with: {{ {parameters} }} }}]\n");
+        sound.replace(transforms, &step)
+    };
+    let own = source("  queue-url: http://127.0.0.1:1/q\n");
+    for (program, config, named) in [
+        (SINK, sound.replace(transforms, ""), "`transforms` is empty"),
+        (SINK, with("identity: name"), "`identity`"),
+        (SINK, with("max-itmes: 5"), "`max-itmes`"),
+        (
+            SINK,
+            with("identity: content") + "  on-conflict: update\n",
+            "`on-conflict: update`",
+        ),
+        (
+            SOURCE,
+            format!("{own}{transforms}"),
+            "`transforms` is refused",
+        ),
+    ] {
+        let output = dry_run(program, &config).await;
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{config}{log}");
+        assert_has(&log, &["connector.yaml", named]);
+    }
 }
 
 #[tokio::test]
@@ -195,10 +220,16 @@ async fn a_smart_module_that_is_not_loaded_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_that_the_smart_module_refuses_is_shown() {
     let pipeline = Pipeline::start(StackOptions::default()).await.unwrap();
+    // Under this name the sink does not know its parameters.
+    let manifest = "params = []\n\
+        package = { name = \"ours\", group = \"tests\", version = \"0.1.0\", apiVersion = \"0.1.0\" }";
+    let wasm = Artefacts::find().unwrap().flatten_items();
+    let admin = pipeline.stack.admin().await.unwrap();
+    load_smart_module(&admin, manifest, &wasm).await.unwrap();
     let config = sink(pipeline.stack.database_url())
         .replace(
             "{ uses: flatten-items }",
-            "{ uses: flatten-items, with: { identity: name } }",
+            "{ uses: ours, with: { identity: name } }",
         )
         .replace("shop-events", pipeline.stack.topic());
     let fluvio = pipeline.stack.fluvio_address();

@@ -5,13 +5,13 @@ use std::path::Path;
 use chrono::Utc;
 use connector_common::committed::{FewReplicas, notifications_topic};
 use connector_common::{Partitions, chain};
-use fact_model::Options;
 use fluvio::metadata::smartmodule::SmartModuleSpec;
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioClusterConfig};
 use local_stack::artefacts;
-use postgres_sink::sink::DEFAULT_MAX_BYTES;
+use sink_common::DEFAULT_MAX_BYTES;
+use sink_common::flattener::{FLATTEN_ITEMS, is_flattener};
 use sqs_source::config::DeleteAfter;
 
 use super::deployment::Deployment;
@@ -23,7 +23,6 @@ use crate::topic::Topic;
 const CLUSTER: &str = "cluster";
 const TOPIC: &str = "topic";
 const SMARTMODULE: &str = "smartmodule";
-const FLATTEN_ITEMS: &str = "flatten-items";
 /// The release of the platform that this build was tested with, and the client that goes with it.
 const PLATFORM: &str = "0.18.1";
 const CLIENT: &str = "0.50.1";
@@ -350,13 +349,8 @@ fn batches(report: &mut Report, deployment: &Deployment) {
         .producer
         .batch_size
         .map_or(DEFAULT_BATCH, |size| size.as_u64());
-    let response = sink
-        .meta
-        .consumer
-        .max_bytes
-        .map_or(DEFAULT_MAX_BYTES.unsigned_abs().into(), |size| {
-            size.as_u64()
-        });
+    let response = sink.meta.consumer.response_bytes();
+    let response = u64::from(response.unwrap_or(DEFAULT_MAX_BYTES).unsigned_abs());
     let found = format!(
         "the source's batches have up to {batch} bytes, and the sink requests {response} bytes"
     );
@@ -379,8 +373,8 @@ fn batches(report: &mut Report, deployment: &Deployment) {
     }
 }
 
-/// Checks the SmartModules of the sink's file, or flatten-items without a file: loaded, of this
-/// build, and with valid parameters.
+/// Checks the SmartModules of the sink's file, or flatten-items without a file: loaded, of this build,
+/// and alone.
 pub async fn check_smartmodules(
     report: &mut Report,
     deployment: &Deployment,
@@ -388,16 +382,6 @@ pub async fn check_smartmodules(
     wasm: Option<&Path>,
 ) {
     let names = match &deployment.sink {
-        Some(sink) if sink.transforms.is_empty() => {
-            report.fail(
-                SMARTMODULE,
-                "named",
-                "the sink's file has no `transforms`, and the sink reads the output of \
-                 flatten-items",
-                "transforms: [{ uses: flatten-items }]",
-            );
-            return;
-        }
         Some(sink) => sink
             .transforms
             .iter()
@@ -440,7 +424,7 @@ pub async fn check_smartmodules(
             ),
         }
     }
-    parameters(report, deployment);
+    warn_of_chain(report, deployment);
 }
 
 fn compare(report: &mut Report, name: &str, module: &SmartModuleSpec, wasm: Option<&Path>) {
@@ -462,7 +446,7 @@ fn compare(report: &mut Report, name: &str, module: &SmartModuleSpec, wasm: Opti
         "loaded",
         format!("`{name}`, {} bytes", loaded.len()),
     );
-    if name != FLATTEN_ITEMS {
+    if !is_flattener(name) {
         return;
     }
     let Some(file) = wasm.map(Path::to_owned).or_else(artefacts::flatten_items) else {
@@ -501,30 +485,10 @@ fn compare(report: &mut Report, name: &str, module: &SmartModuleSpec, wasm: Opti
     }
 }
 
-fn parameters(report: &mut Report, deployment: &Deployment) {
+fn warn_of_chain(report: &mut Report, deployment: &Deployment) {
     let Some(sink) = &deployment.sink else {
         return;
     };
-    for step in sink
-        .transforms
-        .iter()
-        .filter(|step| step.uses == FLATTEN_ITEMS)
-    {
-        let pairs = step.with.iter();
-        match Options::parse(pairs.map(|(name, value)| (name.as_str(), value.as_str()))) {
-            Ok(_) => report.ok(
-                SMARTMODULE,
-                "parameters",
-                format!("{} given, all valid", step.with.len()),
-            ),
-            Err(error) => report.fail(
-                SMARTMODULE,
-                "parameters",
-                error.to_string(),
-                "correct `with:` in the sink's `transforms`",
-            ),
-        }
-    }
     let steps = sink.transforms.len();
     if steps > 1 {
         report.warn(

@@ -239,8 +239,8 @@ async fn connections(report: &mut Report, client: &Client, wanted: usize) {
         }
     };
     let (most, used): (i64, i64) = (row.get(0), row.get(1));
-    // One more connection holds the advisory locks.
-    let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
+    // Two more hold the advisory locks and store the aggregates.
+    let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(2);
     let found = format!("{used} of {most} in use; a sink uses up to {wanted}");
     if wanted <= most {
         report.ok(AREA, "connections", found);

@@ -245,8 +245,8 @@ impl fmt::Display for FewReplicas {
         } = self;
         write!(
             formatter,
-            "the topic `{}` has {found} replica(s), and `{topic}` has {wanted}: while an SPU is \
-             away, deletes may be delayed though all records are there",
+            "the topic `{}` has the replication factor {found}, and `{topic}` has {wanted}: while \
+             an SPU is away, deletes may be delayed though all records are there",
             notifications_topic(topic)
         )
     }
@@ -272,7 +272,7 @@ mod tests {
         let few = find(1).unwrap();
         assert!(
             few.to_string()
-                .starts_with("the topic `events-committed` has 1 replica(s)")
+                .starts_with("the topic `events-committed` has the replication factor 1")
         );
         assert!(
             few.remedy()

@@ -41,6 +41,14 @@ pub trait Validate {
     /// # Errors
     /// [`Error::Invalid`], with a sentence that names the field and the change.
     fn validate(&self) -> Result<(), Error>;
+
+    /// Checks the document's `transforms` against the section. Default: allows all.
+    ///
+    /// # Errors
+    /// As [`Validate::validate`].
+    fn validate_transforms(&self, _transforms: &[Transform]) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// One step of `transforms`.
@@ -55,6 +63,14 @@ pub struct Transform {
     /// Earlier records that the SmartModule receives before it starts.
     #[serde(default)]
     pub lookback: Option<Lookback>,
+}
+
+impl Transform {
+    /// The parameters, each a name and a value.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.with.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 /// A limit on the earlier records that a SmartModule receives.
@@ -124,7 +140,8 @@ impl<C: DeserializeOwned + Validate> Connector<C> {
     }
 
     /// As [`Connector::load`], for a program that does not need the keys `unneeded` of the section.
-    /// They are left out, and the secrets that only they use may be missing.
+    /// They are left out, the secrets that only they use may be missing, and `transforms` is not
+    /// checked.
     ///
     /// # Errors
     /// As [`Connector::load`].
@@ -161,8 +178,14 @@ impl<C: DeserializeOwned + Validate> Connector<C> {
         }
         let secrets = Secrets::read(&declared, secrets)?;
         secrets.fill_in(&mut document)?;
-        Self::parse(section, document)
-            .map_err(|error| error.map_detail(|detail| secrets.redact(detail)))
+        let parsed = Self::parse(section, document).and_then(|parsed| {
+            // A program that leaves keys out does not read the topic.
+            if unneeded.is_empty() {
+                parsed.config.validate_transforms(&parsed.transforms)?;
+            }
+            Ok(parsed)
+        });
+        parsed.map_err(|error| error.map_detail(|detail| secrets.redact(detail)))
     }
 
     fn parse(section: &str, document: Value) -> Result<Self, Error> {
@@ -243,7 +266,7 @@ fn parse_meta(version: ApiVersion, meta: Value) -> Result<Meta, Error> {
         _secrets: Value,
     }
     let form: Form = read("meta", meta)?;
-    form.consumer.offset.validate()?;
+    form.consumer.validate()?;
     let topic = match version {
         ApiVersion::TopicByName => Topic {
             name: read("meta.topic", form.topic)?,

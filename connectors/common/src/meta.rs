@@ -54,7 +54,7 @@ pub struct Consumer {
     /// The partitions to read: `all` (default), a number or a list of numbers.
     #[serde(default)]
     pub partition: Partitions,
-    /// The largest response to request from the cluster (`8MB`, `1MiB`).
+    /// The largest response to request from the cluster (`8MB`, `1MiB`), below 2 GiB.
     #[serde(default, alias = "max_bytes")]
     pub max_bytes: Option<ByteSize>,
     /// The name that committed offsets are stored under. Default: the connector's name.
@@ -142,9 +142,29 @@ enum Strategy {
     Auto,
 }
 
+impl Consumer {
+    /// The largest response in bytes, as Fluvio's protocol has it.
+    #[must_use]
+    pub fn response_bytes(&self) -> Option<i32> {
+        i32::try_from(self.max_bytes?.as_u64()).ok()
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        match (self.max_bytes, self.response_bytes()) {
+            (Some(size), None) => Err(Error::Invalid(format!(
+                "`meta.consumer.max-bytes` must be below 2GiB, not {size}"
+            ))),
+            (Some(_), Some(0)) => Err(Error::Invalid(
+                "`meta.consumer.max-bytes` must be at least 1B".to_owned(),
+            )),
+            _ => self.offset.validate(),
+        }
+    }
+}
+
 impl ConsumerOffset {
     /// Refuses settings by which Fluvio would store the offsets.
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    fn validate(&self) -> Result<(), Error> {
         let refused = match (self.strategy, &self.flush_period) {
             (Some(Strategy::Auto), _) => "strategy: auto",
             (Some(Strategy::Manual), _) => "strategy: manual",

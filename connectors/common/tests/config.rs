@@ -116,6 +116,21 @@ fn every_part_of_the_public_format_is_parsed() {
     assert_eq!(connector.transforms[0].with["names"], "[\"a\",\"b\"]");
 }
 
+#[test]
+fn a_response_has_at_least_a_byte_and_less_than_2_gib() {
+    let with = |size: &str| SOUND.replace("max_bytes: 8MB", &format!("max_bytes: {size}"));
+    let secrets = "PASSWORD=p";
+    let largest = load(&with("2147483647B"), secrets).unwrap();
+    assert_eq!(largest.meta.consumer.response_bytes(), Some(i32::MAX));
+    for size in ["0B", "2GiB"] {
+        let error = error(&with(size), secrets);
+        assert!(
+            error.contains("`meta.consumer.max-bytes`"),
+            "{size}: {error}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use connector_common::{Error, Secret, Validate};
+use connector_common::{Error, Secret, Transform, Validate};
 use serde::Deserialize;
+use sink_common::flattener;
 
 use crate::batch::Content;
 use crate::lake;
@@ -281,6 +282,18 @@ impl Validate for Config {
         }
         Ok(())
     }
+
+    fn validate_transforms(&self, transforms: &[Transform]) -> Result<(), Error> {
+        if self.content == Content::Facts && transforms.is_empty() {
+            return Err(Error::Invalid(
+                "`transforms` is empty: `content: facts` reads events through the SmartModule \
+                 flatten-items; add `transforms: [{ uses: flatten-items }]`, or write the records \
+                 as they are with `content: raw`"
+                    .to_owned(),
+            ));
+        }
+        flattener::validate(transforms)
+    }
 }
 
 impl Config {
@@ -402,7 +415,7 @@ mod tests {
 
     use super::*;
 
-    fn validated(more: Value) -> Result<(), String> {
+    fn parsed(more: Value) -> Result<Config, String> {
         let mut config = json!({
             "warehouse": "s3://lake/shop",
             "catalog-url": "postgres://user@host/database",
@@ -411,8 +424,30 @@ mod tests {
             .as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        let config: Config = serde_json::from_value(config).map_err(|error| error.to_string())?;
-        config.validate().map_err(|error| error.to_string())
+        serde_json::from_value(config).map_err(|error| error.to_string())
+    }
+
+    fn validated(more: Value) -> Result<(), String> {
+        parsed(more)?.validate().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn facts_need_the_flattener_with_sound_parameters() {
+        let flattener = |with: Value| {
+            let step = json!([{ "uses": "flatten-items", "with": with }]);
+            serde_json::from_value::<Vec<Transform>>(step).unwrap()
+        };
+        let validated = |content: &str, transforms: &[Transform]| {
+            let config = parsed(json!({ "content": content })).unwrap();
+            let valid = config.validate_transforms(transforms);
+            valid.map_err(|error| error.to_string())
+        };
+        validated("facts", &flattener(json!({}))).unwrap();
+        validated("raw", &[]).unwrap();
+        let error = validated("facts", &[]).unwrap_err();
+        assert!(error.contains("`transforms` is empty"), "{error}");
+        let error = validated("facts", &flattener(json!({"identity": "name"}))).unwrap_err();
+        assert!(error.contains("`identity`"), "{error}");
     }
 
     #[test]

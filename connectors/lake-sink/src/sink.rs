@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use connector_common::committed::Destination;
 use connector_common::{Backoff, Connector, Health, Meta, Monitor, Partitions, Start, Stop};
 use fluvio::SmartModuleInvocation;
@@ -21,7 +21,6 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use warehouse::Database;
 
-use crate::batch::Content;
 use crate::catalog;
 use crate::config::Config;
 use crate::error::{Error, Offsets};
@@ -58,13 +57,6 @@ const FENCED_PERIOD: Duration = Duration::from_secs(600);
 /// The catalog, the storage, the cluster, the topic or the SmartModule is missing, or a table can't
 /// be used. The error says what to do.
 pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()> {
-    if connector.config.content == Content::Facts && connector.transforms.is_empty() {
-        bail!(
-            "`transforms` is empty: `content: facts` reads events through the SmartModule \
-             flatten-items; add `transforms: [{{ uses: flatten-items }}]`, or write the records \
-             as they are with `content: raw`"
-        );
-    }
     let metrics = Metrics::new()?;
     let health = Health::of([LAKE, TOPIC]);
     let _monitor = match connector.config.metrics_address {
@@ -388,8 +380,7 @@ impl Sink {
     }
 
     fn limits(&self, partitions: usize) -> Limits {
-        let response = self.meta.consumer.max_bytes;
-        let response = response.and_then(|size| i32::try_from(size.as_u64()).ok());
+        let response = self.meta.consumer.response_bytes();
         let limits = Limits {
             rows: BATCH_ROWS,
             bytes: BATCH_BYTES,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use connector_common::{Error, Secret, Validate};
+use connector_common::{Error, Secret, Transform, Validate};
 use serde::Deserialize;
+use sink_common::flattener;
 use warehouse::settings::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_LOCK_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
     DEFAULT_STATEMENT_TIMEOUT,
@@ -202,6 +203,29 @@ impl Validate for Config {
             return invalid(&format!(
                 "`max-bytes` must be between 1KiB and 1GiB, not {}",
                 self.max_bytes
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate_transforms(&self, transforms: &[Transform]) -> Result<(), Error> {
+        if transforms.is_empty() {
+            return Err(Error::Invalid(
+                "`transforms` is empty: the sink reads events through the SmartModule \
+                 flatten-items; add `transforms: [{ uses: flatten-items }]`"
+                    .to_owned(),
+            ));
+        }
+        flattener::validate(transforms)?;
+        let ignores_ids = |transform: &Transform| {
+            let identity = transform.with.get("identity");
+            identity.is_some_and(|identity| identity.trim() == "content")
+        };
+        if self.on_conflict == OnConflict::Update && transforms.iter().any(ignores_ids) {
+            return Err(Error::Invalid(
+                "`on-conflict: update` and the parameter `identity: content` exclude each other: \
+                 versions of an event have its id; remove one of them"
+                    .to_owned(),
             ));
         }
         Ok(())

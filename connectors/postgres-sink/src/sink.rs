@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use connector_common::committed::Destination;
 use connector_common::{Backoff, Connector, Health, Meta, Monitor, Stop, Traces, Transform};
 use fact_model::Options;
-pub use sink_common::DEFAULT_MAX_BYTES;
-use sink_common::{CommitNotifications, Limits, NotifyingSink, notifications, wait_for_topic};
+use sink_common::{
+    CommitNotifications, DEFAULT_MAX_BYTES, Limits, NotifyingSink, notifications, wait_for_topic,
+};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use warehouse::locks::AdvisoryLocks;
 use warehouse::migrate::{check, migrate_if_allowed, missing_migrations};
 use warehouse::refresh::Refresher;
-use warehouse::{
-    Database, Error, MigrationReport, OnConflict, Remedy, ServerError, schema, source,
-};
+use warehouse::{Database, Error, MigrationReport, Remedy, ServerError, schema, source};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -42,24 +41,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// The database, cluster, topic or SmartModule is missing. The error says what to do.
 pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()> {
-    if connector.transforms.is_empty() {
-        bail!(
-            "`transforms` is empty: the sink reads events through the SmartModule flatten-items; \
-             add `transforms: [{{ uses: flatten-items }}]`"
-        );
-    }
-    let ignores_ids = |transform: &Transform| {
-        let identity = transform.with.get("identity");
-        identity.is_some_and(|identity| identity == "content")
-    };
-    if connector.config.on_conflict == OnConflict::Update
-        && connector.transforms.iter().any(ignores_ids)
-    {
-        bail!(
-            "`on-conflict: update` and the parameter `identity: content` exclude each other: \
-             versions of an event have its id; remove one of them"
-        );
-    }
     let metrics = Metrics::new()?;
     let health = Health::of([DATABASE, TOPIC]);
     let _monitor = match connector.config.metrics_address {
@@ -103,9 +84,7 @@ fn flattener(transforms: &[Transform]) -> Option<Options> {
     let [only] = transforms else {
         return None;
     };
-    let parameters = only.with.iter();
-    let parameters = parameters.map(|(name, value)| (name.as_str(), value.as_str()));
-    Options::parse(parameters).ok()
+    Options::parse(only.parameters()).ok()
 }
 
 async fn start(
@@ -131,16 +110,10 @@ async fn start(
     let count = wait_for_topic(&meta.topic.name, &wanted, deadline).await?;
     claim_offsets(&database, meta, deadline).await?;
     health.works(TOPIC);
-    let response = meta
-        .consumer
-        .max_bytes
-        .map(|size| i32::try_from(size.as_u64()))
-        .transpose()
-        .context("meta.consumer.max-bytes must be below 2GiB")?;
     let limits = Limits {
         rows: config.max_rows,
         bytes: usize::try_from(config.max_bytes.as_u64()).unwrap_or(usize::MAX),
-        response: response.unwrap_or(DEFAULT_MAX_BYTES),
+        response: meta.consumer.response_bytes().unwrap_or(DEFAULT_MAX_BYTES),
         delay: config.max_delay,
         smartmodule_timeout: config.start_timeout,
         workers: Arc::default(),

@@ -7,6 +7,7 @@
 //! - [`batch`]: the interface of the batches that a reader fills
 //! - [`topic`]: partitions and their streams of batches
 //! - [`reader`]: reads a partition into batches, within [`limits`], and detects gaps
+//! - [`flattener`]: the parameters of flatten-items
 //! - [`lag`]: measures how far a sink is behind the topic
 //! - [`notifications`]: commit notifications to sources
 //! - `memory`: the settings of the allocator
@@ -14,6 +15,7 @@
 
 pub mod batch;
 pub mod error;
+pub mod flattener;
 pub mod lag;
 pub mod limits;
 mod memory;

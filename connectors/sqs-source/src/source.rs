@@ -43,17 +43,7 @@ struct Starting<'s> {
 /// # Errors
 /// Fails on permanent errors of the configuration, a queue or the topic; retries transient ones.
 pub async fn run(connector: Connector<Config>, stop: Stop) -> anyhow::Result<()> {
-    let Connector {
-        meta,
-        transforms,
-        config,
-    } = connector;
-    if !transforms.is_empty() {
-        return Err(anyhow!(
-            "`transforms` is refused here: Fluvio would compile the SmartModule for every batch \
-             produced; put it on the consumer"
-        ));
-    }
+    let Connector { meta, config, .. } = connector;
     let metrics = Metrics::new()?;
     let health = Health::of([TOPIC]);
     let _monitor = match config.metrics_address {

@@ -33,7 +33,6 @@ async fn a_deployment_in_order_has_no_failures_and_each_mistake_has_one() {
         ("topic", "max-bytes"),
         ("smartmodule", "loaded"),
         ("smartmodule", "build"),
-        ("smartmodule", "parameters"),
         ("database", "connection"),
         ("database", "tls"),
         ("database", "clock"),
@@ -236,12 +235,12 @@ async fn smartmodules(doctor: &Doctor<'_>) {
     wrong
         .run(&[])
         .await
-        .has("smartmodule", "parameters", "fail", &["identity"]);
+        .has("files", "sink", "fail", &["identity"]);
     let wrong = doctor.with(sink, "transforms:\n  - uses: flatten-items\n", "");
     wrong
         .run(&[])
         .await
-        .has("smartmodule", "named", "fail", &["flatten-items"]);
+        .has("files", "sink", "fail", &["flatten-items"]);
     let other = Artefacts::find().unwrap().list_items();
     let other = other.display().to_string();
     doctor

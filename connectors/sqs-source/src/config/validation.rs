@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use connector_common::{Error, Validate};
+use connector_common::{Error, Transform, Validate};
 use humantime_serde::re::humantime::format_duration;
 
 use super::{Config, DeleteAfter, LONGEST_VISIBILITY, QueueRef, is_http};
@@ -36,6 +36,16 @@ impl Validate for Config {
         connector_common::traces::validate(self.otlp_endpoint.as_deref())?;
         self.validate_sinks()
     }
+
+    fn validate_transforms(&self, transforms: &[Transform]) -> Checked {
+        if transforms.is_empty() {
+            return Ok(());
+        }
+        refuse(
+            "`transforms` is refused here: Fluvio would compile the SmartModule for every batch \
+             produced; put it on the consumer",
+        )
+    }
 }
 
 impl Config {
@@ -48,12 +58,15 @@ impl Config {
             if queues.iter().take(index).any(|other| other == queue) {
                 return refuse(format!("the queue `{}` is named twice", queue.as_str()));
             }
-            if let QueueRef::Url(url) = queue
-                && !is_http(url)
-            {
-                return refuse(format!(
-                    "`queue-url` is not an http(s) URL: `{url}`; a bare name goes into `queue-name`"
-                ));
+            match queue {
+                QueueRef::Url(url) if !is_http(url) => {
+                    return refuse(format!(
+                        "`queue-url` is not an http(s) URL: `{url}`; a bare name goes into \
+                         `queue-name`"
+                    ));
+                }
+                QueueRef::Name(name) => check_name("queue-name", name)?,
+                QueueRef::Url(_) => {}
             }
         }
         Ok(())
@@ -210,6 +223,9 @@ impl Config {
                 None => Ok(()),
             };
         };
+        if !is_http(dead_letters) {
+            check_name("dead-letter-queue", dead_letters)?;
+        }
         for queue in self.queues() {
             let queue = queue.as_str();
             if queue == dead_letters {
@@ -232,6 +248,19 @@ impl Config {
             _ => Ok(()),
         }
     }
+}
+
+/// Checks a queue's name by the rules of SQS's `CreateQueue`.
+fn check_name(field: &str, name: &str) -> Checked {
+    let stem = name.strip_suffix(".fifo").unwrap_or(name);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !stem.is_empty() && name.len() <= 80 && stem.bytes().all(allowed) {
+        return Ok(());
+    }
+    refuse(format!(
+        "`{field}` is not a queue's name: `{name}`; SQS allows up to 80 letters, digits, `-` and \
+         `_`, and `.fifo` at the end of a FIFO queue's; a URL goes into `queue-url`"
+    ))
 }
 
 fn check_range(field: &str, value: Duration, (least, most): (Duration, Duration)) -> Checked {
@@ -318,12 +347,34 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_has_a_name_of_up_to_80_characters() {
+        for (length, is_allowed) in [(75, true), (76, false)] {
+            let yaml = format!("queue-name: {}.fifo", "q".repeat(length));
+            assert_eq!(parse(&yaml).is_ok(), is_allowed, "{yaml}");
+        }
+    }
+
+    #[test]
     fn invalid_settings_are_refused_with_the_field_named() {
         for (yaml, named) in [
             ("region: eu-central-1", "queue-url"),
             ("{queue-name: [a, b, a]}", "`a` is named twice"),
             ("queue-name: []", "queue-url"),
             ("queue-url: events", "queue-name"),
+            ("queue-name: shop.events", "`shop.events`"),
+            ("queue-name: .fifo", "`.fifo`"),
+            (
+                "queue-name: 'https://sqs.eu-central-1.amazonaws.com/1/events'",
+                "goes into `queue-url`",
+            ),
+            (
+                "queue-name: 'arn:aws:sqs:eu-central-1:1:events'",
+                "not a queue's name",
+            ),
+            (
+                "{queue-name: a, dead-letter-queue: a/b}",
+                "`dead-letter-queue` is not",
+            ),
             ("{queue-name: a, dead-letter-queue: a}", "itself"),
             ("{queue-name: a, dead-letter-queue: d.fifo}", "FIFO"),
             ("{queue-name: a, max-receives: 3}", "dead-letter-queue"),
