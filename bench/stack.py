@@ -52,6 +52,7 @@ class Stack:
     ) -> None:
         self.environment = dict(os.environ)
         self.folder = tempfile.TemporaryDirectory()
+        self.log = Path(self.folder.name) / "etl-up.log"
         command = [PROGRAMS / "etl", "up", f"--partitions={partitions}"]
         if CLUSTER:
             profile = profile_of(CLUSTER, Path(self.folder.name))
@@ -65,7 +66,7 @@ class Stack:
             command,
             env=self.environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.log.open("w"),
             text=True,
         )
         assert self.process.stdout is not None
@@ -76,7 +77,8 @@ class Stack:
             elif line.startswith("# then"):
                 break
         if "QUEUE_URL" not in self.environment:
-            raise SystemExit(f"`etl up` did not start: exit code {self.process.wait()}")
+            code = self.process.wait()
+            raise SystemExit(f"`etl up` did not start: exit code {code}\n{self.log.read_text()}")
         self.database_url = self.environment["DATABASE_URL"]
         self.queue_url = self.environment["QUEUE_URL"]
         self.sqs = boto3.client(

@@ -34,6 +34,8 @@ def measure(stack: Stack, file: Path, facts: int, count: int) -> dict:
             "QUEUE_URL": queue_url,
             "ENDPOINT_URL": stack.environment["AWS_ENDPOINT_URL_SQS"],
             "DATABASE_URL": url,
+            # Vector 0.57 fills in a configuration's ${NAME} only with this.
+            "VECTOR_DANGEROUSLY_ALLOW_ENV_VAR_INTERPOLATION": "true",
         }
         log = Path(folder) / "log"
         start = time.monotonic()
