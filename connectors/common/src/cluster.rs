@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use fluvio::config::TlsPolicy;
 use fluvio::consumer::ConsumerConfig;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::Batch;
@@ -17,6 +18,7 @@ use fluvio_sc_schema::ApiError;
 use futures_util::StreamExt;
 
 use crate::committed::{self, FewReplicas, notifications_spec, notifications_topic};
+use crate::connection::PromptTcp;
 use crate::error::Error;
 use crate::meta::Meta;
 
@@ -39,7 +41,16 @@ const HEADER_BYTES: i32 = 64 << 10;
 /// The profile is missing, or no cluster answers at its address.
 pub async fn connect() -> anyhow::Result<Fluvio> {
     let cluster = current_cluster()?;
-    bounded(&cluster, Fluvio::connect_with_config(&cluster)).await
+    let connected = async {
+        match cluster.tls {
+            TlsPolicy::Disabled => {
+                Fluvio::connect_with_connector(Box::new(PromptTcp), &cluster).await
+            }
+            // The client's TLS opens sockets of its own.
+            _ => Fluvio::connect_with_config(&cluster).await,
+        }
+    };
+    bounded(&cluster, connected).await
 }
 
 /// Creates a topic as `spec` unless it exists. Returns the number of its partitions.

@@ -9,8 +9,8 @@
 //!
 //! - [`run`]: a connector's `main`, and [`Stop`], its stop signal; `logging`: the log on stderr
 //! - [`mod@config`], [`meta`], [`secrets`]: the YAML document; `error` is the enum of their errors
-//! - [`cluster`]: clients, topics and offsets; [`cluster_id`](mod@cluster_id): the cluster's
-//!   identity
+//! - [`cluster`]: clients, topics and offsets; `connection`: their TCP connections;
+//!   [`cluster_id`](mod@cluster_id): the cluster's identity
 //! - [`keys`]: the keys of records, and their partitions
 //! - [`committed`]: the commit notifications from a sink to a source
 //! - [`metrics`]: Prometheus metrics and Fluvio's metric socket
@@ -27,6 +27,7 @@ pub mod cluster;
 pub mod cluster_id;
 pub mod committed;
 pub mod config;
+mod connection;
 mod error;
 pub mod escape;
 pub mod health;
