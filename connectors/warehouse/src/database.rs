@@ -102,8 +102,11 @@ impl Database {
             client: connection.client,
             tls: connection.tls,
             require_auth: connection.require_auth,
+            // A prepared statement would keep its plan from when the table was empty: products would
+            // be read as a whole for each batch until autovacuum has analyzed them.
             pooled_session: format!(
-                "SET statement_timeout = {}; SET lock_timeout = {}; \
+                "SET plan_cache_mode = force_custom_plan; \
+                 SET statement_timeout = {}; SET lock_timeout = {}; \
                  SET client_min_messages = warning; SET timezone = 'UTC'; \
                  SET etl.notes_hours = 'on'",
                 millis(settings.statement_timeout),
