@@ -62,13 +62,14 @@ class Stack:
             command.append(f"--lake={lake}")
         if data:
             command.append(f"--data-dir={data}")
-        self.process = subprocess.Popen(
-            command,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("w"),
-            text=True,
-        )
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             export = re.match(r"export (\w+)='?([^'\n]*)'?$", line)

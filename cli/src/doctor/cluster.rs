@@ -373,8 +373,8 @@ fn batches(report: &mut Report, deployment: &Deployment) {
     }
 }
 
-/// Checks the SmartModules of the sink's file, or flatten-items without a file: loaded, of this build,
-/// and alone.
+/// Checks the SmartModules of the sink's file, or flatten-items without a file: loaded, of this
+/// build, and alone.
 pub async fn check_smartmodules(
     report: &mut Report,
     deployment: &Deployment,

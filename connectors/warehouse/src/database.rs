@@ -102,8 +102,8 @@ impl Database {
             client: connection.client,
             tls: connection.tls,
             require_auth: connection.require_auth,
-            // A prepared statement would keep its plan from when the table was empty: products would
-            // be read as a whole for each batch until autovacuum has analyzed them.
+            // A prepared statement would keep its plan from when the table was empty: products
+            // would be read as a whole for each batch until autovacuum has analyzed them.
             pooled_session: format!(
                 "SET plan_cache_mode = force_custom_plan; \
                  SET statement_timeout = {}; SET lock_timeout = {}; \
